@@ -1,0 +1,1 @@
+//! Canonical JSON, strict parsing and digests.

@@ -1,0 +1,1 @@
+//! Signed statements (DSSE) over a Signer trait.

@@ -1,0 +1,1 @@
+//! Facts: the store trait, its contract suite, the memory backend over a simulated disk.

@@ -1,0 +1,1 @@
+//! YAML read and written as go-yaml does, with positions.

@@ -1,0 +1,1 @@
+//! The hub's decisions: facts in, commits and renders out.

@@ -1,0 +1,1 @@
+//! The order each cluster gets, and what agents report.

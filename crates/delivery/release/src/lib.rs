@@ -1,0 +1,1 @@
+//! Rendered objects to variants, digests and releases.

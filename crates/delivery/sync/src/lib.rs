@@ -1,0 +1,1 @@
+//! The agent's own state machine: phases, waves, apply, prune, heal, hold.

@@ -1,0 +1,1 @@
+//! Clusters and an App to who gets which variant.

@@ -1,0 +1,1 @@
+//! Drives the sync state machine against a cluster.

@@ -1,0 +1,1 @@
+//! The hub: background tasks, agent gateway, API.

@@ -1,0 +1,1 @@
+//! Git to an immutable tree by digest.

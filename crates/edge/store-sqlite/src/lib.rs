@@ -1,0 +1,1 @@
+//! The store trait on SQLite.

@@ -1,0 +1,1 @@
+//! What hub and agent say to each other; identities and TLS.

@@ -1,0 +1,1 @@
+//! Server-side apply and the other patches: field sets, merge, conflicts, managedFields, schemas.

@@ -1,0 +1,1 @@
+//! What an agent needs of a cluster: the trait and its contract suite.

@@ -1,0 +1,1 @@
+//! Is this Kubernetes object healthy.

@@ -1,0 +1,1 @@
+//! One Kubernetes object: identity, selectors, apply order, normalisation.

@@ -1,0 +1,1 @@
+//! Simulated Kubernetes clusters on top of the API server library.

@@ -1,0 +1,1 @@
+//! Identifiers and the nouns of Roadstead as Rust types.

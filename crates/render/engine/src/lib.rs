@@ -1,0 +1,1 @@
+//! Tree and settings and cluster values to objects.

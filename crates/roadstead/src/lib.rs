@@ -1,0 +1,1 @@
+//! The roadstead binary: flags, config, logging, terminal output.

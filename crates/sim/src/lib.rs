@@ -1,0 +1,1 @@
+//! Hub, agents, clusters, Git, disk and clock on one seeded event queue.
