@@ -1,1 +1,14 @@
-//! Facts: the store trait, its contract suite, the memory backend over a simulated disk.
+//! Facts: the store trait, its contract suite, and the memory backend over a simulated disk.
+//!
+//! A store is one ordered log of small facts under text keys, with the current value of each key, and a heap of blobs
+//! by digest beside it. Everything that Roadstead knows is in a store; what processes hold in memory is an index that
+//! follows the log. There is no clock and no I/O in this crate: backends that have them stand in `edge/`.
+
+mod batch;
+mod store;
+
+pub use batch::{Batch, CommitError, CommitId, Committed, Expect, Fence, Op, Revision};
+pub use store::{
+    At, BlobError, Change, Commit, Completion, Entry, Page, Range, ReadError, Stats, Store, Watch,
+    WatchError, WatchItem, WatchSource,
+};
