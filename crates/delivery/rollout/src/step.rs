@@ -96,7 +96,7 @@ impl Step {
 }
 
 /// Why a cluster cannot be counted now; `None` if it can.
-pub fn aside(member: &Member<'_>, rollout: u64) -> Option<Aside> {
+pub fn aside(member: &Member<'_>, rollout: &Rollout) -> Option<Aside> {
     match member.sighting {
         Sighting::Offline => return Some(Aside::Offline),
         Sighting::Never => return Some(Aside::NeverSeen),
@@ -105,10 +105,7 @@ pub fn aside(member: &Member<'_>, rollout: u64) -> Option<Aside> {
     if let Err(why) = member.variant {
         return Some(Aside::NotRenderable(why.to_owned()));
     }
-    let started = member
-        .assignment
-        .is_some_and(|assignment| assignment.rollout == rollout);
-    if started {
+    if is_started(member, rollout) {
         let assignment = member.assignment?;
         return (!assignment.counted && assignment.has_failed()).then_some(Aside::Unhealthy);
     }
@@ -286,10 +283,7 @@ fn judge_all(
 ) -> BTreeMap<ClusterId, OutcomeKind> {
     let mut outcomes = BTreeMap::new();
     for member in members {
-        let Some(assignment) = member
-            .assignment
-            .filter(|assignment| assignment.rollout == rollout.number)
-        else {
+        let Some(assignment) = member.assignment.filter(|_| is_started(member, rollout)) else {
             continue;
         };
         let Some(stage) = rollout.strategy.stages.get(member.stage) else {
@@ -323,10 +317,11 @@ fn judge_all(
     outcomes
 }
 
+/// Has the cluster got the Release from this Rollout? One that went back has not, although the Rollout sent it back.
 fn is_started(member: &Member<'_>, rollout: &Rollout) -> bool {
-    member
-        .assignment
-        .is_some_and(|assignment| assignment.rollout == rollout.number)
+    member.assignment.is_some_and(|assignment| {
+        assignment.rollout == rollout.number && assignment.release == rollout.release
+    })
 }
 
 fn count(
@@ -347,7 +342,7 @@ fn count(
         match outcome {
             Some(OutcomeKind::Healthy) => counts.healthy += 1,
             Some(OutcomeKind::Failed) if counted => counts.failed += 1,
-            _ if aside(member, rollout.number).is_some() => counts.aside += 1,
+            _ if aside(member, rollout).is_some() => counts.aside += 1,
             _ => counts.in_flight += usize::from(started),
         }
     }
@@ -464,7 +459,7 @@ fn run(
             .filter(|member| {
                 member.stage == index
                     && !is_started(member, rollout)
-                    && aside(member, rollout.number).is_none()
+                    && aside(member, rollout).is_none()
             })
             .collect();
         list.sort_by_key(|member| member.name);
