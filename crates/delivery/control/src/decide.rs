@@ -310,6 +310,7 @@ fn run_rollouts(index: &mut Index, app: &AppKey, noun: &App, now: Time, writes: 
         schedule(&active)
     };
     let numbers: Vec<u64> = index.rollouts(app).filter(|r| !r.phase.is_terminal()).map(|r| r.number).collect();
+    let barred = index.barred(app);
     for number in numbers.into_iter().rev() {
         let Some(kept) = index.rollouts.get(app).and_then(|of| of.get(&number)) else { continue };
         let (mut rollout, revision) = (kept.value.clone(), kept.revision);
@@ -322,7 +323,7 @@ fn run_rollouts(index: &mut Index, app: &AppKey, noun: &App, now: Time, writes: 
             let placed = release.map(|release| index.placed(app, release)).unwrap_or_default();
             let facts = members(index, app, noun, &rollout, release, &placed, now);
             let list: Vec<Member<'_>> = facts.iter().map(Fact::member).collect();
-            done = step(&mut rollout, now, &list, plan.enter.contains(&number));
+            done = step(&mut rollout, now, &list, plan.enter.contains(&number), &barred);
             offline_wakes(index, &rollout, &placed, now, out);
         }
         apply_step(index, app, &rollout, done, writes, out);
@@ -528,6 +529,11 @@ pub fn rendered(index: &Index, app: &AppKey, number: u64, rendered: &Rendered, n
 }
 
 impl Index {
+    /// The Releases of an App that nothing goes back to.
+    pub(crate) fn barred(&self, app: &AppKey) -> std::collections::BTreeSet<Digest> {
+        self.releases(app).filter(|record| record.barred.is_some()).map(|record| record.id).collect()
+    }
+
     /// The labels of a cluster.
     pub(crate) fn labels_of(&self, id: &ClusterId) -> BTreeMap<String, String> {
         self.clusters.get(id).map(|cluster| cluster.metadata.labels.clone()).unwrap_or_default()

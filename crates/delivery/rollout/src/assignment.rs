@@ -1,5 +1,7 @@
 //! What one cluster should run of one App.
 
+use std::collections::BTreeSet;
+
 use roadstead_dispatch::EntryPhase;
 use roadstead_model::{ReleaseId, Time, VariantId};
 use serde::{Deserialize, Serialize};
@@ -82,11 +84,11 @@ impl Assignment {
         }
     }
 
-    /// The newest Release that was good here and is not `release`.
-    pub fn good_besides(&self, release: &ReleaseId) -> Option<Good> {
+    /// The newest Release that was good here and is not barred; the one that is gone back from is barred by now.
+    pub fn good_besides(&self, barred: &BTreeSet<ReleaseId>) -> Option<Good> {
         self.good
             .iter()
-            .find(|good| good.release != *release)
+            .find(|good| !barred.contains(&good.release))
             .copied()
     }
 

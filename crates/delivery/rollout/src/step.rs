@@ -1,9 +1,9 @@
 //! One look at a Rollout.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use roadstead_dispatch::{AppReport, AppState, EntryPhase};
-use roadstead_model::{Amount, ClusterId, DurationMs, Stage, Time, VariantId, WaveSize};
+use roadstead_model::{Amount, ClusterId, DurationMs, ReleaseId, Stage, Time, VariantId, WaveSize};
 
 use crate::{Assignment, Event, Good, Outcome, OutcomeKind, Phase, Rollout, StagePhase};
 
@@ -221,13 +221,23 @@ struct Counts {
     aside: usize,
 }
 
-/// Looks at a Rollout once. `may_enter` is what [`schedule`](crate::schedule()) said of it.
-pub fn step(rollout: &mut Rollout, now: Time, members: &[Member<'_>], may_enter: bool) -> Step {
+/// Looks at a Rollout once. `may_enter` is what [`schedule`](crate::schedule()) said of it; `barred` are the App's
+/// Releases that nothing goes back to.
+pub fn step(
+    rollout: &mut Rollout,
+    now: Time,
+    members: &[Member<'_>],
+    may_enter: bool,
+    barred: &BTreeSet<ReleaseId>,
+) -> Step {
     let mut out = Step::default();
-    match rollout.phase {
-        Phase::RollingBack => go_back(rollout, now, members, &mut out),
-        phase if phase.is_terminal() => {}
-        _ => forward(rollout, now, members, may_enter, &mut out),
+    let mut barred = barred.clone();
+    barred.insert(rollout.release);
+    if !rollout.phase.is_terminal() && rollout.phase != Phase::RollingBack {
+        forward(rollout, now, members, may_enter, &mut out);
+    }
+    if rollout.phase == Phase::RollingBack {
+        go_back(rollout, now, members, &barred, &mut out);
     }
     out
 }
@@ -687,13 +697,18 @@ fn fail(
                 "RollingBack",
                 "its clusters go back to their last good Release",
             ));
-            go_back(rollout, now, members, out);
         }
     }
 }
 
 /// Takes every cluster that has the Release back to its last good one, and ends when all that can be reached are back.
-fn go_back(rollout: &mut Rollout, now: Time, members: &[Member<'_>], out: &mut Step) {
+fn go_back(
+    rollout: &mut Rollout,
+    now: Time,
+    members: &[Member<'_>],
+    barred: &BTreeSet<ReleaseId>,
+    out: &mut Step,
+) {
     if out.bar.is_none() {
         out.bar = Some(rollout.message.clone());
     }
@@ -703,7 +718,7 @@ fn go_back(rollout: &mut Rollout, now: Time, members: &[Member<'_>], out: &mut S
             continue;
         };
         if assignment.release == rollout.release {
-            match assignment.good_besides(&rollout.release) {
+            match assignment.good_besides(barred) {
                 Some(good) => {
                     out.back.push((member.id.clone(), good));
                     waiting += 1;

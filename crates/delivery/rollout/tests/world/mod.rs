@@ -141,7 +141,7 @@ impl World {
                     .iter()
                     .map(|(id, cluster)| self.member(&rollout, id, cluster))
                     .collect();
-                step(&mut rollout, self.now, &members, may_enter)
+                step(&mut rollout, self.now, &members, may_enter, &self.barred)
             };
             for (stage, before) in rollout.stages.iter().zip(before) {
                 assert!(stage.target >= before, "progress is a high-water mark");
@@ -323,6 +323,29 @@ impl World {
         for _ in 0..ticks {
             self.tick(1000);
         }
+    }
+
+    /// One line a Rollout, for messages.
+    pub fn summary(&self) -> String {
+        let line = |rollout: &Rollout| {
+            let stages: Vec<String> = rollout
+                .stages
+                .iter()
+                .map(|s| format!("{} {}", s.name, s.phase))
+                .collect();
+            format!(
+                "{} {} [{}] {}",
+                rollout.number,
+                rollout.phase,
+                stages.join(", "),
+                rollout.message
+            )
+        };
+        self.rollouts
+            .iter()
+            .map(line)
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 
     pub fn on(&self, n: u8) -> Vec<&str> {
