@@ -119,7 +119,8 @@ impl Fanout {
                 continue;
             };
             let bytes = cost(&changes);
-            if queue.bytes + bytes > queue.limit {
+            // An empty queue takes any commit: else a large one would end every watch, for ever.
+            if queue.bytes > 0 && queue.bytes + bytes > queue.limit {
                 queue.items = VecDeque::new();
                 queue.bytes = 0;
                 queue.end = End::Compacted(oldest);
