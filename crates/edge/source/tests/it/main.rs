@@ -1,0 +1,5 @@
+//! Sources against the real `git`.
+
+mod references;
+mod support;
+mod trees;
