@@ -25,6 +25,7 @@ mod sources;
 mod transport;
 mod url;
 mod walk;
+pub mod webhook;
 
 pub use error::SourceError;
 pub use request::{Auth, GitRequest, Limits, Reference, SshKey};
