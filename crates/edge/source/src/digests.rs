@@ -56,7 +56,7 @@ impl Digests {
             }),
         };
         // An append after a torn record would shift every later one.
-        if bytes.len() % RECORD != 0 {
+        if !bytes.len().is_multiple_of(RECORD) {
             digests.rewrite();
         }
         digests

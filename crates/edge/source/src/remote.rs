@@ -34,6 +34,13 @@ pub(crate) struct Talk<'a> {
     pub(crate) object_limit: u64,
 }
 
+/// Whether the remote asked for credentials, and got some.
+#[derive(Default)]
+struct Asked {
+    asked: AtomicBool,
+    sent: AtomicBool,
+}
+
 /// Checks that a reference is one that can be asked for.
 pub(crate) fn check_reference(reference: &Reference) -> Result<(), SourceError> {
     let invalid = |reason: &str| SourceError::InvalidReference {
@@ -80,10 +87,10 @@ pub(crate) fn update(
     };
     let spec = format!("{force}{source}:refs/roadstead/{local}");
 
-    talk.converse(repo, &spec, |talk, connection, stderr, sent| {
+    talk.converse(repo, &spec, |talk, connection, stderr, asked| {
         let prepared = connection
             .prepare_fetch(Discard, ref_map::Options::default())
-            .map_err(|e| talk.explain(&e, stderr, sent))?;
+            .map_err(|e| talk.explain(&e, stderr, asked))?;
         let mappings = &prepared.ref_map().mappings;
         let Some(source) = mappings.first().map(|mapping| mapping.remote.clone()) else {
             return Ok(None);
@@ -105,7 +112,7 @@ pub(crate) fn update(
             .with_shallow(shallow)
             .with_write_packed_refs_only(true)
             .receive(Discard, &talk.guard.stop)
-            .map_err(|e| talk.explain(&e, stderr, sent))?;
+            .map_err(|e| talk.explain(&e, stderr, asked))?;
         Ok(Some(commit))
     })?
     .ok_or_else(|| talk.unknown(repo))
@@ -125,14 +132,14 @@ impl Talk<'_> {
                 Box<dyn gix::protocol::transport::client::blocking_io::Transport + Send>,
             >,
             &Stderr,
-            &AtomicBool,
+            &Asked,
         ) -> Result<T, SourceError>,
     ) -> Result<T, SourceError> {
-        let sent = Arc::new(AtomicBool::new(false));
+        let asked = Arc::new(Asked::default());
         let remote = repo
             .remote_at_without_url_rewrite(self.url.url.clone())
             .and_then(|remote| remote.with_refspecs([spec], Direction::Fetch))
-            .map_err(|e| self.explain(&e, &Stderr::default(), &sent))?
+            .map_err(|e| self.explain(&e, &Stderr::default(), &asked))?
             .with_fetch_tags(Tags::None);
         let connected = transport::connect(
             self.url,
@@ -149,18 +156,18 @@ impl Talk<'_> {
         } = connected;
         let mut connection = remote
             .to_connection_with_transport(transport)
-            .with_credentials(self.credentials(sent.clone()));
+            .with_credentials(self.credentials(asked.clone()));
         if let Some(options) = options {
             connection.set_transport_options(options);
         }
-        work(self, connection, &stderr, &sent)
+        work(self, connection, &stderr, &asked)
     }
 
     /// Answers the transport's question for credentials, for the request's own host only: a redirect to another host
     /// gets none.
     fn credentials(
         &self,
-        sent: Arc<AtomicBool>,
+        asked: Arc<Asked>,
     ) -> impl FnMut(Action) -> gix::Result<Option<Outcome>> + 'static {
         let host = self.url.url.host().map(str::to_ascii_lowercase);
         let scheme = self.url.url.scheme.clone();
@@ -180,6 +187,7 @@ impl Talk<'_> {
             let Action::Get(context) = &action else {
                 return Ok(None);
             };
+            asked.asked.store(true, Ordering::Relaxed);
             let asking = context
                 .url
                 .as_ref()
@@ -192,7 +200,7 @@ impl Talk<'_> {
             let (true, Some((user, password))) = (same, account.clone()) else {
                 return Ok(None);
             };
-            sent.store(true, Ordering::Relaxed);
+            asked.sent.store(true, Ordering::Relaxed);
             Ok(Some(Outcome {
                 identity: gix::sec::identity::Account {
                     username: user,
@@ -215,10 +223,10 @@ impl Talk<'_> {
         let listed = self.converse(
             repo,
             &format!("+{prefix}*:refs/listed/*"),
-            |talk, connection, stderr, sent| {
+            |talk, connection, stderr, asked| {
                 connection
                     .ref_map(Discard, ref_map::Options::default())
-                    .map_err(|e| talk.explain(&e, stderr, sent))
+                    .map_err(|e| talk.explain(&e, stderr, asked))
             },
         );
         let mut known: Vec<String> = match listed {
@@ -246,7 +254,7 @@ impl Talk<'_> {
     }
 
     /// Turns what the Git library reports into what people can act on.
-    fn explain(&self, error: &gix::Error, stderr: &Stderr, sent: &AtomicBool) -> SourceError {
+    fn explain(&self, error: &gix::Error, stderr: &Stderr, asked: &Asked) -> SourceError {
         let url = self.url.shown.clone();
         let errors: Vec<_> = error.iter_errors().collect();
         let mut reason = String::new();
@@ -271,17 +279,29 @@ impl Talk<'_> {
             .iter()
             .find_map(|e| e.downcast_ref::<reqwest::Error>());
         let status = http.and_then(reqwest::Error::status).map(|s| s.as_u16());
-        let sent = sent.load(Ordering::Relaxed);
+        let sent = asked.sent.load(Ordering::Relaxed);
+        let unanswered = asked.asked.load(Ordering::Relaxed) && !sent;
 
-        if has(&["host key verification failed"]) {
+        if self.request.ca_bundle.is_some() && has(&["builder error"]) {
+            SourceError::InvalidCaBundle { url, reason }
+        } else if has(&["host key verification failed"]) {
             SourceError::HostKey { url, reason }
         } else if errors.iter().any(|e| transport::wants_credentials(*e))
+            || unanswered
             || matches!(status, Some(401 | 403))
             || has(&["permission denied (", "refuses to use a given identity"])
         {
             let sent = sent || matches!(self.request.auth, Auth::Ssh { .. });
             SourceError::Auth { url, reason, sent }
-        } else if has(&["certificate", "tls", "unknownissuer"]) && http.is_some() {
+        } else if http.is_some_and(reqwest::Error::is_connect)
+            && has(&[
+                "peer certificate",
+                "fatal alert",
+                "corrupt message",
+                "peer misbehaved",
+                "peer is incompatible",
+            ])
+        {
             SourceError::Tls { url, reason }
         } else if matches!(status, Some(404 | 410))
             || has(&[
@@ -289,8 +309,7 @@ impl Talk<'_> {
                 "not a git repository",
                 "repository not found",
                 "dubious ownership",
-                "content-type",
-                "content type",
+                "'smart' protocol",
             ])
         {
             SourceError::NotARepository { url, reason }
@@ -300,6 +319,9 @@ impl Talk<'_> {
                 reference: self.request.reference.to_string(),
                 known: Vec::new(),
             }
+        } else if has(&["could not peel reference"]) {
+            // A reference of our own, with nothing behind it.
+            SourceError::Corrupt { url, reason }
         } else if has(&["object-format", "object hashes"]) {
             SourceError::Unsupported { url, reason }
         } else if error.is_resource_exhausted() {

@@ -83,16 +83,23 @@ impl Sources {
             .truncate(false)
             .open(&lock_path)
             .map_err(SourceError::cache(lock_path.clone()))?;
-        match lock_file.try_lock() {
-            Ok(()) => {}
-            Err(fs::TryLockError::WouldBlock) => {
-                return Err(SourceError::CacheInUse { path: folder });
-            }
-            Err(fs::TryLockError::Error(source)) => {
-                return Err(SourceError::Cache {
-                    path: lock_path,
-                    source,
-                });
+        // An earlier process may be on its way out; a program that it is just starting holds its files for a moment.
+        let patience = Instant::now() + Duration::from_secs(2);
+        loop {
+            match lock_file.try_lock() {
+                Ok(()) => break,
+                Err(fs::TryLockError::WouldBlock) if Instant::now() < patience => {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                Err(fs::TryLockError::WouldBlock) => {
+                    return Err(SourceError::CacheInUse { path: folder });
+                }
+                Err(fs::TryLockError::Error(source)) => {
+                    return Err(SourceError::Cache {
+                        path: lock_path,
+                        source,
+                    });
+                }
             }
         }
         let private = folder.join("private");
@@ -147,6 +154,8 @@ impl Sources {
         let turn = slot.wait(&url, request, deadline, interrupt)?;
         let mut warnings = Vec::new();
         loop {
+            // Who holds a snapshot of a damaged clone needs a new one, although the reference did not move.
+            let last = last.filter(|_| warnings.is_empty());
             match self.attempt(&url, request, last, deadline, interrupt, &slot) {
                 // Once: a clone that comes out damaged twice is no accident of this disk.
                 Err(SourceError::Corrupt { reason, .. }) if warnings.is_empty() => {
@@ -199,11 +208,21 @@ impl Sources {
             return Snapshot::read(clone, id).map(Poll::Changed);
         }
         let private = self.folder.join("private");
+        let packs = clone.pack_folder();
+        let limit = self.limits.clone_bytes;
+        let too_large = |slot: &Slot| {
+            slot.retire();
+            SourceError::CloneTooLarge {
+                url: url.shown.clone(),
+                limit,
+            }
+        };
         let (result, stopped) = guard::run(
             deadline,
             interrupt,
-            &clone.pack_folder(),
-            self.limits.clone_bytes,
+            &packs,
+            // The bound is on one fetch: what earlier ones left is dealt with below.
+            limit.saturating_add(guard::folder_bytes(&packs)),
             |guard| {
                 let talk = Talk {
                     url,
@@ -236,14 +255,7 @@ impl Sources {
             (_, Some(Stopped::Interrupted)) => Err(SourceError::Interrupted {
                 url: url.shown.clone(),
             }),
-            (_, Some(Stopped::TooLarge)) => {
-                // What was received so far must not count against the next fetch.
-                slot.retire();
-                Err(SourceError::CloneTooLarge {
-                    url: url.shown.clone(),
-                    limit: self.limits.clone_bytes,
-                })
-            }
+            (_, Some(Stopped::TooLarge)) => Err(too_large(slot)),
             (None, None) => Err(clone.damaged("reading it failed")),
             (Some(Err(error)), None) => Err(error),
         };
@@ -251,7 +263,11 @@ impl Sources {
         lock(&slot.state).accepted.insert(who);
         Ok(match found {
             Some(snapshot) => {
-                if clone.packs() > MOST_PACKS {
+                let (count, bytes) = (clone.packs(), guard::folder_bytes(&packs));
+                if count <= 1 && bytes > limit {
+                    return Err(too_large(slot));
+                }
+                if count > MOST_PACKS || bytes > limit {
                     // The next fetch starts afresh; this snapshot keeps its own.
                     slot.retire();
                 }

@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStderr, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use gix::protocol::transport::client::blocking_io::{Transport, http};
@@ -33,28 +33,46 @@ pub(crate) struct Connected {
 
 /// The beginning of what a program said on standard error.
 #[derive(Clone, Default)]
-pub(crate) struct Stderr(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Stderr(Option<Arc<(Mutex<Said>, Condvar)>>);
+
+#[derive(Default)]
+struct Said {
+    text: Vec<u8>,
+    ended: bool,
+}
 
 impl Stderr {
     const LIMIT: usize = 8 << 10;
 
     fn follow(mut from: ChildStderr) -> Self {
-        let text = Self::default();
-        let sink = text.clone();
+        let shared = Arc::new((Mutex::new(Said::default()), Condvar::new()));
+        let sink = shared.clone();
         // Reading on after the limit keeps the program from blocking on a full pipe.
         std::thread::spawn(move || {
             let mut chunk = [0; 1024];
             while let Ok(n @ 1..) = from.read(&mut chunk) {
-                let mut text = lock(&sink.0);
-                let room = Self::LIMIT.saturating_sub(text.len()).min(n);
-                text.extend_from_slice(&chunk[..room]);
+                let mut said = lock(&sink.0);
+                let room = Self::LIMIT.saturating_sub(said.text.len()).min(n);
+                said.text.extend_from_slice(&chunk[..room]);
             }
+            lock(&sink.0).ended = true;
+            sink.1.notify_all();
         });
-        text
+        Self(Some(shared))
     }
 
+    /// Returns what was said, once the program ended or a moment passed: its last words come after its output ended.
     pub(crate) fn text(&self) -> String {
-        String::from_utf8_lossy(&lock(&self.0)).trim().to_owned()
+        let Some(shared) = &self.0 else {
+            return String::new();
+        };
+        let moment = Duration::from_secs(1);
+        let said = shared
+            .1
+            .wait_timeout_while(lock(&shared.0), moment, |said| !said.ended)
+            .unwrap_or_else(PoisonError::into_inner)
+            .0;
+        String::from_utf8_lossy(&said.text).trim().to_owned()
     }
 }
 
