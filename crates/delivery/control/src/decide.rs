@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use std::sync::Arc;
+
 use base_json::Digest;
 use base_store::{Expect, Op};
 use bytes::Bytes;
@@ -13,7 +15,7 @@ use roadstead_rollout::{
 use serde::Serialize;
 
 use crate::index::Index;
-use crate::placement::Placed;
+use crate::placement::{Placed, Placing};
 use crate::records::{Barred, History, InputFact, ReleaseRecord, VariantOutcome, keys};
 use crate::{leave, straggle};
 
@@ -44,11 +46,15 @@ pub struct RenderJob {
     pub record: ReleaseRecord,
     /// The target inputs to render, by digest.
     pub needed: BTreeMap<Digest, roadstead_target::TargetInput>,
+    /// Read the files for the expressions in them first: without these the target inputs are not known.
+    pub scan: bool,
 }
 
 /// What a render came to.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Rendered {
+    /// The expressions in the manifests, if they were asked for.
+    pub uses: Option<Vec<(String, Option<String>)>>,
     /// What each target input came out as.
     pub outcomes: BTreeMap<Digest, VariantOutcome>,
     /// Objects and variant lists by digest; stored before the Release names them.
@@ -159,14 +165,9 @@ fn deliver(index: &mut Index, app: &AppKey, noun: &App, now: Time, may_render: b
         }
     };
     if let Some(number) = wanted {
-        let missing = missing_inputs(index, app, number);
-        if !missing.is_empty() && may_render {
-            if let Some(record) = index.releases.get(app).and_then(|of| of.get(&number)) {
-                let record = record.value.clone();
-                out.render = Some(RenderJob { app: app.clone(), number, record, needed: missing });
-            }
-        } else if missing.is_empty() {
-            make_rollout(index, app, noun, number, writes, out);
+        match missing(index, app, number) {
+            Some(job) => out.render = may_render.then_some(job),
+            None => make_rollout(index, app, noun, number, writes, out),
         }
     }
     let placed = newest_placed(index, app);
@@ -225,6 +226,7 @@ fn wanted_release(index: &Index, app: &AppKey, noun: &App, writes: &mut Writes<'
         committed_at: head.committed_at,
         created_at: writes.now,
         renderer: renderer.to_owned(),
+        uses: None,
         variants: BTreeMap::new(),
         error: String::new(),
         barred: None,
@@ -252,16 +254,20 @@ pub(crate) fn matches_text(pattern: &str, text: &str) -> bool {
     rest.len() >= last.len() && rest.ends_with(last)
 }
 
-/// Target inputs of a Release that have not been rendered.
-fn missing_inputs(index: &mut Index, app: &AppKey, number: u64) -> BTreeMap<Digest, roadstead_target::TargetInput> {
-    let placed = index.placed(app, number);
-    let Some(record) = index.releases.get(app).and_then(|of| of.get(&number)) else { return BTreeMap::new() };
-    if !record.value.error.is_empty() {
-        return BTreeMap::new();
+/// What of a Release has not been rendered; `None` if nothing is missing.
+fn missing(index: &mut Index, app: &AppKey, number: u64) -> Option<RenderJob> {
+    let placing = index.placed(app, number);
+    let record = &index.releases.get(app)?.get(&number)?.value;
+    if !record.error.is_empty() {
+        return None;
     }
-    let inputs = placed.into_values().filter_map(|placed| placed.input.ok());
-    let missing = inputs.filter(|input| !record.value.variants.contains_key(&input.digest()));
-    missing.map(|input| (input.digest(), input)).collect()
+    let scan = record.frozen.render.plain.substitute && record.uses.is_none();
+    let inputs = placing.clusters.values().filter_map(|placed| placed.input.as_ref().ok()).filter(|_| !scan);
+    let needed: BTreeMap<Digest, roadstead_target::TargetInput> = inputs
+        .map(|input| (input.digest(), input.clone()))
+        .filter(|(digest, _)| !record.variants.contains_key(digest))
+        .collect();
+    (scan || !needed.is_empty()).then(|| RenderJob { app: app.clone(), number, record: record.clone(), needed, scan })
 }
 
 /// Makes a Rollout of a Release that is rendered, unless it has one already or is barred.
@@ -294,7 +300,7 @@ fn make_rollout(index: &Index, app: &AppKey, noun: &App, number: u64, writes: &m
 }
 
 /// Where the newest rendered, unbarred Release puts clusters.
-fn newest_placed(index: &mut Index, app: &AppKey) -> Option<(u64, BTreeMap<ClusterId, Placed>)> {
+fn newest_placed(index: &mut Index, app: &AppKey) -> Option<(u64, Arc<Placing>)> {
     let usable = |record: &&ReleaseRecord| record.error.is_empty() && !record.variants.is_empty() && record.barred.is_none();
     let number = index.releases(app).rev().find(usable).map(|record| record.number)?;
     Some((number, index.placed(app, number)))
@@ -366,11 +372,12 @@ fn members(
     noun: &App,
     rollout: &Rollout,
     release: Option<u64>,
-    placed: &BTreeMap<ClusterId, Placed>,
+    placed: &Placing,
     now: Time,
 ) -> Vec<Fact> {
     let record = release.and_then(|number| index.releases.get(app)?.get(&number)).map(|kept| &kept.value);
     let going_back = rollout.phase == Phase::RollingBack;
+    let placed = &placed.clusters;
     let mut facts = Vec::with_capacity(placed.len());
     let assigned = index.assigned.get(app);
     // going back concerns whoever has the Release, targets or not
@@ -401,11 +408,11 @@ fn members(
 }
 
 /// A cluster that is silent now becomes offline by itself: look again then.
-fn offline_wakes(index: &Index, rollout: &Rollout, placed: &BTreeMap<ClusterId, Placed>, now: Time, out: &mut Decision) {
+fn offline_wakes(index: &Index, rollout: &Rollout, placed: &Placing, now: Time, out: &mut Decision) {
     if rollout.phase.is_terminal() {
         return;
     }
-    let times = placed.keys().filter_map(|id| index.offline_at(id)).filter(|at| *at > now);
+    let times = placed.clusters.keys().filter_map(|id| index.offline_at(id)).filter(|at| *at > now);
     if let Some(at) = times.min() {
         out.wake = Some(out.wake.map_or(at, |old| old.min(at)));
     }
@@ -510,6 +517,9 @@ pub fn rendered(index: &Index, app: &AppKey, number: u64, rendered: &Rendered, n
     let mut writes = Writes::new(app, now);
     let Some(kept) = index.releases.get(app).and_then(|of| of.get(&number)) else { return Vec::new() };
     let mut record = kept.value.clone();
+    if rendered.uses.is_some() {
+        record.uses.clone_from(&rendered.uses);
+    }
     for (input, outcome) in &rendered.outcomes {
         record.variants.entry(*input).or_insert_with(|| outcome.clone());
     }
@@ -562,7 +572,7 @@ impl Index {
             VariantOutcome::Variant { id, .. } => Some(*id),
             VariantOutcome::Error(_) => None,
         };
-        placed.into_iter().flatten().filter_map(|(id, placed)| Some((id.clone(), variant(placed)?))).collect()
+        placed.into_iter().flat_map(|placing| &placing.clusters).filter_map(|(id, placed)| Some((id.clone(), variant(placed)?))).collect()
     }
 
     /// A circle of dependsOn that goes through an App, written out.

@@ -1,6 +1,7 @@
 //! What the hub knows, folded from the store's log.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use base_store::{Change, Revision};
 use roadstead_dispatch::AppReport;
@@ -10,7 +11,7 @@ use roadstead_model::{
 use roadstead_rollout::{Assignment, Rollout, Sighting};
 use serde::de::DeserializeOwned;
 
-use crate::placement::{Placed, Placements};
+use crate::placement::{Cache, Placing};
 use crate::records::{Approval, Head, Held, NOUNS, ReleaseRecord, Seen, keys};
 
 /// A value with the revision of its last write.
@@ -63,7 +64,7 @@ pub struct Index {
     pub(crate) holds: BTreeMap<(ClusterId, AppKey), Held>,
     /// Agents that are connected now. No fact: it is rebuilt as they come back.
     pub(crate) sessions: BTreeMap<ClusterId, Time>,
-    pub(crate) placements: Placements,
+    pub(crate) placements: Cache,
     /// When this index began to follow: a cluster is not called offline before it had the time to come back.
     pub(crate) began: Time,
     pub(crate) offline_after_ms: u64,
@@ -159,6 +160,7 @@ impl Index {
             "projects" => {
                 let noun = self.noun(rest, value);
                 put(&mut self.projects, name.to_owned(), noun);
+                self.placements.forget_all();
                 let apps: Vec<AppKey> = self.apps.keys().filter(|app| app.project == name).cloned().collect();
                 apps.iter().for_each(|app| self.touch_app(app));
             }
@@ -245,7 +247,6 @@ impl Index {
         });
         self.clusters.insert(id.clone(), noun);
         if !same {
-            self.placements.forget_cluster(&id);
             self.touch_everything();
             self.dirty.orders.insert(id.clone());
             self.dirty.shown_clusters.insert(id);
@@ -513,9 +514,9 @@ impl Index {
         })
     }
 
-    /// Where an App's Release puts a cluster.
-    pub(crate) fn placed(&mut self, app: &AppKey, release: u64) -> BTreeMap<ClusterId, Placed> {
-        let Some(record) = self.releases.get(app).and_then(|of| of.get(&release)) else { return BTreeMap::new() };
+    /// Where an App's Release puts clusters.
+    pub(crate) fn placed(&mut self, app: &AppKey, release: u64) -> Arc<Placing> {
+        let Some(record) = self.releases.get(app).and_then(|of| of.get(&release)) else { return Arc::default() };
         self.placements.of(app, &record.value, &self.clusters, &self.sets, self.projects.get(&app.project))
     }
 }

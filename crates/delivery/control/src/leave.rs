@@ -3,7 +3,7 @@
 //! Leaving gives up ownership and keeps the objects, unless the App says `onLeave: Remove`. When more than one cluster
 //! would be left at once, somebody must approve the list. Nothing ever waits for a cluster that is offline.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use base_json::Digest;
 use base_store::Expect;
@@ -13,7 +13,7 @@ use roadstead_rollout::{Assignment, Event};
 
 use crate::decide::{Decision, Writes};
 use crate::index::Index;
-use crate::placement::Placed;
+use crate::placement::Placing;
 use crate::records::keys;
 
 /// Clusters that an App would leave, and whether that waits for approval.
@@ -52,11 +52,14 @@ pub fn leaving(index: &mut Index, app: &AppKey) -> Leaving {
     let number = usable.map(|record| record.number);
     let placed = match number {
         Some(number) if !deleted => index.placed(app, number),
-        _ if deleted => BTreeMap::new(),
+        _ if deleted => Arc::default(),
         _ => return Leaving::default(),
     };
+    if placed.error.is_some() {
+        return Leaving::default();
+    }
     let gone = index.assignments_of(app).filter(|(id, assignment)| {
-        !placed.contains_key(*id) && !is_leaving(assignment) && !is_drained(index, id) && index.clusters.contains_key(*id)
+        !placed.clusters.contains_key(*id) && !is_leaving(assignment) && !is_drained(index, id) && index.clusters.contains_key(*id)
     });
     let clusters = gone.map(|(id, _)| id.clone()).collect();
     judge(index, app, clusters)
@@ -71,7 +74,7 @@ pub(crate) fn leavers(
     index: &mut Index,
     app: &AppKey,
     number: u64,
-    placed: &BTreeMap<ClusterId, Placed>,
+    placed: &Placing,
     writes: &mut Writes<'_>,
     out: &mut Decision,
 ) {
@@ -92,7 +95,7 @@ pub(crate) fn leavers(
     // a cluster that comes back before it was let go of is a target again
     let back: Vec<ClusterId> = index
         .assignments_of(app)
-        .filter(|(id, assignment)| is_leaving(assignment) && placed.contains_key(*id) && !is_drained(index, id))
+        .filter(|(id, assignment)| is_leaving(assignment) && placed.clusters.contains_key(*id) && !is_drained(index, id))
         .map(|(id, _)| id.clone())
         .collect();
     for id in back {

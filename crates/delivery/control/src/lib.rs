@@ -23,7 +23,7 @@ pub use entries::{VariantSource, entries};
 pub use index::{Dirty, Index};
 pub use ingest::ingest;
 pub use leave::{Leaving, leaving};
-pub use placement::Placed;
+pub use placement::{Placed, Placing};
 pub use project::{Projection, project};
 pub use records::{
     Approval, Barred, Head, HeadInput, Held, History, InputFact, NOUNS, ReleaseRecord, Seen, VariantOutcome, keys,

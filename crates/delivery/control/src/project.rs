@@ -77,7 +77,7 @@ fn app_status(index: &Index, app: &AppKey, noun: &App, waiting: Option<&(String,
         status.commit = record.commit.chars().take(12).collect();
     }
     let placed = newest.and_then(|record| index.placements.peek(app, record.number));
-    status.clusters = count(placed.map_or(0, |placed| placed.len()));
+    status.clusters = count(placed.map_or(0, |placed| placed.clusters.len()));
     for (id, assignment) in index.assignments_of(app) {
         let observed = index.observed(id, app);
         let confirmed = observed.is_some_and(|observed| observed.variant == assignment.variant && observed.state >= AppState::Synced);
@@ -191,7 +191,7 @@ fn rollout(index: &Index, app: &AppKey, rollout: &Rollout, now: Time) -> Project
         .collect();
     let placed = record.and_then(|record| index.placements.peek(app, record.number));
     let variants = record.map(|record| index.variants_now(app, &record.id)).unwrap_or_default();
-    for (id, place) in placed.into_iter().flatten() {
+    for (id, place) in placed.into_iter().flat_map(|placing| &placing.clusters) {
         let stage = rollout.stage_of(&index.labels_of(id));
         let Some(shown) = status.stages.get_mut(stage) else { continue };
         shown.clusters += 1;

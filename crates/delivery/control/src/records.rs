@@ -162,6 +162,10 @@ pub struct ReleaseRecord {
     pub created_at: Time,
     /// The renderer's version.
     pub renderer: String,
+    /// The expressions that the manifests use (path and default), where they are replaced there; known once the files
+    /// have been read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uses: Option<Vec<(String, Option<String>)>>,
     /// What each target input came out as. Added to, never changed.
     #[serde(default)]
     pub variants: BTreeMap<Digest, VariantOutcome>,

@@ -36,7 +36,7 @@ pub(crate) fn catch_up(index: &mut Index, app: &AppKey, noun: &App, now: Time, w
         })
         .count();
     let Some(newest) = numbers.first() else { return };
-    let targets: Vec<ClusterId> = index.placements.peek(app, newest.1).into_iter().flatten().map(|(id, _)| id.clone()).collect();
+    let targets: Vec<ClusterId> = index.placed(app, newest.1).clusters.keys().cloned().collect();
     let mut room = (targets.len() / 10).max(1).saturating_sub(on_their_way);
     for id in targets {
         let labels = index.labels_of(&id);

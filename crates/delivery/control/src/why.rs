@@ -63,7 +63,7 @@ fn on_cluster(index: &mut Index, app: &AppKey, id: &ClusterId, waiting: Option<&
     let name = index.cluster_name(id).to_owned();
     let mut out = Vec::new();
     let newest = index.releases(app).next_back().map(|record| (record.number, record.id));
-    let placed: Option<Placed> = newest.and_then(|(number, _)| index.placed(app, number).remove(id));
+    let placed: Option<Placed> = newest.and_then(|(number, _)| index.placed(app, number).clusters.get(id).cloned());
     let Some((assignment, _)) = index.assignment(id, app).map(|(a, r)| (a.clone(), r)) else {
         let reason = match placed {
             None => "no target of the App matches it".to_owned(),
