@@ -15,6 +15,7 @@ mod resource;
 mod schema;
 mod selectors;
 mod status;
+mod structural;
 mod user;
 mod world;
 

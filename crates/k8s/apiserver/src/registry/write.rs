@@ -302,7 +302,7 @@ impl Registry {
                 &options.field_manager,
                 part.subresource(),
                 self.clock().now(),
-            )?;
+            );
         }
         if let Some(old) = &old {
             count_generation(def, old, &mut new);
