@@ -78,7 +78,13 @@ pub(crate) fn validate(def: &ResourceDef, new: &Value, old: Option<&Value>) -> V
 fn reset_fields(def: &ResourceDef, subresource: &str) -> Option<FieldSet> {
     match subresource {
         "" if def.status_subresource => Some(FieldSet::of_fields(&["status"])),
-        "status" if def.custom => Some(FieldSet::of_fields(&["spec", "metadata.labels", "metadata.annotations", "metadata.finalizers", "metadata.ownerReferences"])),
+        "status" if def.custom => Some(FieldSet::of_fields(&[
+            "spec",
+            "metadata.labels",
+            "metadata.annotations",
+            "metadata.finalizers",
+            "metadata.ownerReferences",
+        ])),
         "status" => Some(FieldSet::of_fields(&["spec", "metadata.labels"])),
         _ => None,
     }
@@ -182,9 +188,9 @@ pub(crate) fn json_patch(old: &Value, operations: &Value) -> Result<Value, Statu
 
 fn patch_error(error: PatchError) -> Status {
     match error {
-        PatchError::JsonSyntax(cause) => Status::bad_request(format!(
-            "error decoding patch: {cause}"
-        )),
+        PatchError::JsonSyntax(cause) => {
+            Status::bad_request(format!("error decoding patch: {cause}"))
+        }
         PatchError::JsonOperation(_) => Status::unprocessable_patch(),
         PatchError::TooManyOperations(count) => Status::new(
             413,

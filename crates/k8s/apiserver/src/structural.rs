@@ -139,7 +139,9 @@ fn check(
         ));
     }
     match value {
-        Value::Number(number) => bounds(number.as_f64().unwrap_or(0.0), value, schema, path, errors),
+        Value::Number(number) => {
+            bounds(number.as_f64().unwrap_or(0.0), value, schema, path, errors)
+        }
         Value::String(text) => {
             let length = text.chars().count() as u64;
             if schema["maxLength"].as_u64().is_some_and(|max| length > max) {
@@ -154,7 +156,10 @@ fn check(
                 errors.push(FieldError::invalid(
                     path,
                     value.clone(),
-                    format!("{path} in body should be at least {} chars long", schema["minLength"]),
+                    format!(
+                        "{path} in body should be at least {} chars long",
+                        schema["minLength"]
+                    ),
                 ));
             }
         }
@@ -172,7 +177,10 @@ fn check(
                 errors.push(FieldError::invalid(
                     path,
                     json!(length),
-                    format!("{path} in body should have at least {} items", schema["minItems"]),
+                    format!(
+                        "{path} in body should have at least {} items",
+                        schema["minItems"]
+                    ),
                 ));
             }
             if let Some(items) = schema.get("items") {
@@ -242,7 +250,12 @@ fn unique(list: &[Value], schema: &Value, path: &str, errors: &mut Vec<FieldErro
             item.clone()
         } else {
             keys.iter()
-                .map(|key| ((*key).to_owned(), item.get(*key).cloned().unwrap_or_default()))
+                .map(|key| {
+                    (
+                        (*key).to_owned(),
+                        item.get(*key).cloned().unwrap_or_default(),
+                    )
+                })
                 .collect::<Map<String, Value>>()
                 .into()
         };
@@ -281,7 +294,11 @@ fn flatten(schema: &Value, definitions: &Value, depth: usize) -> Value {
         }
         return with_default(out, map);
     }
-    if let Some([one]) = map.get("allOf").and_then(Value::as_array).map(Vec::as_slice) {
+    if let Some([one]) = map
+        .get("allOf")
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+    {
         let mut out = flatten(one, definitions, depth + 1);
         if let (Some(out), Some(text)) = (out.as_object_mut(), map.get("description")) {
             out.insert("description".to_owned(), text.clone());
@@ -289,7 +306,11 @@ fn flatten(schema: &Value, definitions: &Value, depth: usize) -> Value {
         return with_default(out, map);
     }
     let mut out = Map::new();
-    if let Some(choices) = map.get("anyOf").or_else(|| map.get("oneOf")).and_then(Value::as_array) {
+    if let Some(choices) = map
+        .get("anyOf")
+        .or_else(|| map.get("oneOf"))
+        .and_then(Value::as_array)
+    {
         out = alternatives(choices, definitions, depth);
     }
     for (key, value) in map {
@@ -335,7 +356,10 @@ fn flatten(schema: &Value, definitions: &Value, depth: usize) -> Value {
             }
             "additionalProperties" => match value {
                 Value::Bool(true) => {
-                    out.insert("x-kubernetes-preserve-unknown-fields".to_owned(), json!(true));
+                    out.insert(
+                        "x-kubernetes-preserve-unknown-fields".to_owned(),
+                        json!(true),
+                    );
                 }
                 Value::Bool(false) => {}
                 value => {
@@ -347,8 +371,14 @@ fn flatten(schema: &Value, definitions: &Value, depth: usize) -> Value {
             }
         }
     }
-    if out.keys().all(|key| key == "description" || key == "default") {
-        out.insert("x-kubernetes-preserve-unknown-fields".to_owned(), json!(true));
+    if out
+        .keys()
+        .all(|key| key == "description" || key == "default")
+    {
+        out.insert(
+            "x-kubernetes-preserve-unknown-fields".to_owned(),
+            json!(true),
+        );
     }
     Value::Object(out)
 }
@@ -407,11 +437,17 @@ fn alternatives(choices: &[Value], definitions: &Value, depth: usize) -> Map<Str
             if closed {
                 out.insert("properties".to_owned(), Value::Object(properties));
             } else {
-                out.insert("x-kubernetes-preserve-unknown-fields".to_owned(), json!(true));
+                out.insert(
+                    "x-kubernetes-preserve-unknown-fields".to_owned(),
+                    json!(true),
+                );
             }
         }
         _ => {
-            out.insert("x-kubernetes-preserve-unknown-fields".to_owned(), json!(true));
+            out.insert(
+                "x-kubernetes-preserve-unknown-fields".to_owned(),
+                json!(true),
+            );
         }
     }
     if nullable {
@@ -426,13 +462,13 @@ mod tests {
 
     fn check(value: Value, expected: &[&str]) {
         let schema = json!({"type": "object", "required": ["spec"], "properties": {"spec": {
-            "type": "object", "required": ["size"], "properties": {
-                "size": {"type": "integer", "minimum": 1, "maximum": 5},
-                "color": {"type": "string", "enum": ["red", "blue"], "default": "red"},
-                "port": {"x-kubernetes-int-or-string": true},
-                "tags": {"type": "array", "items": {"type": "string", "maxLength": 3}, "x-kubernetes-list-type": "set"},
-                "any": {"type": "object", "additionalProperties": {"type": "number"}},
-            }}}});
+        "type": "object", "required": ["size"], "properties": {
+            "size": {"type": "integer", "minimum": 1, "maximum": 5},
+            "color": {"type": "string", "enum": ["red", "blue"], "default": "red"},
+            "port": {"x-kubernetes-int-or-string": true},
+            "tags": {"type": "array", "items": {"type": "string", "maxLength": 3}, "x-kubernetes-list-type": "set"},
+            "any": {"type": "object", "additionalProperties": {"type": "number"}},
+        }}}});
         let mut value = value;
         default(&mut value, &schema);
         let found: Vec<String> = validate(&value, None, &schema)
@@ -440,17 +476,26 @@ mod tests {
             .map(FieldError::to_string)
             .collect();
         assert_eq!(found, expected, "{value}");
-        assert!(validate(&value, Some(&value), &schema).iter().all(|e| e.path == "spec"));
+        assert!(
+            validate(&value, Some(&value), &schema)
+                .iter()
+                .all(|e| e.path == "spec")
+        );
     }
 
     #[test]
     fn finds_what_does_not_fit() {
-        check(json!({"spec": {"size": 2, "port": "http", "any": {"a": 1}}}), &[]);
+        check(
+            json!({"spec": {"size": 2, "port": "http", "any": {"a": 1}}}),
+            &[],
+        );
         check(json!({}), &["spec: Required value"]);
         check(json!({"spec": {}}), &["spec.size: Required value"]);
         check(
             json!({"spec": {"size": "2"}}),
-            &[r#"spec.size: Invalid value: "string": spec.size in body must be of type integer: "string""#],
+            &[
+                r#"spec.size: Invalid value: "string": spec.size in body must be of type integer: "string""#,
+            ],
         );
         check(
             json!({"spec": {"size": 9, "color": "green"}}),

@@ -160,7 +160,11 @@ mod tests {
         let tables = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json";
         check("", Offer::Plain, Some((Json, Shape::Object)));
         check("*/*", Offer::Objects, Some((Json, Shape::Object)));
-        check("application/yaml", Offer::Objects, Some((Yaml, Shape::Object)));
+        check(
+            "application/yaml",
+            Offer::Objects,
+            Some((Yaml, Shape::Object)),
+        );
         check(tables, Offer::Objects, Some((Json, Shape::Table("v1"))));
         check(tables, Offer::Plain, Some((Json, Shape::Object)));
         check(
@@ -174,7 +178,11 @@ mod tests {
             Offer::Plain,
             None,
         );
-        check("text/html;q=0.9,application/yaml;q=0.5,*/*;q=0.8", Offer::Plain, Some((Json, Shape::Object)));
+        check(
+            "text/html;q=0.9,application/yaml;q=0.5,*/*;q=0.8",
+            Offer::Plain,
+            Some((Json, Shape::Object)),
+        );
         check(
             "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json",
             Offer::Discovery,

@@ -33,7 +33,8 @@ impl Query {
 
     /// Is a parameter there and true?
     pub fn flag(&self, key: &str) -> bool {
-        self.0.contains_key(key) && matches!(self.get(key), "" | "1" | "t" | "true" | "True" | "TRUE")
+        self.0.contains_key(key)
+            && matches!(self.get(key), "" | "1" | "t" | "true" | "True" | "TRUE")
     }
 }
 
@@ -165,7 +166,10 @@ mod tests {
     fn reads_paths() {
         check("/api/v1/pods", ["", "v1", "pods", "", "", ""]);
         check("/api/v1/namespaces", ["", "v1", "namespaces", "", "", ""]);
-        check("/api/v1/namespaces/a", ["", "v1", "namespaces", "", "a", ""]);
+        check(
+            "/api/v1/namespaces/a",
+            ["", "v1", "namespaces", "", "a", ""],
+        );
         check(
             "/api/v1/namespaces/a/finalize",
             ["", "v1", "namespaces", "", "a", "finalize"],
@@ -180,7 +184,14 @@ mod tests {
         );
         check(
             "/apis/rbac.authorization.k8s.io/v1/clusterroles/system%3Anode",
-            ["rbac.authorization.k8s.io", "v1", "clusterroles", "", "system:node", ""],
+            [
+                "rbac.authorization.k8s.io",
+                "v1",
+                "clusterroles",
+                "",
+                "system:node",
+                "",
+            ],
         );
         for path in ["/", "/api", "/api/v1", "/apis/apps/v1", "/version"] {
             assert_eq!(ResourcePath::parse(path), None, "{path}");

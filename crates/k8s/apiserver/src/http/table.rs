@@ -79,10 +79,7 @@ pub(crate) fn partial(object: &Value, version: &str) -> Value {
 fn cell(cell: &Cell, kind: &str, object: &Value, now: Timestamp) -> Value {
     match cell {
         Cell::Name => json!(k8s_object::name(object)),
-        Cell::Age => json!(since(
-            object["metadata"]["creationTimestamp"].as_str(),
-            now
-        )),
+        Cell::Age => json!(since(object["metadata"]["creationTimestamp"].as_str(), now)),
         Cell::Compute(compute) => compute(object, now),
         Cell::Path(path) => match jsonpath::find(object, path).as_slice() {
             [] => Value::Null,

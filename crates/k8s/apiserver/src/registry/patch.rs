@@ -74,9 +74,7 @@ impl Registry {
                 warnings: Vec::new(),
             };
             let new = match patch {
-                Patch::Apply(wanted) => {
-                    self.merge_applied(&mut draft, wanted, options)?
-                }
+                Patch::Apply(wanted) => self.merge_applied(&mut draft, wanted, options)?,
                 patch => {
                     let Some(old) = &draft.old else {
                         return Err(Status::not_found(def, name));
