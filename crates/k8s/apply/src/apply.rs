@@ -390,19 +390,14 @@ impl Attempt<'_> {
 
 fn conflicts(managed: &Managed, difference: &Comparison) -> Vec<Conflict> {
     let changed = difference.modified.union(&difference.added);
-    let mut entries: Vec<&Entry> = managed.entries.iter().collect();
-    entries.sort_by(|a, b| a.identity().cmp(&b.identity()));
-    entries
-        .into_iter()
-        .flat_map(|entry| {
-            entry
-                .fields
-                .intersection(&changed)
-                .paths()
-                .into_iter()
-                .map(|path| Conflict::new(entry, path))
-        })
-        .collect()
+    let mut conflicts: Vec<Conflict> = Vec::new();
+    for entry in &managed.entries {
+        let paths = entry.fields.intersection(&changed).paths();
+        conflicts.extend(paths.into_iter().map(|path| Conflict::new(entry, path)));
+    }
+    // stable, so the fields of one manager keep their order
+    conflicts.sort_by(|a, b| a.rank().cmp(&b.rank()));
+    conflicts
 }
 
 /// Removes what the manager applied last time, does not apply now, and nobody else owns.
