@@ -20,6 +20,9 @@ const GROUP_BYTES: usize = 8 << 20;
 /// A commit's changes, for the watches.
 pub(crate) type Made = (Arc<[Change]>, Revision);
 
+/// A job, and what became of it if its transaction is made.
+type Fate = (Box<dyn Job>, Result<(), Failure>);
+
 /// Something to write.
 pub(crate) trait Job: Send {
     /// Returns about how many bytes it writes.
@@ -141,7 +144,7 @@ impl Writer {
     fn transact(
         &mut self,
         group: Vec<Box<dyn Job>>,
-        fates: &mut Vec<(Box<dyn Job>, Result<(), Failure>)>,
+        fates: &mut Vec<Fate>,
     ) -> Result<Vec<Made>, Failure> {
         let before = self.meta;
         let begun = self.execute("BEGIN IMMEDIATE");
