@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::api::{Api, Refusal, time_text};
 use crate::config::{Config, Span};
 use crate::dice::Dice;
-use crate::index::{Head, Index};
+use crate::index::Index;
 use crate::key::{EVENT, Key, Kind};
 use crate::life::Life;
 use crate::queue::{Queue, Work, after};
@@ -33,8 +33,8 @@ pub(crate) struct State {
     pub(crate) events: VecDeque<(Timestamp, Key)>,
     /// How many pod addresses were given out.
     pub(crate) pod_addresses: u32,
-    /// How many service addresses were given out.
-    pub(crate) service_addresses: u32,
+    /// How many load balancers got an address.
+    pub(crate) balancers: u32,
 }
 
 impl State {
@@ -47,7 +47,7 @@ impl State {
             terminating: BTreeSet::new(),
             events: VecDeque::new(),
             pod_addresses: 0,
-            service_addresses: 0,
+            balancers: 0,
         }
     }
 }
@@ -80,6 +80,17 @@ impl Cx<'_> {
             .filter_map(|key| self.get(key))
             .filter(|child| controller_uid(child) == Some(uid))
             .collect()
+    }
+
+    /// Names the object that controls this one.
+    #[expect(clippy::unused_self, reason = "it reads as the opposite of `children`")]
+    pub(crate) fn controller_of(&self, object: &Value) -> Option<Key> {
+        let owner = list(object, "/metadata/ownerReferences")
+            .iter()
+            .find(|owner| owner["controller"] == json!(true))?;
+        let kind = Kind::new(text(owner, "/apiVersion"), text(owner, "/kind"));
+        let namespace = k8s_object::namespace(object);
+        Some(Key::new(kind, namespace, text(owner, "/name")))
     }
 
     /// Looks at an object again after some milliseconds.
@@ -117,7 +128,12 @@ impl Cx<'_> {
 
     /// Writes an Event, or counts it up if the same was written before.
     pub(crate) fn event(&mut self, component: &str, about: &Value, event: Said<'_>) {
-        if !self.config.events || self.state.terminating.contains(k8s_object::namespace(about)) {
+        if !self.config.events
+            || self
+                .state
+                .terminating
+                .contains(k8s_object::namespace(about))
+        {
             return;
         }
         let Said {
@@ -350,10 +366,4 @@ pub(crate) fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> 
     list(object, "/status/conditions")
         .iter()
         .find(|condition| condition["type"] == kind)
-}
-
-/// Takes a change of the store into the index, and tells what it makes due.
-pub(crate) fn changed(state: &mut State, now: Timestamp, old: Option<&Head>, new: Option<&Head>) {
-    crate::controllers::route(state, now, old, new);
-    state.index.change(old, new);
 }

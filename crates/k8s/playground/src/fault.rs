@@ -65,7 +65,10 @@ impl PodFault {
             .chain(list(container, "/args"))
             .filter_map(Value::as_str)
             .collect();
-        if words.first().is_some_and(|first| matches!(*first, "false" | "/bin/false")) {
+        if words
+            .first()
+            .is_some_and(|first| matches!(*first, "false" | "/bin/false"))
+        {
             return Some(Self::Exit(1));
         }
         let (_, code) = words.last()?.rsplit_once("exit ")?;
@@ -141,7 +144,10 @@ mod tests {
         check(&of_image("missing/shop"), None);
         check(&of_image("localhost:5000/missing/shop:1"), None);
         check(&of_image("shop:missing"), Some(PodFault::PullFailure));
-        check(&of_image("shop:1-missing@sha256:aa"), Some(PodFault::PullFailure));
+        check(
+            &of_image("shop:1-missing@sha256:aa"),
+            Some(PodFault::PullFailure),
+        );
         check(&of_image("shop:crash-1"), Some(PodFault::CrashLoop));
         check(&of_image("shop:v1-never-ready"), Some(PodFault::NeverReady));
         check(&of_image("shop:slow"), Some(PodFault::Slow));
@@ -156,7 +162,10 @@ mod tests {
         check(&annotated("unheard-of"), None);
         let command = |words: Value| json!({"spec": {"containers": [{"command": words}]}});
         check(&command(json!(["false"])), Some(PodFault::Exit(1)));
-        check(&command(json!(["sh", "-c", "echo hello; exit 4"])), Some(PodFault::Exit(4)));
+        check(
+            &command(json!(["sh", "-c", "echo hello; exit 4"])),
+            Some(PodFault::Exit(4)),
+        );
         check(&command(json!(["sh", "-c", "exit 0"])), None);
         check(&command(json!(["serve"])), None);
         let two = json!({"spec": {"containers": [{"image": "a:slow"}, {"image": "b:missing"}]}});

@@ -29,9 +29,7 @@ impl<'a> Kind<'a> {
 }
 
 pub(crate) fn group_of(api_version: &str) -> &str {
-    api_version
-        .rsplit_once('/')
-        .map_or("", |(group, _)| group)
+    api_version.rsplit_once('/').map_or("", |(group, _)| group)
 }
 
 pub(crate) const POD: Kind<'static> = Kind::new("v1", "Pod");
@@ -44,18 +42,13 @@ pub(crate) const SECRET: Kind<'static> = Kind::new("v1", "Secret");
 pub(crate) const EVENT: Kind<'static> = Kind::new("v1", "Event");
 pub(crate) const VOLUME_CLAIM: Kind<'static> = Kind::new("v1", "PersistentVolumeClaim");
 pub(crate) const VOLUME: Kind<'static> = Kind::new("v1", "PersistentVolume");
-pub(crate) const DEPLOYMENT: Kind<'static> = Kind::new("apps/v1", "Deployment");
 pub(crate) const REPLICA_SET: Kind<'static> = Kind::new("apps/v1", "ReplicaSet");
-pub(crate) const STATEFUL_SET: Kind<'static> = Kind::new("apps/v1", "StatefulSet");
 pub(crate) const DAEMON_SET: Kind<'static> = Kind::new("apps/v1", "DaemonSet");
 pub(crate) const CONTROLLER_REVISION: Kind<'static> = Kind::new("apps/v1", "ControllerRevision");
-pub(crate) const JOB: Kind<'static> = Kind::new("batch/v1", "Job");
-pub(crate) const ENDPOINT_SLICE: Kind<'static> =
-    Kind::new("discovery.k8s.io/v1", "EndpointSlice");
+pub(crate) const ENDPOINT_SLICE: Kind<'static> = Kind::new("discovery.k8s.io/v1", "EndpointSlice");
 pub(crate) const STORAGE_CLASS: Kind<'static> = Kind::new("storage.k8s.io/v1", "StorageClass");
 pub(crate) const DISRUPTION_BUDGET: Kind<'static> = Kind::new("policy/v1", "PodDisruptionBudget");
-pub(crate) const AUTOSCALER: Kind<'static> =
-    Kind::new("autoscaling/v2", "HorizontalPodAutoscaler");
+pub(crate) const AUTOSCALER: Kind<'static> = Kind::new("autoscaling/v2", "HorizontalPodAutoscaler");
 
 /// One object's name in one cluster: `apiVersion Kind namespace name`, joined by spaces.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]

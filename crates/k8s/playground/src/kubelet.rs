@@ -44,11 +44,16 @@ fn waiting(reason: &str, message: &str) -> Value {
 }
 
 fn pull_error(image: &str) -> String {
-    format!("failed to pull and unpack image {image:?}: failed to resolve reference {image:?}: {image}: not found")
+    format!(
+        "failed to pull and unpack image {image:?}: failed to resolve reference {image:?}: {image}: not found"
+    )
 }
 
 fn back_off_image(image: &str) -> String {
-    format!("Back-off pulling image {image:?}: ErrImagePull: {}", pull_error(image))
+    format!(
+        "Back-off pulling image {image:?}: ErrImagePull: {}",
+        pull_error(image)
+    )
 }
 
 /// One container's status in a stage. `known` is what it was before.
@@ -63,7 +68,9 @@ fn container(
     let image = text(spec, "/image");
     let fault = PodFault::of_container(pod, spec);
     let was = |pointer: &str| known.and_then(|known| known.pointer(pointer)).cloned();
-    let mut restarts = was("/restartCount").and_then(|count| count.as_u64()).unwrap_or(0);
+    let mut restarts = was("/restartCount")
+        .and_then(|count| count.as_u64())
+        .unwrap_or(0);
     let mut last = was("/lastState").unwrap_or_else(|| json!({}));
     let started = was("/state/running/startedAt").unwrap_or_else(|| json!(now));
     let running = || json!({"running": {"startedAt": started}});
@@ -91,7 +98,10 @@ fn container(
                 last = json!({"terminated": ended});
             }
             let name = text(spec, "/name");
-            let message = format!("back-off restarting failed container={name} pod={}", k8s_object::name(pod));
+            let message = format!(
+                "back-off restarting failed container={name} pod={}",
+                k8s_object::name(pod)
+            );
             (waiting("CrashLoopBackOff", &message), false)
         }
         Stage::Crashed | Stage::BackOff => (running(), !never),
@@ -111,7 +121,12 @@ fn container(
     });
     if out["started"] == json!(true) {
         let id = base_json::Digest::of(
-            format!("{} {} {restarts}", k8s_object::uid(pod), text(spec, "/name")).as_bytes(),
+            format!(
+                "{} {} {restarts}",
+                k8s_object::uid(pod),
+                text(spec, "/name")
+            )
+            .as_bytes(),
         );
         out["containerID"] = json!(format!("playground://{}", id.short()));
     }

@@ -207,8 +207,9 @@ pub(crate) fn reconcile(cx: &mut Cx<'_>, key: &Key) -> Result<(), Refusal> {
     };
     let known = cx.state.lives.get(key).copied();
     let stage = stage_of(&pod);
+    let known = known.filter(|life| life.stage == stage);
     let mut tries = known.map_or(0, |life| life.tries);
-    if let Some(life) = known.filter(|life| life.stage == stage) {
+    if let Some(life) = known {
         if life.due > cx.now {
             return Ok(());
         }
@@ -231,9 +232,9 @@ pub(crate) fn reconcile(cx: &mut Cx<'_>, key: &Key) -> Result<(), Refusal> {
 }
 
 fn step_from(stage: Stage, behaviour: Behaviour) -> Option<&'static Step> {
-    STEPS.iter().find(|step| {
-        step.from == stage && (step.only.is_empty() || step.only.contains(&behaviour))
-    })
+    STEPS
+        .iter()
+        .find(|step| step.from == stage && (step.only.is_empty() || step.only.contains(&behaviour)))
 }
 
 fn plan(cx: &mut Cx<'_>, key: &Key, pod: &Value, tries: u32) {
@@ -269,7 +270,9 @@ fn plan(cx: &mut Cx<'_>, key: &Key, pod: &Value, tries: u32) {
         wait = wait.min(grace.saturating_mul(1000));
     }
     let due = after(cx.now, wait);
-    cx.state.lives.insert(key.clone(), Life { stage, due, tries });
+    cx.state
+        .lives
+        .insert(key.clone(), Life { stage, due, tries });
     cx.again_at(key, due);
 }
 
@@ -291,7 +294,11 @@ fn enter(
         Stage::Running => {
             if let Some(missing) = missing_reference(cx, pod) {
                 kubelet::write(cx, pod, Stage::Misconfigured, &missing)?;
-                cx.event(KUBELET, pod, Said::warning("Failed", &format!("Error: {missing}")));
+                cx.event(
+                    KUBELET,
+                    pod,
+                    Said::warning("Failed", &format!("Error: {missing}")),
+                );
                 return Ok(Stage::Misconfigured);
             }
             if let Some(missing) = missing_volume(cx, pod) {
@@ -313,9 +320,7 @@ fn bind(cx: &mut Cx<'_>, pod: &mut Value) -> Result<Stage, Refusal> {
     let claim = list(pod, "/spec/volumes")
         .iter()
         .map(|volume| text(volume, "/persistentVolumeClaim/claimName"))
-        .find(|claim| {
-            !claim.is_empty() && cx.api.get(VOLUME_CLAIM, &namespace, claim).is_none()
-        });
+        .find(|claim| !claim.is_empty() && cx.api.get(VOLUME_CLAIM, &namespace, claim).is_none());
     let fitting: Vec<&Value> = match claim {
         Some(_) => Vec::new(),
         None => nodes.iter().filter(|node| node_fits(node, pod)).collect(),
@@ -449,9 +454,11 @@ fn missing_reference(cx: &Cx<'_>, pod: &Value) -> Option<String> {
             return Some(format!("{what} {name:?} not found"));
         };
         let key = text(reference, "/key");
-        let has = ["data", "binaryData"]
-            .iter()
-            .any(|field| found.get(*field).is_some_and(|data| data.get(key).is_some()));
+        let has = ["data", "binaryData"].iter().any(|field| {
+            found
+                .get(*field)
+                .is_some_and(|data| data.get(key).is_some())
+        });
         (needs_key && !has).then(|| format!("couldn't find key {key} in {what} {namespace}/{name}"))
     };
     list(pod, "/spec/containers")

@@ -76,7 +76,12 @@ pub(crate) struct Extra<'a> {
 }
 
 /// Makes a pod that an object controls from a template.
-pub(crate) fn from_template(owner: &Value, template: &Value, name: &str, extra: &Extra<'_>) -> Value {
+pub(crate) fn from_template(
+    owner: &Value,
+    template: &Value,
+    name: &str,
+    extra: &Extra<'_>,
+) -> Value {
     let copy = |field: &str| -> Map<String, Value> {
         template
             .pointer(&format!("/metadata/{field}"))
@@ -98,9 +103,6 @@ pub(crate) fn from_template(owner: &Value, template: &Value, name: &str, extra: 
         .unwrap_or_default();
     for (key, value) in &extra.spec {
         spec.insert((*key).to_owned(), value.clone());
-    }
-    if !spec.contains_key("serviceAccountName") {
-        spec.insert("serviceAccountName".to_owned(), json!("default"));
     }
     let mut metadata = Map::new();
     metadata.insert("name".to_owned(), json!(name));

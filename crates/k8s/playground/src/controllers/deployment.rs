@@ -32,9 +32,8 @@ struct Plan {
 impl Plan {
     fn of(deployment: &Value) -> Self {
         let wanted = number(deployment, "/spec/replicas").unwrap_or(1);
-        let rolling = |field: &str| {
-            deployment.pointer(&format!("/spec/strategy/rollingUpdate/{field}"))
-        };
+        let rolling =
+            |field: &str| deployment.pointer(&format!("/spec/strategy/rollingUpdate/{field}"));
         let quarter = json!("25%");
         let recreate = text(deployment, "/spec/strategy/type") == "Recreate";
         let surge = share_of(rolling("maxSurge"), &quarter, wanted, true);
@@ -47,7 +46,11 @@ impl Plan {
         Self {
             wanted,
             surge: if recreate { 0 } else { surge },
-            unavailable: if recreate { wanted } else { unavailable.min(wanted) },
+            unavailable: if recreate {
+                wanted
+            } else {
+                unavailable.min(wanted)
+            },
             recreate,
             paused: deployment.pointer("/spec/paused") == Some(&Value::Bool(true)),
             hash: letters_of(&base_json::Digest::of_value(template), 10),
@@ -153,9 +156,12 @@ fn shrink_old(
 ) -> Result<(), Refusal> {
     let all = spec_replicas(current) + sum(old, "/spec/replicas");
     let least = plan.wanted - plan.unavailable;
-    let coming =
-        spec_replicas(current) - number(current, "/status/availableReplicas").unwrap_or(0);
+    let coming = spec_replicas(current) - number(current, "/status/availableReplicas").unwrap_or(0);
     let mut spare = all - least - coming.max(0);
+    // What was taken already may still be counted as available: then there is nothing to spare.
+    if spare <= 0 {
+        return Ok(());
+    }
     for set in old.iter_mut() {
         let idle = spec_replicas(set) - number(set, "/status/availableReplicas").unwrap_or(0);
         let take = idle.min(spare);
@@ -195,7 +201,9 @@ fn ensure_current<'a>(
             set
         }
         None => {
-            let set = cx.api.create(MANAGER, new_set(deployment, plan, newest, old))?;
+            let set = cx
+                .api
+                .create(MANAGER, new_set(deployment, plan, newest, old))?;
             let message = format!("Created new replica set {:?}", k8s_object::name(&set));
             progress(cx, deployment, "NewReplicaSetCreated", &message)?;
             let scaled = spec_replicas(&set);
@@ -368,7 +376,10 @@ fn write_status(
         ("updatedReplicas", updated),
         ("readyReplicas", ready),
         ("availableReplicas", available),
-        ("unavailableReplicas", (plan.wanted.max(all) - available).max(0)),
+        (
+            "unavailableReplicas",
+            (plan.wanted.max(all) - available).max(0),
+        ),
     ] {
         // Counts are left out when they are 0, as omitempty does.
         if count == 0 {
@@ -450,14 +461,14 @@ fn progressing(
     let seconds = deadline(deployment)?;
     let known = condition(deployment, "Progressing");
     let reason = known.map_or("", |known| known["reason"].as_str().unwrap_or_default());
-    let updated_at =
-        known.and_then(|known| read_time(known.get("lastUpdateTime"))).unwrap_or(now);
+    let updated_at = known
+        .and_then(|known| read_time(known.get("lastUpdateTime")))
+        .unwrap_or(now);
     let count = |status: &Map<String, Value>, field: &str| {
         status.get(field).and_then(Value::as_i64).unwrap_or(0)
     };
-    let old_of = |status: &Map<String, Value>| {
-        count(status, "replicas") - count(status, "updatedReplicas")
-    };
+    let old_of =
+        |status: &Map<String, Value>| count(status, "replicas") - count(status, "updatedReplicas");
     let got_on = ["updatedReplicas", "readyReplicas", "availableReplicas"]
         .iter()
         .any(|field| count(status, field) > count(before, field))
@@ -498,7 +509,11 @@ fn progressing(
         return None;
     }
     if reason == "DeploymentPaused" {
-        set(true, "DeploymentResumed", "Deployment is resumed".to_owned());
+        set(
+            true,
+            "DeploymentResumed",
+            "Deployment is resumed".to_owned(),
+        );
         return now.checked_add(SignedDuration::from_secs(seconds)).ok();
     }
     if done {

@@ -80,9 +80,9 @@ fn check_owners(cx: &mut Cx<'_>, key: &Key, object: &Value) -> Result<(), Refusa
             return Ok(());
         }
         let mut freed = object.clone();
-        if let Some(Value::Array(references)) = freed.pointer_mut("/metadata/ownerReferences") {
-            references.retain(|known| !gone.contains(known) && !waiting.contains(known));
-        }
+        keep_owners(&mut freed, |known| {
+            !gone.contains(known) && !waiting.contains(known)
+        });
         return cx.api.update(MANAGER, &freed).map(|_| ());
     }
     // Below an owner that waits, what has children of its own must wait for them too.
@@ -95,16 +95,26 @@ fn check_owners(cx: &mut Cx<'_>, key: &Key, object: &Value) -> Result<(), Refusa
     cx.api.delete(key, k8s_object::uid(object), how, false)
 }
 
+fn keep_owners(object: &mut Value, keep: impl Fn(&Value) -> bool) {
+    let Some(meta) = k8s_object::meta_mut(object) else {
+        return;
+    };
+    if let Some(Value::Array(references)) = meta.get_mut("ownerReferences") {
+        references.retain(keep);
+        if references.is_empty() {
+            meta.remove("ownerReferences");
+        }
+    }
+}
+
 fn orphan(cx: &mut Cx<'_>, object: Value) -> Result<(), Refusal> {
     let uid = k8s_object::uid(&object).to_owned();
     for key in cx.state.index.children(&uid) {
         let Some(mut child) = cx.get(&key) else {
             continue;
         };
-        if let Some(Value::Array(references)) = child.pointer_mut("/metadata/ownerReferences") {
-            references.retain(|known| known["uid"] != json!(uid));
-            cx.api.update(MANAGER, &child)?;
-        }
+        keep_owners(&mut child, |known| known["uid"] != json!(uid));
+        cx.api.update(MANAGER, &child)?;
     }
     cx.api
         .update(MANAGER, &without_finalizer(object, ORPHAN))

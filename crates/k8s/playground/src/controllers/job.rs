@@ -50,7 +50,13 @@ pub(crate) fn reconcile(cx: &mut Cx<'_>, key: &Key) -> Result<(), Refusal> {
         }
         status.remove("startTime");
         let said = condition(&job, "Suspended").is_some();
-        say(&mut status, "Suspended", "JobSuspended", "Job suspended", &now);
+        say(
+            &mut status,
+            "Suspended",
+            "JobSuspended",
+            "Job suspended",
+            &now,
+        );
         if !said {
             cx.event(COMPONENT, &job, Said::normal("Suspended", "Job suspended"));
         }
@@ -75,7 +81,10 @@ pub(crate) fn reconcile(cx: &mut Cx<'_>, key: &Key) -> Result<(), Refusal> {
     let limit = number(&job, "/spec/backoffLimit").unwrap_or(6);
     let deadline = number(&job, "/spec/activeDeadlineSeconds").and_then(|seconds| {
         let start = read_time(status.get("startTime"))?;
-        Some(after(start, u64::try_from(seconds).ok()?.saturating_mul(1000)))
+        Some(after(
+            start,
+            u64::try_from(seconds).ok()?.saturating_mul(1000),
+        ))
     });
     let running = i64::try_from(active.len()).unwrap_or(0);
     let failure = if tries > limit {
@@ -110,7 +119,10 @@ pub(crate) fn reconcile(cx: &mut Cx<'_>, key: &Key) -> Result<(), Refusal> {
         for pod in &active {
             remove(cx, &job, pod)?;
         }
-        let (reason, message) = ("CompletionsReached", "Reached expected number of succeeded pods");
+        let (reason, message) = (
+            "CompletionsReached",
+            "Reached expected number of succeeded pods",
+        );
         say(&mut status, "SuccessCriteriaMet", reason, message, &now);
         say(&mut status, "Complete", reason, message, &now);
         status.insert("completionTime".to_owned(), json!(now));
@@ -185,10 +197,12 @@ fn index_of(pod: &Value) -> Option<i64> {
 }
 
 fn taken_indexes(active: &[&Value], ended: &[&Value]) -> Vec<i64> {
-    let done = ended
+    let done = ended.iter().filter(|pod| pods::phase(pod) == "Succeeded");
+    active
         .iter()
-        .filter(|pod| pods::phase(pod) == "Succeeded");
-    active.iter().chain(done).filter_map(|pod| index_of(pod)).collect()
+        .chain(done)
+        .filter_map(|pod| index_of(pod))
+        .collect()
 }
 
 fn indexes(ended: &[&Value]) -> String {

@@ -18,10 +18,10 @@ use crate::api::Refusal;
 use crate::cx::{Cx, State};
 use crate::index::Head;
 use crate::key::{
-    CONFIG_MAP, DAEMON_SET, EVENT, Key, Kind, NAMESPACE, NODE, POD, SERVICE_ACCOUNT, VOLUME_CLAIM,
+    CONFIG_MAP, DAEMON_SET, EVENT, Key, Kind, NAMESPACE, POD, SERVICE_ACCOUNT, VOLUME_CLAIM,
 };
 use crate::life;
-use crate::queue::{Work, after};
+use crate::queue::Work;
 
 type Reconcile = fn(&mut Cx<'_>, &Key) -> Result<(), Refusal>;
 
@@ -57,8 +57,9 @@ fn node(cx: &mut Cx<'_>, key: &Key) -> Result<(), Refusal> {
     life::node_changed(cx, key)
 }
 
-/// Tells what a change makes due. The index must not have taken it in yet.
-pub(crate) fn route(state: &mut State, now: Timestamp, old: Option<&Head>, new: Option<&Head>) {
+/// Tells what a change makes due; what follows from many changes at once is due at `gather`. The index must not have
+/// taken the change in yet.
+pub(crate) fn route(state: &mut State, gather: Timestamp, old: Option<&Head>, new: Option<&Head>) {
     let Some(head) = new.or(old) else { return };
     let key = head.key();
     let kind = head.kind();
@@ -69,11 +70,12 @@ pub(crate) fn route(state: &mut State, now: Timestamp, old: Option<&Head>, new: 
     if controller(kind).is_some() {
         queue.add(Work::Reconcile(key.clone()));
     }
-    for (owner, of) in [old, new]
-        .into_iter()
-        .flatten()
-        .flat_map(|head| head.metadata.owner_references.iter().map(move |o| (o, head)))
-    {
+    for (owner, of) in [old, new].into_iter().flatten().flat_map(|head| {
+        head.metadata
+            .owner_references
+            .iter()
+            .map(move |o| (o, head))
+    }) {
         let owner_key = of.owner_key(owner);
         if owner.controller && controller(owner_key.kind()).is_some() {
             queue.add(Work::Reconcile(owner_key.clone()));
@@ -85,12 +87,7 @@ pub(crate) fn route(state: &mut State, now: Timestamp, old: Option<&Head>, new: 
     }
     if key.is(POD) {
         // Many pods change together: what selects them looks once.
-        let gather = crate::config::Timings::GATHER_MS;
-        queue.add_at(
-            after(now, gather),
-            Work::Selectors(key.namespace().to_owned()),
-        );
-        // A Deployment that recreates waits for pods of its ReplicaSets, which are two steps away.
+        queue.add_at(gather, Work::Selectors(key.namespace().to_owned()));
         if new.is_none() {
             state.lives.remove(&key);
         }
@@ -100,12 +97,11 @@ pub(crate) fn route(state: &mut State, now: Timestamp, old: Option<&Head>, new: 
             let owners_changed = old.map_or(!new.metadata.owner_references.is_empty(), |old| {
                 old.metadata.owner_references != new.metadata.owner_references
             });
-            let leaving = new.metadata.deletion_timestamp.is_some()
-                && new
-                    .metadata
-                    .finalizers
-                    .iter()
-                    .any(|finalizer| matches!(finalizer.as_str(), "foregroundDeletion" | "orphan"));
+            let leaving =
+                new.metadata.deletion_timestamp.is_some()
+                    && new.metadata.finalizers.iter().any(|finalizer| {
+                        matches!(finalizer.as_str(), "foregroundDeletion" | "orphan")
+                    });
             if owners_changed || leaving {
                 state.queue.add(Work::Collect(key.clone()));
             }
@@ -127,7 +123,6 @@ pub(crate) fn route(state: &mut State, now: Timestamp, old: Option<&Head>, new: 
             }
         }
     }
-    let _ = NODE;
 }
 
 /// Does one thing that is due.

@@ -64,10 +64,7 @@ fn remove(cx: &mut Cx<'_>, key: &Key, namespace: &mut Value) -> Result<(), Refus
             continue;
         }
         let uid = k8s_object::uid(&object);
-        match cx
-            .api
-            .delete(content, uid, Propagation::Background, false)
-        {
+        match cx.api.delete(content, uid, Propagation::Background, false) {
             Ok(()) | Err(Refusal::NotFound(_) | Refusal::Conflict(_)) => {}
             Err(refused) => return Err(refused),
         }
@@ -83,7 +80,10 @@ fn remove(cx: &mut Cx<'_>, key: &Key, namespace: &mut Value) -> Result<(), Refus
     let mut status = status_of(namespace);
     status.insert("phase".to_owned(), json!("Terminating"));
     let now = cx.now_text();
-    let message = format!("Some content in the namespace remains: {} objects", stuck.len());
+    let message = format!(
+        "Some content in the namespace remains: {} objects",
+        stuck.len()
+    );
     let condition = Condition {
         kind: "NamespaceContentRemaining",
         holds: true,

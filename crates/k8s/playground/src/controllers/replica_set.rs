@@ -7,6 +7,7 @@ use crate::api::Refusal;
 use crate::cx::{Cx, MANAGER, Said, is_leaving, number, status_of};
 use crate::key::{Key, POD};
 use crate::pods::{self, Extra};
+use crate::queue::Work;
 
 const COMPONENT: &str = "replicaset-controller";
 
@@ -15,11 +16,15 @@ pub(crate) fn reconcile(cx: &mut Cx<'_>, key: &Key) -> Result<(), Refusal> {
         return Ok(());
     };
     let wanted = number(&set, "/spec/replicas").unwrap_or(1).max(0);
-    let mut active: Vec<Value> = cx
-        .children(&set, POD)
-        .into_iter()
-        .filter(pods::is_active)
-        .collect();
+    let all = cx.children(&set, POD);
+    if all.is_empty()
+        && wanted == 0
+        && let Some(owner) = cx.controller_of(&set)
+    {
+        // A Deployment that recreates waits for the last pod, which no status tells of.
+        cx.state.queue.add(Work::Reconcile(owner));
+    }
+    let mut active: Vec<Value> = all.into_iter().filter(pods::is_active).collect();
     let found = i64::try_from(active.len()).unwrap_or(i64::MAX);
     let mut refusal = None;
     for _ in found..wanted {

@@ -11,20 +11,15 @@ const SERVICE_NAME: &str = "kubernetes.io/service-name";
 const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 const SLICES: &str = "endpointslice-controller.k8s.io";
 
-/// Gives a Service what the API server would have given it on create, and an address to a load balancer.
+/// Gives a load balancer its address, and every Service its endpoints. Cluster addresses and node ports come from the
+/// API server.
 pub(crate) fn reconcile(cx: &mut Cx<'_>, key: &Key) -> Result<(), Refusal> {
     let Some(mut service) = cx.get(key).filter(|service| !is_leaving(service)) else {
         return Ok(());
     };
-    let kind = match text(&service, "/spec/type") {
-        "" => "ClusterIP",
-        kind => kind,
-    }
-    .to_owned();
-    if allocate(cx, &mut service, &kind) {
-        service = cx.api.update(MANAGER, &service)?;
-    }
-    if kind == "LoadBalancer" && list(&service, "/status/loadBalancer/ingress").is_empty() {
+    if text(&service, "/spec/type") == "LoadBalancer"
+        && list(&service, "/status/loadBalancer/ingress").is_empty()
+    {
         let created = crate::api::read_time(service.pointer("/metadata/creationTimestamp"));
         let due = after(
             created.unwrap_or(cx.now),
@@ -33,8 +28,8 @@ pub(crate) fn reconcile(cx: &mut Cx<'_>, key: &Key) -> Result<(), Refusal> {
         if due > cx.now {
             cx.again_at(key, due);
         } else {
-            cx.state.service_addresses += 1;
-            let last = cx.state.service_addresses % 253 + 1;
+            cx.state.balancers += 1;
+            let last = cx.state.balancers % 253 + 1;
             let mut status = status_of(&service);
             // 198.51.100.0/24 is set aside for examples (RFC 5737).
             let ingress = json!([{"ip": format!("198.51.100.{last}"), "ipMode": "VIP"}]);
@@ -43,37 +38,6 @@ pub(crate) fn reconcile(cx: &mut Cx<'_>, key: &Key) -> Result<(), Refusal> {
         }
     }
     endpoints(cx, &service)
-}
-
-/// Fills in addresses and node ports; says whether it changed anything.
-fn allocate(cx: &mut Cx<'_>, service: &mut Value, kind: &str) -> bool {
-    let mut changed = false;
-    if kind != "ExternalName" && text(service, "/spec/clusterIP").is_empty() {
-        cx.state.service_addresses += 1;
-        // 10.96.0.0/12, behind the addresses that the base image uses.
-        let number = cx.state.service_addresses + 0xff;
-        let ip = format!(
-            "10.{}.{}.{}",
-            96 + (number >> 16) % 16,
-            (number >> 8) & 0xff,
-            number & 0xff
-        );
-        service["spec"]["clusterIP"] = json!(ip);
-        service["spec"]["clusterIPs"] = json!([ip]);
-        changed = true;
-    }
-    if matches!(kind, "NodePort" | "LoadBalancer")
-        && let Some(Value::Array(ports)) = service.pointer_mut("/spec/ports")
-    {
-        for port in ports {
-            if port["nodePort"].as_u64().unwrap_or(0) == 0 {
-                let number = 30_000 + cx.state.dice.below(2768);
-                port["nodePort"] = json!(number);
-                changed = true;
-            }
-        }
-    }
-    changed
 }
 
 fn selects(selector: &Map<String, Value>, object: &Value) -> bool {

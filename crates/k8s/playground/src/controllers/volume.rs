@@ -9,7 +9,6 @@ use crate::key::{Key, STORAGE_CLASS, VOLUME, VOLUME_CLAIM};
 use crate::queue::after;
 
 const COMPONENT: &str = "persistentvolume-controller";
-const DEFAULT_CLASS: &str = "storageclass.kubernetes.io/is-default-class";
 
 fn volume_name(claim: &Value) -> String {
     format!("pvc-{}", k8s_object::uid(claim))
@@ -76,9 +75,8 @@ pub(crate) fn claim(cx: &mut Cx<'_>, key: &Key) -> Result<(), Refusal> {
     if let Some(mut volume) = cx.api.get(VOLUME, "", &name) {
         cx.set_status(MANAGER, &mut volume, json!({"phase": "Bound"}))?;
     }
-    if text(&claim, "/spec/volumeName") != name || text(&claim, "/spec/storageClassName") != class {
+    if text(&claim, "/spec/volumeName") != name {
         claim["spec"]["volumeName"] = json!(name);
-        claim["spec"]["storageClassName"] = json!(class);
         claim = cx.api.update(MANAGER, &claim)?;
     }
     let mut status = status_of(&claim);
@@ -90,19 +88,17 @@ pub(crate) fn claim(cx: &mut Cx<'_>, key: &Key) -> Result<(), Refusal> {
 
 /// The storage class of a claim; an error that says why there is none.
 fn class_of(cx: &Cx<'_>, claim: &Value) -> Result<String, String> {
-    match claim.pointer("/spec/storageClassName").and_then(Value::as_str) {
+    match claim
+        .pointer("/spec/storageClassName")
+        .and_then(Value::as_str)
+    {
         Some("") => Ok(String::new()),
         Some(name) => match cx.api.get(STORAGE_CLASS, "", name) {
             Some(_) => Ok(name.to_owned()),
             None => Err(format!("storageclass.storage.k8s.io {name:?} not found")),
         },
-        None => cx
-            .api
-            .list(STORAGE_CLASS, "")
-            .iter()
-            .find(|class| k8s_object::annotation(class, DEFAULT_CLASS) == Some("true"))
-            .map(|class| k8s_object::name(class).to_owned())
-            .ok_or_else(|| "no default storage class".to_owned()),
+        // Admission gave it the default class, if there was one.
+        None => Err("no default storage class".to_owned()),
     }
 }
 
