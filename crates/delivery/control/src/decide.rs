@@ -130,7 +130,7 @@ pub(crate) fn inputs_of(index: &Index, app: &AppKey, spec: &AppSpec) -> Result<V
 }
 
 /// What a Source reads from, as text: a head that was read from elsewhere does not count.
-pub(crate) fn origin(source: &roadstead_model::Source) -> String {
+pub fn origin(source: &roadstead_model::Source) -> String {
     let git = &source.spec.git;
     let reference = [("branch", &git.branch), ("tag", &git.tag), ("commit", &git.commit)];
     let reference = reference.iter().find(|(_, name)| !name.is_empty());
@@ -192,7 +192,7 @@ fn wanted_release(index: &Index, app: &AppKey, noun: &App, writes: &mut Writes<'
         for input in &noun.spec.inputs {
             let key = Key::new(app.project.clone(), input.source.clone());
             if let Some(source) = index.sources.get(&key)
-                && !project.spec.sources.iter().any(|pattern| matches_text(pattern, &source.spec.git.url))
+                && !index.may_read(&project.metadata.name, &source.spec.git.url)
             {
                 let message = format!("project {:?} may not read {:?}", app.project, source.spec.git.url);
                 return Err(("NotAllowed".to_owned(), message));
@@ -206,7 +206,7 @@ fn wanted_release(index: &Index, app: &AppKey, noun: &App, writes: &mut Writes<'
     }
     let inputs = inputs_of(index, app, &noun.spec)?;
     let digests: BTreeMap<String, Digest> = inputs.iter().map(|input| (input.name.clone(), input.digest)).collect();
-    let basis = roadstead_release::release_id(&noun.spec, &digests, "");
+    let basis = roadstead_release::release_id(app, &noun.spec, &digests, "");
     if let Some(record) = index.releases(app).rev().find(|record| record.basis == basis) {
         return Ok(Some(record.number));
     }
@@ -216,9 +216,9 @@ fn wanted_release(index: &Index, app: &AppKey, noun: &App, writes: &mut Writes<'
     let Some(head) = head else { return Ok(None) };
     let record = ReleaseRecord {
         number,
-        id: roadstead_release::release_id(&noun.spec, &digests, renderer),
+        id: roadstead_release::release_id(app, &noun.spec, &digests, renderer),
         basis,
-        frozen: noun.spec.clone(),
+        frozen: roadstead_release::frozen(&noun.spec),
         inputs,
         commit: head.commit.clone(),
         author: head.author.clone(),
@@ -539,6 +539,12 @@ pub fn rendered(index: &Index, app: &AppKey, number: u64, rendered: &Rendered, n
 }
 
 impl Index {
+    /// May a Project's Sources read this URL?
+    pub fn may_read(&self, project: &str, url: &str) -> bool {
+        let project = self.projects.get(project);
+        project.is_some_and(|project| project.spec.sources.iter().any(|pattern| matches_text(pattern, url)))
+    }
+
     /// The Releases of an App that nothing goes back to.
     pub(crate) fn barred(&self, app: &AppKey) -> std::collections::BTreeSet<Digest> {
         self.releases(app).filter(|record| record.barred.is_some()).map(|record| record.id).collect()

@@ -3,6 +3,7 @@
 //! Leaving gives up ownership and keeps the objects, unless the App says `onLeave: Remove`. When more than one cluster
 //! would be left at once, somebody must approve the list. Nothing ever waits for a cluster that is offline.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use base_json::Digest;
@@ -144,7 +145,7 @@ fn finish(index: &Index, app: &AppKey, writes: &mut Writes<'_>) {
 /// An App is being deleted, or is gone: let go of every cluster; the noun may go when every cluster that can be reached
 /// has been let go of.
 pub(crate) fn app_deleted(index: &mut Index, app: &AppKey, writes: &mut Writes<'_>, out: &mut Decision) {
-    if !index.assigned.get(app).is_some_and(|of| !of.is_empty()) {
+    if index.assigned.get(app).is_none_or(BTreeMap::is_empty) {
         if !index.apps.contains_key(app) {
             forget_app(index, app, writes);
         }

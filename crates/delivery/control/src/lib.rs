@@ -5,6 +5,7 @@
 //! turns an agent's report into writes; [`entries`](entries()) makes the order of one cluster; [`project`](project())
 //! writes what people see. None of them acts: whoever drives them commits the writes, and the log brings them back here.
 
+mod command;
 mod decide;
 mod describe;
 mod entries;
@@ -14,10 +15,12 @@ mod leave;
 mod placement;
 mod project;
 mod records;
+mod render;
 mod straggle;
 mod why;
 
-pub use decide::{Decision, RenderJob, Rendered, decide, rendered};
+pub use command::{Command, CommandRefused, command};
+pub use decide::{Decision, RenderJob, Rendered, decide, origin, rendered};
 pub use describe::{AssignmentView, assignments};
 pub use entries::{VariantSource, entries};
 pub use index::{Dirty, Index};
@@ -28,4 +31,5 @@ pub use project::{Projection, project};
 pub use records::{
     Approval, Barred, Head, HeadInput, Held, History, InputFact, NOUNS, ReleaseRecord, Seen, VariantOutcome, keys,
 };
+pub use render::render;
 pub use why::why;
