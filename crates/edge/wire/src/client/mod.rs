@@ -6,8 +6,6 @@ mod proxy;
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -196,9 +194,8 @@ impl AgentClient {
     /// Opens a session: says hello, and hears the welcome. Beats are sent by themselves while nothing else is said.
     pub async fn session(&mut self, hello: Hello) -> Result<AgentSession, WireError> {
         let (sender, queue) = mpsc::channel(8);
-        let beat = Arc::new(AtomicU64::new(30_000));
         let first = AgentSays::Hello(hello).encode()?;
-        let outgoing = beating(first, queue, beat.clone());
+        let outgoing = beating(first, queue);
         let opening = self.rpc.session(outgoing);
         let opened = within("opening a session", WELCOME_TIMEOUT, opening).await?;
         let stream = opened.map_err(|status| self.error(status))?.into_inner();
@@ -221,8 +218,7 @@ impl AgentClient {
                 ));
             }
         };
-        let interval = u64::try_from(welcome.beat_interval.as_millis()).unwrap_or(u64::MAX);
-        beat.store(interval.max(10), Ordering::Relaxed);
+        let _ = sender.send(Queued::BeatEvery(welcome.beat_interval)).await;
         Ok(AgentSession {
             welcome,
             inbound,
@@ -272,26 +268,38 @@ async fn within<T>(
         .map_err(|_| WireError::Timeout { step, after })
 }
 
+/// What goes into a session's queue.
+enum Queued {
+    /// A message.
+    Says(pb::AgentMessage),
+    /// From now on, how often to beat.
+    BeatEvery(Duration),
+}
+
 /// The hello, then what is queued, and a beat whenever nothing was for a while.
 fn beating(
-    first: pb::AgentMessage,
-    queue: mpsc::Receiver<pb::AgentMessage>,
-    beat: Arc<AtomicU64>,
+    hello: pb::AgentMessage,
+    queue: mpsc::Receiver<Queued>,
 ) -> impl futures_core::Stream<Item = pb::AgentMessage> + Send + 'static {
-    futures_util::stream::unfold((Some(first), queue), move |(first, mut queue)| {
-        let beat = beat.clone();
-        async move {
-            if let Some(first) = first {
-                return Some((first, (None, queue)));
-            }
-            let silence = Duration::from_millis(beat.load(Ordering::Relaxed));
-            let message = match tokio::time::timeout(silence, queue.recv()).await {
-                Ok(message) => message?,
+    let state = (Some(hello), queue, Duration::from_secs(30));
+    futures_util::stream::unfold(state, async |(hello, mut queue, mut every)| {
+        if let Some(hello) = hello {
+            return Some((hello, (None, queue, every)));
+        }
+        loop {
+            let message = match tokio::time::timeout(every, queue.recv()).await {
+                Ok(Some(Queued::Says(message))) => message,
+                Ok(Some(Queued::BeatEvery(interval))) => {
+                    // a hub that asks for a flood of beats does not get it
+                    every = interval.max(Duration::from_millis(10));
+                    continue;
+                }
+                Ok(None) => return None,
                 Err(_) => pb::AgentMessage {
                     says: Some(pb::agent_message::Says::Beat(pb::Beat {})),
                 },
             };
-            Some((message, (None, queue)))
+            return Some((message, (None, queue, every)));
         }
     })
 }
@@ -361,21 +369,21 @@ impl FromHub {
 
 /// What the hub is told in a session.
 #[derive(Debug, Clone)]
-pub struct ToHub(mpsc::Sender<pb::AgentMessage>);
+pub struct ToHub(mpsc::Sender<Queued>);
 
 impl ToHub {
     /// Says something, and waits while the queue is full.
     pub async fn send(&self, says: &AgentSays) -> Result<(), WireError> {
         let message = says.encode()?;
         self.0
-            .send(message)
+            .send(Queued::Says(message))
             .await
             .map_err(|_| WireError::Lost("the session has ended".to_owned()))
     }
 
     /// Says something if the queue has room and the session is alive; returns whether it did.
     pub fn try_send(&self, says: &AgentSays) -> Result<bool, MessageError> {
-        Ok(self.0.try_send(says.encode()?).is_ok())
+        Ok(self.0.try_send(Queued::Says(says.encode()?)).is_ok())
     }
 }
 

@@ -45,8 +45,8 @@ pub trait Gateway: Send + Sync + 'static {
     /// Makes a new certificate for the request. If the old one has ended, the request is for the same key.
     async fn renew(&self, agent: &AgentIdentity, request_pem: &str) -> Result<RenewReply, Refusal>;
 
-    /// Holds a session to its end. Its first deed is [`Session::welcome`]. When it returns, the session ends; it is
-    /// dropped in the middle when the connection goes.
+    /// Holds a session to its end. Its first deed is [`Session::welcome`]. When it returns, the session ends. When the
+    /// connection goes, or is closed, [`Inbound::next`] fails; five seconds later the call is dropped where it stands.
     async fn session(&self, session: Session) -> Result<(), Refusal>;
 
     /// Sends the contents that the agent may have, and a refusal for each of the others.
@@ -179,16 +179,22 @@ impl Session {
 pub struct Inbound {
     stream: tonic::Streaming<pb::AgentMessage>,
     beat: Duration,
+    closed: CloseSignal,
 }
 
 impl Inbound {
     /// The next message; `None` when the agent has ended the session. An agent that is silent for three beats, or
-    /// speaks garbage, is refused.
+    /// speaks garbage, is refused. It may be dropped while it waits, and called again: no message is lost.
     pub async fn next(&mut self) -> Result<Option<AgentSays>, Refusal> {
         let silence = self.beat * 3;
         loop {
-            let message = tokio::time::timeout(silence, self.stream.message())
-                .await
+            let message = tokio::select! {
+                message = tokio::time::timeout(silence, self.stream.message()) => message,
+                reason = self.closed.wait() => {
+                    return Err(Refusal::new(RefusalKind::Denied, reason));
+                }
+            };
+            let message = message
                 .map_err(|_| {
                     let text = format!("agent was silent for {} s", silence.as_secs_f32());
                     Refusal::new(RefusalKind::Unavailable, text)

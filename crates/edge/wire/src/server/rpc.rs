@@ -17,6 +17,8 @@ use crate::tls::now;
 
 /// How long an agent may take to say hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a gateway may tidy up after a session whose connection has gone.
+const AFTERMATH: Duration = Duration::from_secs(5);
 /// How many messages wait for a slow agent.
 const QUEUE: usize = 8;
 
@@ -126,17 +128,23 @@ impl<G: Gateway> pb::agent_server::Agent for Agents<G> {
         let stream = request.into_inner();
         tokio::spawn(async move {
             let held = hold(&gateway, agent, &link, stream, beat, sender.clone());
+            let mut held = std::pin::pin!(held);
             let ended = tokio::select! {
-                held = held => held,
+                held = held.as_mut() => held.err(),
                 reason = closed.wait() => {
                     let farewell = HubSays::Ended { reason: reason.clone() };
-                    let farewell = Outbound(sender.clone()).try_send(&farewell);
-                    tracing::debug!(?farewell, %reason, "session closed");
-                    Err(Refusal::new(RefusalKind::Denied, reason))
+                    let _ = Outbound(sender.clone()).try_send(&farewell);
+                    let refusal = Refusal::new(RefusalKind::Denied, reason);
+                    let _ = sender.try_send(Err(refusal.into()));
+                    let _ = tokio::time::timeout(AFTERMATH, held).await;
+                    return;
                 }
-                () = sender.closed() => return,
+                () = sender.closed() => {
+                    let _ = tokio::time::timeout(AFTERMATH, held).await;
+                    return;
+                }
             };
-            if let Err(refusal) = ended {
+            if let Some(refusal) = ended {
                 let last = sender.send(Err(refusal.into()));
                 let _ = tokio::time::timeout(Duration::from_secs(1), last).await;
             }
@@ -239,7 +247,11 @@ async fn hold<G: Gateway>(
         remote: link.info.remote,
         hello,
         version,
-        inbound: Inbound { stream, beat },
+        inbound: Inbound {
+            stream,
+            beat,
+            closed: link.closed.clone(),
+        },
         outbound: Outbound(sender),
     };
     gateway.session(session).await
