@@ -77,6 +77,7 @@ impl fmt::Debug for ClientTrust {
 pub struct ServerTls {
     config: RwLock<Arc<ServerConfig>>,
     verifier: Arc<dyn ClientCertVerifier>,
+    is_revoked: IsRevoked,
 }
 
 impl fmt::Debug for ServerTls {
@@ -94,11 +95,13 @@ impl ServerTls {
             .allow_unauthenticated()
             .build()
             .map_err(|error| PkiError::Roots(error.to_string()))?;
+        let is_revoked = clients.is_revoked.clone();
         let verifier = Arc::new(AgentsAndUsers { inner, clients });
         let config = server_config(chain_pem, key_pem, verifier.clone())?;
         Ok(Self {
             config: RwLock::new(config),
             verifier,
+            is_revoked,
         })
     }
 
@@ -107,6 +110,10 @@ impl ServerTls {
         let config = server_config(chain_pem, key_pem, self.verifier.clone())?;
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
         Ok(())
+    }
+
+    pub(crate) fn is_revoked(&self, serial: &str) -> bool {
+        (self.is_revoked)(serial)
     }
 
     pub(crate) fn config(&self) -> Arc<ServerConfig> {
