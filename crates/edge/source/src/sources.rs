@@ -179,8 +179,8 @@ impl Sources {
     /// say), the answer is always [`Poll::Changed`], and nothing is fetched that lies in the cache already.
     ///
     /// Polls of one URL wait for each other, within the request's timeout; polls of different URLs do not. `interrupt`
-    /// may be set from another thread to end the poll: at once where a program carries the bytes, and between two packs
-    /// of bytes, or at the timeout, where HTTP does.
+    /// may be set from another thread to end the poll: at once where a program carries the bytes; where HTTP does, when
+    /// the next bytes come, or at the timeout.
     pub fn poll(
         &self,
         request: &GitRequest,

@@ -235,7 +235,7 @@ fn web_hosts_that_hang_or_drip_are_given_up_in_time() {
     use std::io::{Read as _, Write as _};
     let world = World::new();
     let sources = world.sources();
-    for drip in [false] {
+    for drip in [false, true] {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         // It ends with the test's process, at the latest.
