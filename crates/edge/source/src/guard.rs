@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::Child;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Why work was ended from outside.
@@ -19,7 +19,7 @@ pub(crate) enum Stopped {
 /// What the work sees of its guard.
 pub(crate) struct Guard {
     /// Set when the work should end.
-    pub(crate) stop: AtomicBool,
+    pub(crate) stop: Arc<AtomicBool>,
     pub(crate) deadline: Instant,
     state: Mutex<State>,
     wake: Condvar,
@@ -65,7 +65,7 @@ pub(crate) fn run<T>(
     work: impl FnOnce(&Guard) -> T,
 ) -> (Option<T>, Option<Stopped>) {
     let guard = Guard {
-        stop: AtomicBool::new(false),
+        stop: Arc::default(),
         deadline,
         state: Mutex::default(),
         wake: Condvar::new(),

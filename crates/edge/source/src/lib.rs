@@ -13,6 +13,7 @@
 //! What it does not do: submodules and Git LFS are not followed, nothing is pushed, repositories that hash with SHA-256
 //! are refused.
 
+mod bounded;
 mod clone;
 mod digests;
 mod error;

@@ -130,10 +130,57 @@ impl Sources {
         self
     }
 
+    /// Removes the clones of all repositories but those at `urls`, and says how many went.
+    ///
+    /// A clone that a poll or a snapshot still uses stays until the next call.
+    pub fn retain<'a>(
+        &self,
+        urls: impl IntoIterator<Item = &'a str>,
+    ) -> Result<usize, SourceError> {
+        let kept: BTreeSet<String> = urls
+            .into_iter()
+            .filter_map(|url| RemoteUrl::parse(url).ok())
+            .map(|url| url.clone_key())
+            .collect();
+        let clones = self.folder.join("clones");
+        let cache = || SourceError::cache(clones.clone());
+        let mut removed = 0;
+        for entry in fs::read_dir(&clones).map_err(cache())? {
+            let entry = entry.map_err(cache())?;
+            let key = entry.file_name().to_string_lossy().into_owned();
+            if kept.contains(&key) {
+                continue;
+            }
+            // Held to the end: a poll that begins now would find its folder gone.
+            let mut slots = lock(&self.slots);
+            if let Some(slot) = slots.get(&key) {
+                if Arc::strong_count(slot) > 1 {
+                    continue;
+                }
+                let state = lock(&slot.state);
+                if state
+                    .clone
+                    .as_ref()
+                    .is_some_and(|c| Arc::strong_count(c) > 1)
+                {
+                    continue;
+                }
+            }
+            slots.remove(&key);
+            fs::remove_dir_all(entry.path()).map_err(SourceError::cache(entry.path()))?;
+            removed += 1;
+        }
+        Ok(removed)
+    }
+
     /// Asks where a reference stands, and fetches it if that is not `last`.
     ///
+    /// `last` is the commit of a snapshot that the caller still holds, or needs no more: without one (after a restart,
+    /// say), the answer is always [`Poll::Changed`], and nothing is fetched that lies in the cache already.
+    ///
     /// Polls of one URL wait for each other, within the request's timeout; polls of different URLs do not. `interrupt`
-    /// may be set from another thread to end the poll.
+    /// may be set from another thread to end the poll: at once where a program carries the bytes; where HTTP does, when
+    /// the next bytes come, or at the timeout.
     pub fn poll(
         &self,
         request: &GitRequest,
@@ -256,6 +303,11 @@ impl Sources {
                 url: url.shown.clone(),
             }),
             (_, Some(Stopped::TooLarge)) => Err(too_large(slot)),
+            // The transport's own clock may strike a moment before the guard's.
+            (Some(Err(_)), None) if Instant::now() >= deadline => Err(SourceError::Timeout {
+                url: url.shown.clone(),
+                seconds: request.timeout.as_secs(),
+            }),
             (None, None) => Err(clone.damaged("reading it failed")),
             (Some(Err(error)), None) => Err(error),
         };

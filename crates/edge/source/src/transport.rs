@@ -15,6 +15,7 @@ use gix::protocol::transport::client::git::{ConnectMode, blocking_io::Connection
 use gix::protocol::transport::{Protocol, client};
 use gix::url::Scheme;
 
+use crate::bounded::Bounded;
 use crate::guard::{Guard, lock};
 use crate::request::{Auth, GitRequest, SshKey};
 use crate::url::RemoteUrl;
@@ -137,7 +138,7 @@ fn connect_http(
         }))),
         ..http::Options::default()
     };
-    let transport = http::connect::<http::reqwest::Remote>(url.url.clone(), Protocol::V2, false);
+    let transport = http::connect_http(Bounded::new(guard), url.url.clone(), Protocol::V2, false);
     Ok(Connected {
         transport: Box::new(transport),
         options: Some(Box::new(options)),

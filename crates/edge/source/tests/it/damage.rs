@@ -216,3 +216,53 @@ fn one_process_at_a_time() {
     drop(sources);
     world.sources();
 }
+
+/// The process that the next test kills.
+#[test]
+#[ignore = "started by its neighbour"]
+fn polls_without_end() {
+    let cache = std::env::var_os("ROADSTEAD_TEST_CACHE").unwrap();
+    let url = std::env::var("ROADSTEAD_TEST_URL").unwrap();
+    let sources =
+        roadstead_source::Sources::open(cache, roadstead_source::Limits::default()).unwrap();
+    let request = roadstead_source::GitRequest::new(url);
+    loop {
+        let snapshot = changed(poll(&sources, &request, None));
+        snapshot.input("").unwrap();
+        drop(snapshot);
+        // Clone anew each time, so that most kills hit in the middle of one.
+        sources.retain([]).unwrap();
+    }
+}
+
+#[test]
+fn survives_a_kill_at_any_moment() {
+    let world = world();
+    let request = world.request(Reference::DefaultBranch);
+    for n in 0..12u64 {
+        let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "damage::polls_without_end",
+                "--ignored",
+                "--nocapture",
+            ])
+            .env("ROADSTEAD_TEST_CACHE", world.cache())
+            .env("ROADSTEAD_TEST_URL", world.url())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(60 + n * 17));
+        assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let sources = world.sources();
+        let snapshot = changed(poll(&sources, &request, None));
+        assert_eq!(
+            snapshot.input("").unwrap().load().unwrap().len(),
+            50,
+            "kill {n}"
+        );
+    }
+}

@@ -192,3 +192,76 @@ fn a_clone_that_outgrows_its_bound_is_stopped() {
         )
     );
 }
+
+#[test]
+fn clones_that_nobody_wants_are_removed() {
+    let world = World::with(&[("a", "1")]);
+    let other = World::with(&[("a", "2")]);
+    let sources = world.sources();
+    let kept = changed(poll(
+        &sources,
+        &world.request(Reference::DefaultBranch),
+        None,
+    ));
+    let gone = changed(poll(
+        &sources,
+        &other.request(Reference::DefaultBranch),
+        None,
+    ));
+    let url = world.url();
+    let count = || fs::read_dir(world.cache().join("clones")).unwrap().count();
+    assert_eq!(
+        sources.retain([url.as_str()]).unwrap(),
+        0,
+        "a snapshot still needs it"
+    );
+    assert_eq!(gone.read_file("a").unwrap(), "2");
+    drop(gone);
+    assert_eq!(sources.retain([url.as_str()]).unwrap(), 1);
+    assert_eq!(count(), 1);
+    assert_eq!(kept.read_file("a").unwrap(), "1");
+    changed(poll(
+        &sources,
+        &other.request(Reference::DefaultBranch),
+        None,
+    ));
+    drop((sources, kept));
+    assert_eq!(world.sources().retain([]).unwrap(), 2);
+    assert_eq!(count(), 0);
+}
+
+#[test]
+fn web_hosts_that_hang_or_drip_are_given_up_in_time() {
+    use std::io::{Read as _, Write as _};
+    let world = World::new();
+    let sources = world.sources();
+    for drip in [false, true] {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        // It ends with the test's process, at the latest.
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let _ = stream.read(&mut [0; 4096]);
+            if drip {
+                let head = "HTTP/1.1 200 OK\r\nContent-Type: application/x-git-upload-pack-advertisement\r\n\r\nfff0";
+                let _ = stream.write_all(head.as_bytes());
+                while stream.write_all(b"x").is_ok() {
+                    std::thread::sleep(Duration::from_millis(100));
+                }
+            }
+            std::thread::sleep(Duration::from_secs(60));
+        });
+        let request = GitRequest {
+            timeout: Duration::from_millis(1500),
+            ..GitRequest::new(format!("http://localhost:{port}/a"))
+        };
+        let start = Instant::now();
+        let text = refused(poll(&sources, &request, None));
+        assert!(text.starts_with("no answer from "), "{drip}: {text}");
+        assert!(
+            start.elapsed() < Duration::from_secs(10),
+            "{drip}: {:?}",
+            start.elapsed()
+        );
+    }
+}
