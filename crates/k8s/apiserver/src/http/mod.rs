@@ -7,6 +7,7 @@ mod discovery;
 mod impersonate;
 mod negotiate;
 mod openapi;
+mod protobuf;
 mod request;
 mod resources;
 mod stream;
@@ -449,6 +450,7 @@ pub(crate) fn read_body(headers: &HeaderMap, body: &Bytes) -> Result<Value, Stat
 /// Reads JSON or YAML; YAML holds JSON.
 pub(crate) fn parse(format: Format, body: &Bytes) -> Result<Value, Status> {
     match format {
+        Format::Protobuf => protobuf::decode(body),
         Format::Json => serde_json::from_slice(body).map_err(|error| {
             Status::bad_request(format!(
                 "the object provided is unrecognized (must be of type JSON): {error}"
@@ -505,12 +507,12 @@ fn write(call: &Call<'_>, result: Result<Answer, Status>) -> Response<Body> {
         .map_or(Format::Json, |accepted| accepted.format);
     let bytes = match format {
         Format::Yaml => Bytes::from(base_yaml::to_string(&value)),
-        Format::Json if call.pretty() => {
+        Format::Json | Format::Protobuf if call.pretty() => {
             let mut text = serde_json::to_vec_pretty(&value).unwrap_or_default();
             text.push(b'\n');
             Bytes::from(text)
         }
-        Format::Json => {
+        Format::Json | Format::Protobuf => {
             let mut text = serde_json::to_vec(&value).unwrap_or_default();
             text.push(b'\n');
             Bytes::from(text)

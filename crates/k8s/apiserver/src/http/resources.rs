@@ -373,8 +373,8 @@ impl Server {
         };
         let mut response = Response::new(body);
         let media = match format {
-            Format::Json => "application/json",
             Format::Yaml => "application/yaml;stream=watch",
+            _ => "application/json",
         };
         response
             .headers_mut()

@@ -87,6 +87,8 @@ pub enum Part {
     Status,
     /// A namespace's finalizers.
     Finalize,
+    /// The number of replicas.
+    Scale,
 }
 
 impl Part {
@@ -96,6 +98,7 @@ impl Part {
             Self::Main => "",
             Self::Status => "status",
             Self::Finalize => "finalize",
+            Self::Scale => "scale",
         }
     }
 }

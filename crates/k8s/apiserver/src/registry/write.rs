@@ -518,7 +518,7 @@ fn carry(old: &Value, new: &mut Value, field: &str) {
 fn keep_server_fields(def: &ResourceDef, part: Part, old: &Value, new: &mut Value) {
     let old_meta = k8s_object::meta(old).cloned().unwrap_or_default();
     match part {
-        Part::Main => {
+        Part::Main | Part::Scale => {
             if def.status_subresource {
                 carry(old, new, "status");
             }
