@@ -395,7 +395,7 @@ fn compaction_gives_the_room_back() {
 }
 
 #[test]
-fn a_group_is_synced_once_and_no_commits_not_at_all() {
+fn a_commit_is_synced_once_and_what_changes_nothing_not_at_all() {
     let disk = SimDisk::new(Faults::default());
     let store = Arc::new(open(&disk).expect("it opens"));
     let before = disk.syncs();

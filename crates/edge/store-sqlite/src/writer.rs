@@ -112,7 +112,8 @@ impl Writer {
             }
             self.write(group);
         }
-        self.shared.feed.lock().fanout.close();
+        let wakers = self.shared.feed.lock().fanout.close();
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     fn write(&mut self, group: Vec<Box<dyn Job>>) {

@@ -59,7 +59,7 @@ impl Limits {
     /// What a fork keeps: a small window. A commit without a disk has no unknown outcome, so few are remembered.
     pub const FORK: Self = Self {
         history_commits: 128,
-        history_bytes: 64 << 10,
+        history_bytes: 48 << 10,
         outcomes: 16,
         watch_bytes: 1 << 20,
     };
@@ -286,7 +286,8 @@ impl<D: Disk> Inner<D> {
 
 impl<D: Disk> Drop for MemoryStore<D> {
     fn drop(&mut self) {
-        self.inner.get_mut().fanout.close();
+        let wakers = self.inner.get_mut().fanout.close();
+        wakers.into_iter().for_each(Waker::wake);
     }
 }
 
