@@ -6,8 +6,8 @@ use std::sync::Arc;
 use base_json::Digest;
 use base_store::memory::{Limits, MemoryStore, OpenError};
 use base_store::{
-    At, Batch, CommitError, CommitId, DiskError, DiskFile, Expect, Faults, Op, Range, Revision,
-    SimDisk, Store,
+    At, Batch, CommitError, CommitId, DiskError, DiskFile, Expect, Faults, Op, Range, ReadError,
+    Revision, SimDisk, Store,
 };
 use bytes::Bytes;
 
@@ -395,7 +395,7 @@ fn compaction_gives_the_room_back() {
 }
 
 #[test]
-fn a_group_is_synced_once_and_no_commits_not_at_all() {
+fn a_commit_is_synced_once_and_what_changes_nothing_not_at_all() {
     let disk = SimDisk::new(Faults::default());
     let store = Arc::new(open(&disk).expect("it opens"));
     let before = disk.syncs();
@@ -414,5 +414,42 @@ fn a_group_is_synced_once_and_no_commits_not_at_all() {
         disk.syncs(),
         before + 2,
         "what changes nothing writes nothing"
+    );
+}
+
+#[test]
+fn a_restored_store_has_everything_and_is_taken_for_no_other() {
+    let store = open(&SimDisk::new(Faults::default())).expect("it opens");
+    put(&store, 1, "one").expect("it is made");
+    let blob = Bytes::from_static(b"content");
+    let digest = Digest::of(&blob);
+    store.put_blobs(&[(digest, blob.clone())]).expect("stored");
+    let fence = store
+        .lease("l", "a", 1000, 0)
+        .expect("answered")
+        .expect("free");
+    let backup = store.backup();
+    let lost = put(&store, 2, "after the backup").expect("it is made").last;
+
+    let disk = SimDisk::new(Faults::default());
+    let restored = MemoryStore::restore(disk.clone(), Limits::STORE, &backup, lost);
+    let revision = Revision(lost.0 + 1_000_000_000);
+    assert_eq!(restored.expect("it is restored").revision(), revision);
+    let store = open(&disk.crash()).expect("it opens");
+    assert_eq!(store.revision(), revision);
+    assert_eq!(rows(&store).len(), 1);
+    assert_eq!(store.get_blob(&digest), Ok(Some(blob)));
+    assert!(matches!(
+        store.watch("", lost),
+        Err(ReadError::Compacted { .. })
+    ));
+    let next = store
+        .lease("l", "b", 1000, 0)
+        .expect("answered")
+        .expect("free");
+    assert!(next.token > fence.token + 1);
+    assert_eq!(
+        put(&store, 3, "three").expect("it is made").last.0,
+        revision.0 + 1
     );
 }

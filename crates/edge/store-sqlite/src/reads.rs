@@ -108,63 +108,121 @@ fn get_at(
         .optional()
 }
 
-/// What is current; the revision is only named, so that both have the same parameters.
-const NEWEST: &str = "FROM entry WHERE key >= ?1 AND key < ?2 AND ?3 >= 0";
-
-/// What was at revision ?3: what has not changed since, and what the first change since then says was before it.
-const THEN: &str = "FROM (
-        SELECT key, value, created, modified FROM entry
-        WHERE key >= ?1 AND key < ?2 AND modified <= ?3
-        UNION ALL
-        SELECT key, old, created, old_modified FROM change WHERE revision IN (
-            SELECT min(revision) FROM change
-            WHERE key >= ?1 AND key < ?2 AND revision > ?3 GROUP BY key
-        ) AND old IS NOT NULL
-    )";
-
 pub(crate) fn range(connection: &Connection, range: &Range) -> Result<Page, ReadError> {
     let meta = Meta::read(connection).map_err(failed)?;
     let revision = readable(&meta, range.at)?;
-    range_at(connection, range, revision, revision == meta.revision).map_err(failed)
+    let (entries, remaining) = page(connection, range, revision).map_err(failed)?;
+    Ok(Page {
+        entries,
+        revision: Revision(revision),
+        remaining,
+    })
 }
 
-fn range_at(
+/// A key that has changed since the revision that is read.
+struct Changed {
+    key: Vec<u8>,
+    /// The first change since: what it found is what was there.
+    first: i64,
+    was: bool,
+    is: bool,
+}
+
+/// Lists the keys between two places that have changed since a revision, sorted.
+fn changed_since(
+    connection: &Connection,
+    start: &[u8],
+    end: &[u8],
+    revision: u64,
+) -> rusqlite::Result<Vec<Changed>> {
+    // The changes since are few beside the keys: SQLite must not walk the keys' index for them.
+    let mut statement = connection.prepare_cached(
+        "SELECT c.key, min(c.revision), c.old IS NOT NULL,
+            EXISTS (SELECT 1 FROM entry e WHERE e.key = c.key)
+         FROM change c NOT INDEXED WHERE c.revision > ?3 AND c.key >= ?1 AND c.key < ?2
+         GROUP BY c.key ORDER BY c.key",
+    )?;
+    let rows = statement.query_map(params![start, end, signed(revision)], |row| {
+        Ok(Changed {
+            key: row.get(0)?,
+            first: row.get(1)?,
+            was: row.get(2)?,
+            is: row.get(3)?,
+        })
+    })?;
+    rows.collect()
+}
+
+/// Reads a page as it was at a revision: what is current, but for the keys that have changed since.
+fn page(
     connection: &Connection,
     range: &Range,
     revision: u64,
-    newest: bool,
-) -> rusqlite::Result<Page> {
+) -> rusqlite::Result<(Vec<Entry>, usize)> {
     let (start, end) = bounds(&range.prefix);
     let end = end.as_deref().unwrap_or(END);
     let start = match &range.after {
         Some(after) if after.as_bytes() >= start => behind(after),
         _ => start.to_vec(),
     };
-    let from = if newest { NEWEST } else { THEN };
-    // A negative limit is none.
-    let limit = match range.limit {
-        0 => -1,
-        limit => i64::try_from(limit).unwrap_or(i64::MAX),
+    let limit = if range.limit == 0 {
+        usize::MAX
+    } else {
+        range.limit
     };
-    let mut statement = connection.prepare_cached(&format!(
-        "SELECT key, value, created, modified {from} ORDER BY key LIMIT ?4"
-    ))?;
-    let rows = statement.query_map(params![start, end, signed(revision), limit], entry)?;
-    let entries = rows.collect::<Result<Vec<Entry>, _>>()?;
+    let changed = changed_since(connection, &start, end, revision)?;
+    let mut lost = changed.iter().filter(|changed| changed.was).peekable();
+    let mut entries: Vec<Entry> = Vec::new();
+    let mut statement = connection.prepare_cached(
+        "SELECT key, value, created, modified FROM entry WHERE key >= ?1 AND key < ?2 ORDER BY key",
+    )?;
+    let mut rows = statement.query(params![start, end])?;
+    let mut row = rows.next()?;
+    while entries.len() < limit {
+        let key = match row {
+            Some(row) => Some(row.get_ref(0)?.as_blob()?),
+            None => None,
+        };
+        let before = lost.next_if(|lost| key.is_none_or(|key| *lost.key <= *key));
+        if let Some(lost) = before {
+            entries.push(before_change(connection, lost.first)?);
+        } else if let (Some(key), Some(current)) = (key, row) {
+            let is_changed = changed
+                .binary_search_by(|changed| (*changed.key).cmp(key))
+                .is_ok();
+            if !is_changed {
+                entries.push(entry(current)?);
+            }
+            row = rows.next()?;
+        } else {
+            break;
+        }
+    }
     let remaining = match entries.last() {
-        Some(last) if entries.len() == range.limit => {
+        Some(last) if entries.len() == limit => {
             let start = behind(&last.key);
-            connection
-                .prepare_cached(&format!("SELECT count(*) {from}"))?
-                .query_row(params![start, end, signed(revision)], |row| number(row, 0))?
+            let follow = changed.iter().filter(|changed| changed.key >= start);
+            let (was, is) = follow.fold((0, 0), |(was, is), changed| {
+                (was + u64::from(changed.was), is + u64::from(changed.is))
+            });
+            count(connection, &start, end)? + was - is
         }
         _ => 0,
     };
-    Ok(Page {
-        entries,
-        revision: Revision(revision),
-        remaining: usize::try_from(remaining).unwrap_or(usize::MAX),
-    })
+    Ok((entries, usize::try_from(remaining).unwrap_or(usize::MAX)))
+}
+
+/// Reads what a change found.
+fn before_change(connection: &Connection, revision: i64) -> rusqlite::Result<Entry> {
+    connection
+        .prepare_cached("SELECT key, old, created, old_modified FROM change WHERE revision = ?")?
+        .query_row([revision], entry)
+}
+
+fn count(connection: &Connection, start: &[u8], end: &[u8]) -> rusqlite::Result<u64> {
+    connection
+        .prepare_cached("SELECT count(*) FROM entry WHERE key >= ? AND key < ?")?
+        .query_row([start, end], |row| number(row, 0))
 }
 
 /// Reads the whole commits behind `from` up to `to`, with what they changed under the prefix.

@@ -66,8 +66,6 @@ pub struct SqliteStore {
     shared: Arc<Shared>,
     options: Options,
     epoch: u64,
-    /// Dropped last, when nobody writes any more.
-    _lock: Lock,
 }
 
 impl SqliteStore {
@@ -87,7 +85,7 @@ impl SqliteStore {
             }),
             broken: OnceLock::new(),
         });
-        let writer = Writer::new(connection, meta, Arc::clone(&shared));
+        let writer = Writer::new(connection, meta, Arc::clone(&shared), lock);
         let (jobs, queue) = channel();
         let writer = std::thread::Builder::new()
             .name("store-writer".to_owned())
@@ -101,7 +99,6 @@ impl SqliteStore {
             shared,
             options,
             epoch: meta.epoch,
-            _lock: lock,
         })
     }
 

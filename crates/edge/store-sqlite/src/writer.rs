@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use rusqlite::{Connection, ErrorCode};
 
 use crate::error::{Failure, said};
+use crate::lock::Lock;
 use crate::schema::Meta;
 
 /// How many jobs one transaction takes at most.
@@ -85,14 +86,17 @@ pub(crate) struct Writer {
     connection: Connection,
     meta: Meta,
     shared: Arc<Shared>,
+    /// The last to go: another process may write once this one has closed the file.
+    _lock: Lock,
 }
 
 impl Writer {
-    pub(crate) fn new(connection: Connection, meta: Meta, shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(connection: Connection, meta: Meta, shared: Arc<Shared>, lock: Lock) -> Self {
         Self {
             connection,
             meta,
             shared,
+            _lock: lock,
         }
     }
 
@@ -108,7 +112,8 @@ impl Writer {
             }
             self.write(group);
         }
-        self.shared.feed.lock().fanout.close();
+        let wakers = self.shared.feed.lock().fanout.close();
+        wakers.into_iter().for_each(Waker::wake);
     }
 
     fn write(&mut self, group: Vec<Box<dyn Job>>) {

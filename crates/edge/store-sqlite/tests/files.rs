@@ -244,3 +244,80 @@ fn what_breaks_while_it_is_open_closes_the_store_and_says_so() {
     assert_eq!(again, said);
     assert_eq!(keys(&store), 1, "reads go on, and nothing is half written");
 }
+
+#[test]
+fn a_commit_that_fails_at_its_end_is_unknown_until_the_file_is_opened_again() {
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join("hub.db");
+    let store = open(&path).expect("it opens");
+    store.commit(batch(1, 10)).expect("it is made");
+    // A constraint that is looked at only when the transaction ends stands for a disk that fails then.
+    sql(
+        &path,
+        "CREATE TABLE parent (id INTEGER PRIMARY KEY);
+         CREATE TABLE orphan (parent INTEGER REFERENCES parent DEFERRABLE INITIALLY DEFERRED);
+         CREATE TRIGGER fail AFTER INSERT ON entry BEGIN INSERT INTO orphan VALUES (7); END",
+    );
+    let mut watch = store.watch("", store.revision()).expect("it begins");
+    let said = store.commit(batch(2, 10)).expect_err("it fails");
+    let cause = "FOREIGN KEY constraint failed".to_owned();
+    assert_eq!(
+        said,
+        CommitError::OutcomeUnknown {
+            id: CommitId(2),
+            cause: cause.clone()
+        }
+    );
+    assert!(store.outcome(CommitId(2)).is_err(), "nobody knows");
+    assert!(store.outcome(CommitId(1)).is_ok_and(|made| made.is_some()));
+    assert_eq!(
+        store.commit(batch(3, 10)),
+        Err(CommitError::Closed { cause })
+    );
+    assert_eq!(
+        (keys(&store), watch.try_next()),
+        (1, None),
+        "what is not known is not shown"
+    );
+    drop(store);
+    sql(&path, "DROP TRIGGER fail");
+    let store = open(&path).expect("it opens");
+    assert_eq!(store.outcome(CommitId(2)), Ok(None), "now it is known");
+    store.commit(batch(2, 10)).expect("it is made");
+}
+
+#[test]
+fn what_is_submitted_together_is_written_together() {
+    let folder = TempDir::new().expect("a folder");
+    let path = folder.path().join("hub.db");
+    let store = open(&path).expect("it opens");
+    let wal = || {
+        std::fs::metadata(folder.path().join("hub.db-wal"))
+            .expect("it is there")
+            .len()
+    };
+    let before = wal();
+    for id in 0..20 {
+        store.commit(batch(id, 10)).expect("it is made");
+    }
+    let alone = wal() - before;
+    let (sender, receiver) = mpsc::channel();
+    let before = wal();
+    // The first is slow enough for the others to wait behind it.
+    store.submit(batch(100, 1 << 20), Box::new(|_| {}));
+    let large = 1 << 20;
+    for id in 200..400 {
+        let sender = sender.clone();
+        let done = move |outcome: Result<Committed, CommitError>| {
+            sender.send(outcome.is_ok()).expect("the test waits");
+        };
+        store.submit(batch(id, 10), Box::new(done));
+    }
+    drop(sender);
+    assert!(receiver.iter().all(|made| made));
+    let together = wal().saturating_sub(before + large);
+    assert!(
+        together < alone * 5,
+        "200 commits took {together} bytes of log, 20 took {alone}"
+    );
+}

@@ -102,6 +102,7 @@ macro_rules! __each_store_behaviour {
             watches::quiet_watch_does_not_overflow,
             watches::progress_on_demand,
             watches::delete_shows_the_old_bytes,
+            watches::watch_begun_amid_commits_has_no_gap,
             watches::waiting_watch_is_woken,
             watches::watch_ends_with_the_store,
             leases::take_and_renew,

@@ -261,6 +261,56 @@ pub fn delete_shows_the_old_bytes(harness: &mut dyn Harness) {
     assert!(created > from);
 }
 
+/// A watch that begins while others commit misses nothing and repeats nothing.
+pub fn watch_begun_amid_commits_has_no_gap(harness: &mut dyn Harness) {
+    const COMMITS: u64 = 150;
+    let floor = harness.store().revision();
+    let writer = {
+        let store = harness.store();
+        Box::new(move || {
+            for n in 0..COMMITS {
+                commit(
+                    &*store,
+                    vec![put("a", &n.to_string()), put("b", &n.to_string())],
+                );
+            }
+        }) as Box<dyn FnOnce() + Send>
+    };
+    let watchers = (0..3).map(|behind: u64| {
+        let store = harness.store();
+        Box::new(move || {
+            let mut begun = Vec::new();
+            let end = Revision(floor.0 + 2 * COMMITS);
+            let mut seen = Revision(0);
+            while seen < end {
+                let newest = store.revision();
+                if newest == seen {
+                    continue;
+                }
+                seen = newest;
+                // Whole commits: two revisions each.
+                let now = (newest.0 - floor.0) / 2;
+                let from = Revision(floor.0 + 2 * now.saturating_sub(behind * 5));
+                begun.push((from, store.watch("", from).expect("it begins")));
+            }
+            for (from, mut watch) in begun {
+                let mut next = from.0;
+                while let Some(item) = watch.try_next() {
+                    let WatchItem::Commit(commit) = item else {
+                        panic!("not a commit: {item:?}");
+                    };
+                    assert_eq!(commit.changes.len(), 2);
+                    assert_eq!(commit.revision.0, next + 2, "from {from}");
+                    next += 2;
+                }
+                assert_eq!(next, end.0, "from {from}");
+            }
+        }) as Box<dyn FnOnce() + Send>
+    });
+    let jobs = watchers.chain(std::iter::once(writer)).collect();
+    harness.parallel(jobs);
+}
+
 struct Flag(std::sync::atomic::AtomicBool);
 
 impl Wake for Flag {
