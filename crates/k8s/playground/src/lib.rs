@@ -29,6 +29,7 @@ mod queue;
 mod sim;
 mod virtual_time;
 
+pub use admission::DENY_ANNOTATION;
 pub use config::{Config, Span, Timings};
 pub use counters::{Counters, Tally};
 pub use fault::{FAULT_ANNOTATION, Fault, PodFault};

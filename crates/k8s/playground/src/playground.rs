@@ -416,6 +416,7 @@ fn api_config(
         move |duration| own_timer.sleep(duration),
         move |buffer: &mut [u8]| dice.lock().fill(buffer),
     );
+    api.admission.push(Arc::new(Defaults));
     api.version
         .git_version
         .clone_from(&config.kubernetes_version);

@@ -13,7 +13,7 @@ use crate::cx::{Cx, State};
 use crate::dice::Dice;
 use crate::index::{Head, Index};
 use crate::inproc::InProcess;
-use crate::queue::{Queue, Work, after};
+use crate::queue::{Work, after};
 
 /// Controllers that keep finding something to do at one moment are stopped after so many steps, and go on at the next.
 const STEPS_AT_ONCE: usize = 100_000;
