@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::ResourceDef;
+use crate::http::Documents;
 
 /// Resources by group, version and plural name. Cheap to share between servers.
 #[derive(Debug, Clone, Default)]
@@ -12,6 +13,7 @@ pub struct Catalog {
     groups: BTreeMap<String, BTreeMap<String, BTreeMap<String, Arc<ResourceDef>>>>,
     // the order in which groups were added: discovery shows it
     order: Vec<String>,
+    pub(crate) documents: Documents,
 }
 
 impl Catalog {
@@ -27,6 +29,7 @@ impl Catalog {
 
     /// Adds a resource that is shared already.
     pub fn add_shared(&mut self, def: Arc<ResourceDef>) {
+        self.documents = Documents::default();
         if !self.groups.contains_key(&def.group) {
             self.order.push(def.group.clone());
         }
@@ -49,6 +52,7 @@ impl Catalog {
 
     /// Takes away every version of a resource.
     pub fn remove(&mut self, group: &str, plural: &str) {
+        self.documents = Documents::default();
         if let Some(versions) = self.groups.get_mut(group) {
             for resources in versions.values_mut() {
                 resources.remove(plural);

@@ -1,9 +1,10 @@
 //! A resource as data: what the server must know to serve it.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
+use k8s_apply::schema::TypeRef;
 use serde_json::Value;
 
 use crate::FieldError;
@@ -137,6 +138,13 @@ pub enum Schema {
     Json(Arc<Value>),
 }
 
+impl Schema {
+    /// Takes a JSON schema as generators write it: references, `null` types and alternatives are made structural.
+    pub fn from_json_schema(schema: &Value) -> Self {
+        Self::Json(Arc::new(crate::structural::from_json_schema(schema)))
+    }
+}
+
 /// Where the scale subresource finds its numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scale {
@@ -221,6 +229,7 @@ pub struct ResourceDef {
     pub review: bool,
     /// Text of a warning that every request gets, for deprecated versions.
     pub warning: Option<String>,
+    pub(crate) typed: OnceLock<TypeRef>,
 }
 
 impl fmt::Debug for ResourceDef {
@@ -273,6 +282,7 @@ impl ResourceDef {
             custom: false,
             review: false,
             warning: None,
+            typed: OnceLock::new(),
         }
     }
 

@@ -74,12 +74,7 @@ impl Registry {
                 warnings: Vec::new(),
             };
             let new = match patch {
-                Patch::Apply(wanted) => {
-                    let Some(new) = self.merge_applied(&mut draft, wanted, options)? else {
-                        continue;
-                    };
-                    new
-                }
+                Patch::Apply(wanted) => self.merge_applied(&mut draft, wanted, options)?,
                 patch => {
                     let Some(old) = &draft.old else {
                         return Err(Status::not_found(def, name));
@@ -104,7 +99,7 @@ impl Registry {
         draft: &mut Draft<'_>,
         wanted: &Value,
         options: &WriteOptions,
-    ) -> Result<Option<Value>, Status> {
+    ) -> Result<Value, Status> {
         let (def, name) = (draft.def, draft.name);
         let mut wanted = self.accept(def, draft.namespace, name, wanted.clone())?;
         draft.warnings = check_fields(def, &mut wanted, options)?;
@@ -138,14 +133,16 @@ impl Registry {
         draft.applied = true;
         schema::apply(
             def,
+            name,
             draft.old.as_ref(),
-            &wanted,
-            &options.field_manager,
-            options.force,
-            draft.part.subresource(),
+            &schema::Applied {
+                wanted: &wanted,
+                manager: &options.field_manager,
+                force: options.force,
+                subresource: draft.part.subresource(),
+            },
             self.clock().now(),
         )
-        .map(Some)
     }
 }
 
