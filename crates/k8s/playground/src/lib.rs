@@ -16,6 +16,7 @@ mod counters;
 mod cx;
 mod dice;
 mod fault;
+mod http;
 mod image;
 mod index;
 mod inproc;

@@ -1,13 +1,15 @@
 //! Many clusters, and whose turn it is.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 
 use base_store::memory::{Image, MemoryStore};
 use jiff::Timestamp;
-use k8s_apiserver::{Catalog, Clock, Part, Registry, Status, Timer, UserInfo, WriteOptions};
+use k8s_apiserver::{
+    Catalog, Clock, Part, Registry, Server, Status, Timer, UserInfo, WriteOptions, bootstrap_rbac,
+};
 use parking_lot::Mutex;
 use serde_json::Value;
 
@@ -116,6 +118,7 @@ pub(crate) struct Member {
     id: AtomicU64,
     pub(crate) registry: Registry,
     pub(crate) timer: Arc<dyn Timer>,
+    pub(crate) server: OnceLock<Server>,
     sim: Mutex<Simulated>,
     outside: Mutex<Outside>,
     agenda: Arc<Agenda>,
@@ -191,6 +194,7 @@ impl Playground {
             sim: Mutex::new(Simulated::new(registry.clone(), Arc::clone(config), name)),
             registry,
             timer: Arc::clone(timer),
+            server: OnceLock::new(),
             outside: Mutex::new(Outside {
                 fault: Fault::none(),
                 counters: Counters::default(),
@@ -465,6 +469,10 @@ fn make_image(
                 .map_err(failed(&object))?;
         }
     }
+    bootstrap_rbac(&registry).map_err(|source| PlaygroundError::Image {
+        object: "roles".to_owned(),
+        source,
+    })?;
     sim.run_due(now);
     Ok(store.image())
 }
