@@ -23,6 +23,7 @@ mod inproc;
 mod key;
 mod kubelet;
 mod life;
+mod packed;
 mod playground;
 mod pods;
 mod quantity;

@@ -19,6 +19,7 @@ use crate::counters::Counters;
 use crate::dice::Dice;
 use crate::fault::Fault;
 use crate::image;
+use crate::packed::{PackedStore, Packer};
 use crate::sim::Simulated;
 
 /// Why a playground or a cluster could not be made.
@@ -32,6 +33,9 @@ pub enum PlaygroundError {
         /// What the API server said.
         source: Status,
     },
+    /// The compression of stored objects could not be set up.
+    #[error("failed to set up the compression of stored objects")]
+    Packer,
     /// There is a cluster of this name.
     #[error("there is a cluster {name:?} already")]
     Exists {
@@ -48,6 +52,9 @@ pub enum PlaygroundError {
     },
 }
 
+/// Typical objects as they are stored: what clusters compress theirs with. `tests/typical.rs` writes it.
+const TYPICAL: &[u8] = include_bytes!("typical.txt");
+
 /// Any number of simulated clusters. Cheap to clone; all clones are one playground.
 #[derive(Clone)]
 pub struct Playground(Arc<Inner>);
@@ -58,6 +65,7 @@ struct Inner {
     timer: Arc<dyn Timer>,
     catalog: Arc<Catalog>,
     image: Arc<Image>,
+    packer: Arc<Packer>,
     members: Mutex<BTreeMap<String, Handle>>,
     agenda: Arc<Agenda>,
 }
@@ -145,13 +153,15 @@ impl Playground {
         let config = Arc::new(config);
         let catalog = Arc::new(Catalog::kubernetes());
         let api = api_config(&config, &clock, &timer, "image");
-        let image = make_image(&config, &catalog, api)?;
+        let image = Arc::new(make_image(&config, &catalog, api)?);
+        let packer = Packer::new(TYPICAL).ok_or(PlaygroundError::Packer)?;
         Ok(Self(Arc::new(Inner {
             config,
             clock,
             timer,
             catalog,
-            image: Arc::new(image),
+            image,
+            packer: Arc::new(packer),
             members: Mutex::default(),
             agenda: Arc::default(),
         })))
@@ -170,6 +180,7 @@ impl Playground {
             timer,
             catalog,
             image,
+            packer,
             members,
             agenda,
         } = &*self.0;
@@ -179,7 +190,7 @@ impl Playground {
                 name: name.to_owned(),
             });
         }
-        let store = Arc::new(MemoryStore::fork(Arc::clone(image)));
+        let store = Arc::new(PackedStore::fork(Arc::clone(image), Arc::clone(packer)));
         let api = api_config(config, clock, timer, name);
         let registry =
             Registry::open(store, "", Arc::clone(catalog), Arc::new(api)).map_err(|source| {

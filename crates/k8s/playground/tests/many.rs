@@ -369,7 +369,7 @@ fn resident_kib() -> u64 {
 #[test]
 #[ignore = "a measurement"]
 fn what_clusters_cost() {
-    const CLUSTERS: usize = 1000;
+    const CLUSTERS: usize = 300;
     let world = world(10);
     let before = resident_kib();
     let started = std::time::Instant::now();
