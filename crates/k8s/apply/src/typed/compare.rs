@@ -1,0 +1,219 @@
+//! What differs between two values, as sets of fields.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use serde_json::Value;
+
+use super::{Walk, item_element, walk};
+use crate::fieldpath::{FieldSet, PathElement, same_value};
+use crate::schema::{Shape, Ty, TypeId};
+
+/// The fields that differ between an old value and a new one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Comparison {
+    pub(crate) added: FieldSet,
+    pub(crate) modified: FieldSet,
+    pub(crate) removed: FieldSet,
+}
+
+impl Comparison {
+    /// Leaves fields out, and all that is below them.
+    pub(crate) fn without(&self, fields: &FieldSet) -> Self {
+        Self {
+            added: self.added.recursive_difference(fields),
+            modified: self.modified.recursive_difference(fields),
+            removed: self.removed.recursive_difference(fields),
+        }
+    }
+}
+
+/// Compares two objects.
+pub(crate) fn compare(old: &Value, new: &Value, ty: Ty<'_>) -> Comparison {
+    Diff::of(Some(old), Some(new), ty).below
+}
+
+/// What differs at one place and below it.
+#[derive(Default)]
+struct Diff {
+    added: bool,
+    modified: bool,
+    removed: bool,
+    below: Comparison,
+}
+
+static EMPTY: LazyLock<Value> = LazyLock::new(|| Value::Object(serde_json::Map::new()));
+static NULL: Value = Value::Null;
+
+fn is_hollow(value: Option<&Value>) -> bool {
+    match value {
+        None | Some(Value::Null) => true,
+        Some(Value::Array(items)) => items.is_empty(),
+        Some(Value::Object(map)) => map.is_empty(),
+        Some(_) => false,
+    }
+}
+
+impl Diff {
+    fn of(old: Option<&Value>, new: Option<&Value>, ty: Ty<'_>) -> Self {
+        let mut diff = Self::default();
+        let leaf = match (old, new) {
+            (None, None) => return diff,
+            (Some(one), None) | (None, Some(one)) => diff.visit(old, new, ty, walk(ty, one)),
+            (Some(a), Some(b)) => {
+                let (first, second) = (walk(ty, a), walk(ty, b));
+                let leaf = diff.visit(old, new, ty, second);
+                // a schema-less value that changed its form differs in both forms
+                if std::mem::discriminant(&first) != std::mem::discriminant(&second) {
+                    diff.visit(old, new, ty, first) || leaf
+                } else {
+                    leaf
+                }
+            }
+        };
+        if !leaf {
+            diff.added |= old.is_none();
+            diff.removed |= new.is_none() && old.is_some();
+        }
+        diff
+    }
+
+    /// Compares in one form; tells whether the place was a leaf.
+    fn visit(
+        &mut self,
+        old: Option<&Value>,
+        new: Option<&Value>,
+        ty: Ty<'_>,
+        form: Walk<'_>,
+    ) -> bool {
+        match form {
+            Walk::Leaf => self.leaf(old, new),
+            Walk::List { item, keys } => {
+                let (a, b) = (old.filter(|v| v.is_array()), new.filter(|v| v.is_array()));
+                if is_hollow(a) && is_hollow(b) {
+                    self.leaf(old, new)
+                } else {
+                    self.list(a, b, ty, item, keys);
+                    false
+                }
+            }
+            Walk::Map => {
+                let (a, b) = (old.filter(|v| v.is_object()), new.filter(|v| v.is_object()));
+                if is_hollow(a) && is_hollow(b) {
+                    self.leaf(old, new)
+                } else {
+                    self.map(a, b, ty);
+                    false
+                }
+            }
+        }
+    }
+
+    fn leaf(&mut self, old: Option<&Value>, new: Option<&Value>) -> bool {
+        match (old, new) {
+            (None, _) => self.added = true,
+            (_, None) => self.removed = true,
+            (Some(a), Some(b)) => self.modified |= !same_value(a, b),
+        }
+        true
+    }
+
+    fn take(&mut self, element: impl Fn() -> PathElement, child: Self) {
+        for (set, member, below) in [
+            (&mut self.below.added, child.added, child.below.added),
+            (
+                &mut self.below.modified,
+                child.modified,
+                child.below.modified,
+            ),
+            (&mut self.below.removed, child.removed, child.below.removed),
+        ] {
+            if member || !below.is_empty() {
+                set.push(element(), member, below);
+            }
+        }
+    }
+
+    fn map(&mut self, old: Option<&Value>, new: Option<&Value>, ty: Ty<'_>) {
+        let empty = serde_json::Map::new();
+        let a = old.and_then(Value::as_object).unwrap_or(&empty);
+        let b = new.and_then(Value::as_object).unwrap_or(&empty);
+        let keys = a.keys().chain(b.keys().filter(|key| !a.contains_key(*key)));
+        let mut keys: Vec<&String> = keys.collect();
+        keys.sort_unstable();
+        for key in keys {
+            let (mut x, mut y) = (a.get(key), b.get(key));
+            if ty.fill && (x.is_none() || y.is_none()) {
+                let always = always_present(ty, key);
+                x = x.or(always.filter(|_| old.is_some()));
+                y = y.or(always.filter(|_| new.is_some()));
+            }
+            let child = Self::of(x, y, ty.below(key));
+            self.take(|| PathElement::field(key), child);
+        }
+    }
+
+    fn list(
+        &mut self,
+        old: Option<&Value>,
+        new: Option<&Value>,
+        ty: Ty<'_>,
+        item: TypeId,
+        keys: &[Box<str>],
+    ) {
+        #[derive(Default)]
+        struct Sides<'a> {
+            old: Vec<&'a Value>,
+            new: Vec<&'a Value>,
+        }
+        let mut items: BTreeMap<PathElement, Sides<'_>> = BTreeMap::new();
+        for value in old.and_then(Value::as_array).into_iter().flatten() {
+            if let Ok(element) = item_element(ty, item, keys, value) {
+                items.entry(element).or_default().old.push(value);
+            }
+        }
+        for value in new.and_then(Value::as_array).into_iter().flatten() {
+            if let Ok(element) = item_element(ty, item, keys, value) {
+                items.entry(element).or_default().new.push(value);
+            }
+        }
+        let below = ty.at(item);
+        for (element, sides) in items {
+            let child = match (&sides.old[..], &sides.new[..]) {
+                (old, new) if old.len() <= 1 && new.len() <= 1 => {
+                    Self::of(old.first().copied(), new.first().copied(), below)
+                }
+                // items that stand twice are compared as one thing
+                (old, new) if old.len() >= 2 && new.len() >= 2 => Self {
+                    modified: old.len() != new.len()
+                        || old.iter().zip(new).any(|(a, b)| !same_value(a, b)),
+                    ..Self::default()
+                },
+                (old, new) if old.len() >= 2 => {
+                    let mut child = Self::of(None, new.first().copied(), below);
+                    child.removed = true;
+                    child
+                }
+                (old, _) => {
+                    let mut child = Self::of(old.first().copied(), None, below);
+                    child.added = true;
+                    child
+                }
+            };
+            self.take(|| element.clone(), child);
+        }
+    }
+}
+
+/// What Kubernetes keeps in a struct where a field is absent, if it keeps something.
+fn always_present<'a>(ty: Ty<'a>, key: &str) -> Option<&'a Value> {
+    let field = ty.declared(key)?;
+    match ty.at(field.ty).shape() {
+        Shape::Struct { .. } if field.present => Some(&EMPTY),
+        // zero, false or ""
+        Shape::Scalar(_) if field.present && field.required => field.default.as_ref(),
+        Shape::Scalar(_) => None,
+        _ if field.required && !field.present => Some(&NULL),
+        _ => None,
+    }
+}
