@@ -78,7 +78,6 @@ pub(crate) struct Obj {
     pub(crate) replacing: bool,
     /// A removal was asked for; the object stays until its finalizers are done.
     pub(crate) removing: bool,
-    pub(crate) remove_since: Option<u64>,
     pub(crate) drift: Option<DriftItem>,
     pub(crate) heals: VecDeque<(u64, Vec<String>)>,
     pub(crate) contested_until: Option<u64>,
