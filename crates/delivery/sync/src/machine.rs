@@ -660,7 +660,8 @@ impl Machine {
             .watches
             .values()
             .filter(|state| !state.running)
-            .filter_map(|state| state.retry_at);
+            // one of a kind that is gone starts when the kind is back
+            .filter_map(|state| state.retry_at.filter(|at| *at > now));
         let others = [
             self.core.discover_at.filter(|_| !self.core.discovering),
             self.core.fetch_at,

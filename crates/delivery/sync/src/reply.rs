@@ -202,10 +202,13 @@ impl AppSync {
         let Some(obj) = self.objects.get_mut(id) else {
             return;
         };
-        obj.succeeded();
         let hook = obj.spec.as_ref().is_some_and(|spec| spec.hook);
         let busy = obj.replacing || obj.live.as_ref().is_none_or(|live| live.deleting);
-        if obj.spec.is_none() || hook || busy {
+        if busy {
+            return;
+        }
+        obj.succeeded();
+        if obj.spec.is_none() || hook {
             return;
         }
         let found = claim(

@@ -1,6 +1,6 @@
 //! A cluster in memory with a few controllers, and a world that drives a machine against it on a clock of its own.
 
-#![allow(dead_code, reason = "each test file uses another part")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses another part")]
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -428,6 +428,7 @@ pub struct World {
     pub persists: usize,
     pub in_flight: usize,
     pub controllers: bool,
+    pub inputs: VecDeque<Input>,
 }
 
 pub fn app(name: &str) -> AppKey {
@@ -507,6 +508,7 @@ impl Default for World {
             persists: 0,
             in_flight: 0,
             controllers: true,
+            inputs: VecDeque::new(),
         };
         world.fake.now = Time(START);
         world.restart();
@@ -526,6 +528,7 @@ impl World {
     pub fn restart(&mut self) {
         self.machine = Machine::new(Settings::default());
         self.replies.clear();
+        self.inputs.clear();
         self.in_flight = 0;
         self.wake = None;
         self.fake.watches.clear();
@@ -565,7 +568,7 @@ impl World {
                 let blobs = digests.iter().filter_map(|digest| Some((*digest, self.hub.get(digest)?.clone())));
                 let blobs: Vec<_> = blobs.collect();
                 if self.connected {
-                    self.input(Input::Blobs(blobs));
+                    self.inputs.push_back(Input::Blobs(blobs));
                 }
             }
             Effect::Persist { key, value } => {
@@ -584,7 +587,7 @@ impl World {
                     self.apps.insert(app, state);
                 }
                 self.gone.extend(report.gone);
-                self.input(Input::ReportSent);
+                self.inputs.push_back(Input::ReportSent);
             }
             Effect::WakeAt(at) => self.wake = Some(at - 1_000_000),
         }
@@ -597,6 +600,10 @@ impl World {
 
     /// The reply or watch event at this place in the queue happens.
     pub fn turn_at(&mut self, at: usize) -> bool {
+        if let Some(input) = self.inputs.pop_front() {
+            self.input(input);
+            return true;
+        }
         let count = self.replies.len() + usize::from(!self.fake.events.is_empty());
         if count == 0 {
             if self.controllers {
