@@ -2,10 +2,13 @@
 //!
 //! Runs where `go` is on the PATH. `K8S_APPLY_CASES` sets the number of histories.
 
+#[path = "support/any.rs"]
+mod any;
 mod support;
 
 use std::process::Command;
 
+use any::Documents;
 use k8s_apply::fieldpath::FieldSet;
 use k8s_apply::patch::strategic_merge;
 use k8s_apply::schema::{Schemas, TypeRef, openapi_v3, openapi_v3_type};
@@ -160,6 +163,7 @@ fn histories(
     schema_name: &str,
     typed: bool,
     schema_of: impl Fn(&Gvk) -> TypeRef,
+    make: impl Fn(&mut Rng, &str, &str) -> Value,
 ) -> (Vec<Value>, Vec<Step>) {
     let (mut questions, mut steps) = (Vec::new(), Vec::new());
     for case in 0..count {
@@ -172,11 +176,14 @@ fn histories(
             let now = format!("2001-01-01T00:{:02}:{:02}Z", number / 60, number % 60);
             let is_apply = length == 7 && rng.chance(60);
             let new = if is_apply {
-                generate(&mut rng, api_version, kind)
+                make(&mut rng, api_version, kind)
             } else {
                 match &live {
-                    None => generate(&mut rng, api_version, kind),
-                    Some(live) => mutate(&mut rng, live, api_version, kind),
+                    None => make(&mut rng, api_version, kind),
+                    Some(live) => {
+                        let other = make(&mut rng, api_version, kind);
+                        mutate(&mut rng, live, &other)
+                    }
                 }
             };
             let manager = if is_apply {
@@ -275,14 +282,14 @@ const BUILTIN: &[(&str, &str)] = &[
 #[test]
 fn builtin_kinds_as_kubernetes_does() {
     let schema = |gvk: &Gvk| Schemas::builtin().lookup(gvk).expect("known").literal();
-    let (questions, steps) = histories(cases(400), 1, BUILTIN, "builtin", false, schema);
+    let (questions, steps) = histories(cases(400), 1, BUILTIN, "builtin", false, schema, generate);
     compare("builtin", questions, &steps, &[]);
 }
 
 #[test]
 fn kinds_without_schema_as_kubernetes_does() {
     let schema = |_: &Gvk| TypeRef::deduced();
-    let (questions, steps) = histories(cases(150), 2, BUILTIN, "deduced", false, schema);
+    let (questions, steps) = histories(cases(150), 2, BUILTIN, "deduced", false, schema, generate);
     compare("deduced", questions, &steps, &[]);
 }
 
@@ -293,7 +300,15 @@ fn custom_kinds_as_kubernetes_does() {
     let schemas = openapi_v3_type(&ty, "com.example.v1.Widget", Some(&gvk));
     let prepare = json!({"Op": "schema", "Schema": "widget", "Schemas": schemas});
     let kinds = [("example.com/v1", "Widget")];
-    let (questions, steps) = histories(cases(200), 3, &kinds, "widget", false, |_| ty.clone());
+    let (questions, steps) = histories(
+        cases(200),
+        3,
+        &kinds,
+        "widget",
+        false,
+        |_| ty.clone(),
+        generate,
+    );
     compare("widget", questions, &steps, &[prepare]);
 }
 
@@ -306,7 +321,7 @@ fn open_api_of_the_table_means_the_same() {
     let prepare = json!({"Op": "schema", "Schema": "ours", "Schemas": schemas});
     let schema = |gvk: &Gvk| builtin.lookup(gvk).expect("known").literal();
     let kinds = [("apps/v1", "Deployment")];
-    let (questions, steps) = histories(cases(100), 7, &kinds, "ours", false, schema);
+    let (questions, steps) = histories(cases(100), 7, &kinds, "ours", false, schema, generate);
     compare("openapi", questions, &steps, &[prepare]);
 }
 
@@ -314,7 +329,7 @@ fn open_api_of_the_table_means_the_same() {
 #[test]
 fn tracks_typed_objects_as_kubernetes_does() {
     let schema = |gvk: &Gvk| Schemas::builtin().lookup(gvk).expect("known");
-    let (questions, steps) = histories(cases(200), 4, BUILTIN, "builtin", true, schema);
+    let (questions, steps) = histories(cases(200), 4, BUILTIN, "builtin", true, schema, generate);
     let Some(answers) = ask("typed", &questions) else {
         return;
     };
@@ -371,11 +386,9 @@ fn strategic_merge_as_kubernetes_does() {
         let (api_version, kind) = *rng.pick(BUILTIN);
         // what is stored has no nulls; Kubernetes refuses some where they are
         let live = without_nulls(&generate(&mut rng, api_version, kind));
+        let other = generate(&mut rng, api_version, kind);
         let (op, new) = if rng.chance(50) {
-            (
-                "twoway",
-                without_nulls(&mutate(&mut rng, &live, api_version, kind)),
-            )
+            ("twoway", without_nulls(&mutate(&mut rng, &live, &other)))
         } else {
             (
                 "strategic",
@@ -420,10 +433,65 @@ fn strategic_merge_as_kubernetes_does() {
     assert!(refused < questions.len() / 4);
 }
 
+const EVERYTHING: &[(&str, &str)] = &[
+    (
+        "admissionregistration.k8s.io/v1",
+        "ValidatingAdmissionPolicy",
+    ),
+    (
+        "admissionregistration.k8s.io/v1",
+        "ValidatingWebhookConfiguration",
+    ),
+    ("apps/v1", "DaemonSet"),
+    ("apps/v1", "ReplicaSet"),
+    ("apps/v1", "StatefulSet"),
+    ("autoscaling/v2", "HorizontalPodAutoscaler"),
+    ("batch/v1", "CronJob"),
+    ("batch/v1", "Job"),
+    ("certificates.k8s.io/v1", "CertificateSigningRequest"),
+    ("coordination.k8s.io/v1", "Lease"),
+    ("discovery.k8s.io/v1", "EndpointSlice"),
+    ("flowcontrol.apiserver.k8s.io/v1", "FlowSchema"),
+    ("networking.k8s.io/v1", "Ingress"),
+    ("networking.k8s.io/v1", "NetworkPolicy"),
+    ("node.k8s.io/v1", "RuntimeClass"),
+    ("policy/v1", "PodDisruptionBudget"),
+    ("rbac.authorization.k8s.io/v1", "ClusterRole"),
+    ("rbac.authorization.k8s.io/v1", "RoleBinding"),
+    ("resource.k8s.io/v1", "ResourceClaim"),
+    ("scheduling.k8s.io/v1", "PriorityClass"),
+    ("storage.k8s.io/v1", "StorageClass"),
+    ("storage.k8s.io/v1", "VolumeAttachment"),
+    ("v1", "Endpoints"),
+    ("v1", "Event"),
+    ("v1", "LimitRange"),
+    ("v1", "Namespace"),
+    ("v1", "Node"),
+    ("v1", "PersistentVolume"),
+    ("v1", "PersistentVolumeClaim"),
+    ("v1", "Pod"),
+    ("v1", "PodTemplate"),
+    ("v1", "ReplicationController"),
+    ("v1", "ResourceQuota"),
+    ("v1", "Secret"),
+    ("v1", "ServiceAccount"),
+];
+
+/// Every field of the table may stand in these objects.
+#[test]
+fn every_kind_as_kubernetes_does() {
+    let documents = Documents::of(EVERYTHING);
+    let schema = |gvk: &Gvk| Schemas::builtin().lookup(gvk).expect("known").literal();
+    let make =
+        |rng: &mut Rng, api_version: &str, kind: &str| documents.generate(rng, api_version, kind);
+    let (questions, steps) = histories(cases(200), 8, EVERYTHING, "builtin", false, schema, make);
+    compare("everything", questions, &steps, &[]);
+}
+
 #[test]
 fn adoption_as_client_go_does() {
     let schema = |gvk: &Gvk| Schemas::builtin().lookup(gvk).expect("known").literal();
-    let (_, steps) = histories(cases(100), 6, BUILTIN, "builtin", false, schema);
+    let (_, steps) = histories(cases(100), 6, BUILTIN, "builtin", false, schema, generate);
     let from = ["hpa", "kubectl-edit", "nobody"];
     // client-go leaves appliers alone, so none of these is one
     let lives: Vec<&Value> = steps
@@ -462,6 +530,6 @@ fn adoption_as_client_go_does() {
 fn many_more_histories() {
     let count = cases(5000);
     let schema = |gvk: &Gvk| Schemas::builtin().lookup(gvk).expect("known").literal();
-    let (questions, steps) = histories(count, 77, BUILTIN, "builtin", false, schema);
+    let (questions, steps) = histories(count, 77, BUILTIN, "builtin", false, schema, generate);
     compare("many", questions, &steps, &[]);
 }
