@@ -495,6 +495,20 @@ fn not_last_applied(
         .collect()
 }
 
+/// Writes JSON as Go does, so that the annotation is the same to the byte.
+fn html_safe(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        match c {
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
+                out.push_str(&format!("\\u{:04x}", u32::from(c)));
+            }
+            c => out.push(c),
+        }
+    }
+    out
+}
+
 /// Keeps kubectl's annotation in step with what it applies server-side.
 fn renew_last_applied(object: &mut Value, config: &Value) {
     let mut config = managed::without(config);
@@ -504,7 +518,7 @@ fn renew_last_applied(object: &mut Value, config: &Value) {
     {
         annotations.remove(LAST_APPLIED);
     }
-    let text = format!("{config}\n");
+    let text = html_safe(&format!("{config}\n"));
     let size: usize = k8s_object::annotations(object)
         .filter(|(key, _)| *key != LAST_APPLIED)
         .map(|(key, value)| key.len() + value.len())

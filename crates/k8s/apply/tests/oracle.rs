@@ -10,9 +10,9 @@ use std::process::Command;
 
 use any::Documents;
 use k8s_apply::fieldpath::FieldSet;
-use k8s_apply::patch::strategic_merge;
+use k8s_apply::patch::{merge_patch, strategic_merge};
 use k8s_apply::schema::{Schemas, TypeRef, openapi_v3, openapi_v3_type};
-use k8s_apply::{ApplyOptions, UpdateOptions, adopt_managers, apply, track_update};
+use k8s_apply::{ApplyOptions, LAST_APPLIED, UpdateOptions, adopt_managers, apply, track_update};
 use k8s_object::Gvk;
 use serde_json::{Value, json};
 use support::{Rng, generate, mutate};
@@ -186,7 +186,22 @@ fn histories(
                     }
                 }
             };
-            let manager = if is_apply {
+            let by_kubectl = !is_apply && length == 7 && rng.chance(30);
+            let new = if by_kubectl {
+                // kubectl's client-side apply, with its annotation
+                let config = make(&mut rng, api_version, kind);
+                let mut new = merge_patch(live.as_ref().unwrap_or(&json!({})), &config);
+                if !new["metadata"]["annotations"].is_object() {
+                    new["metadata"]["annotations"] = json!({});
+                }
+                new["metadata"]["annotations"][LAST_APPLIED] = config.to_string().into();
+                new
+            } else {
+                new
+            };
+            let manager = if by_kubectl {
+                "kubectl-client-side-apply".to_owned()
+            } else if is_apply {
                 rng.pick(&["one", "two", "three", "kubectl", ""])
                     .to_string()
             } else if length == 7 {
@@ -380,14 +395,20 @@ fn without_nulls(value: &Value) -> Value {
 
 #[test]
 fn strategic_merge_as_kubernetes_does() {
+    let documents = Documents::of(EVERYTHING);
     let mut questions = Vec::new();
     for case in 0..cases(1500) {
         let mut rng = Rng::new(5 ^ (case + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let (api_version, kind) = *rng.pick(BUILTIN);
+        let any = rng.chance(30);
+        let (api_version, kind) = *rng.pick(if any { EVERYTHING } else { BUILTIN });
+        let generate = |rng: &mut Rng, api_version: &str, kind: &str| match any {
+            true => documents.generate(rng, api_version, kind),
+            false => generate(rng, api_version, kind),
+        };
         // what is stored has no nulls; Kubernetes refuses some where they are
         let live = without_nulls(&generate(&mut rng, api_version, kind));
         let other = generate(&mut rng, api_version, kind);
-        let (op, new) = if rng.chance(50) {
+        let (op, new) = if any || rng.chance(50) {
             ("twoway", without_nulls(&mutate(&mut rng, &live, &other)))
         } else {
             (
