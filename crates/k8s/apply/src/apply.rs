@@ -512,11 +512,12 @@ fn html_safe(json: &str) -> String {
 /// Keeps kubectl's annotation in step with what it applies server-side.
 fn renew_last_applied(object: &mut Value, config: &Value) {
     let mut config = managed::without(config);
-    if let Some(annotations) = config
-        .pointer_mut("/metadata/annotations")
-        .and_then(Value::as_object_mut)
-    {
-        annotations.remove(LAST_APPLIED);
+    if let Some(meta) = config.get_mut("metadata").and_then(Value::as_object_mut) {
+        match meta.get_mut("annotations") {
+            Some(Value::Object(annotations)) => drop(annotations.remove(LAST_APPLIED)),
+            Some(_) => drop(meta.remove("annotations")),
+            None => {}
+        }
     }
     let text = html_safe(&format!("{config}\n"));
     let size: usize = k8s_object::annotations(object)
