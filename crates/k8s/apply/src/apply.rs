@@ -51,18 +51,13 @@ pub fn apply(
         return Err(ApplyError::ManagedFieldsPresent);
     }
     let ty = options.schema.ty();
-    let typed = |what, errors: Vec<_>| {
-        if errors.is_empty() {
-            Ok(())
-        } else {
-            Err(ApplyError::Typed {
-                what,
-                object: name_of(config),
-                errors,
-            })
-        }
-    };
-    typed("patch", validate(config, ty))?;
+    let errors = validate(config, ty);
+    if !errors.is_empty() {
+        return Err(ApplyError::Typed {
+            object: name_of(config),
+            errors,
+        });
+    }
 
     let mut managed = match live {
         Some(live) => Managed::of(live)?,
@@ -115,9 +110,8 @@ pub fn apply(
             LAST_APPLIED,
         )
         .is_some_and(|last| !last.is_empty());
-    if let (None, true, true, false, Some(live)) =
-        (&outcome.object, outcome.same_owner, as_stored, renew, live)
-    {
+    let untouched = outcome.object.is_none() && outcome.same_owner && as_stored && !renew;
+    if let (true, Some(live)) = (untouched, live) {
         return Ok(live.clone());
     }
     let mut object = outcome

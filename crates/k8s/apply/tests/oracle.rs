@@ -6,7 +6,9 @@
 mod any;
 mod support;
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 use any::Documents;
 use k8s_apply::fieldpath::FieldSet;
@@ -25,36 +27,45 @@ fn cases(default: u64) -> u64 {
         .unwrap_or(default)
 }
 
-/// Asks the oracle; `None` where there is no Go.
-fn ask(name: &str, questions: &[Value]) -> Option<Vec<Value>> {
-    if Command::new("go").arg("version").output().is_err() {
-        eprintln!(
-            "SKIPPED: go is not on the PATH, so nothing was compared with Kubernetes' own code"
+/// Builds the oracle once; `None` where there is no Go.
+fn binary() -> Option<&'static Path> {
+    static BINARY: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let built = BINARY.get_or_init(|| {
+        if Command::new("go").arg("version").output().is_err() {
+            eprintln!(
+                "SKIPPED: go is not on the PATH, so nothing is compared with Kubernetes' own code"
+            );
+            return None;
+        }
+        let binary = Path::new(env!("CARGO_TARGET_TMPDIR")).join("oracle-smd");
+        let output = Command::new("go")
+            .args(["build", "-o"])
+            .arg(&binary)
+            .arg(".")
+            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../oracle/smd"))
+            .output()
+            .expect("go runs");
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
         );
-        return None;
-    }
-    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../oracle/smd");
-    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let binary = folder.join(format!("oracle-{name}"));
-    let built = Command::new("go")
-        .args(["build", "-o"])
-        .arg(&binary)
-        .arg(".")
-        .current_dir(root)
-        .output()
-        .expect("go runs");
-    assert!(
-        built.status.success(),
-        "{}",
-        String::from_utf8_lossy(&built.stderr)
-    );
+        Some(binary)
+    });
+    built.as_deref()
+}
+
+/// Asks the oracle; `None` where there is none.
+fn ask(name: &str, questions: &[Value]) -> Option<Vec<Value>> {
+    let binary = binary()?;
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let (input, output) = (
         folder.join(format!("{name}.in")),
         folder.join(format!("{name}.out")),
     );
     let lines: String = questions.iter().map(|q| format!("{q}\n")).collect();
     std::fs::write(&input, lines).expect("writes the questions");
-    let status = Command::new(&binary)
+    let status = Command::new(binary)
         .stdin(std::fs::File::open(&input).expect("reads"))
         .stdout(std::fs::File::create(&output).expect("writes"))
         .status()
@@ -311,14 +322,14 @@ const BUILTIN: &[(&str, &str)] = &[
 #[test]
 fn builtin_kinds_as_kubernetes_does() {
     let schema = |gvk: &Gvk| Schemas::builtin().lookup(gvk).expect("known").literal();
-    let (questions, steps) = histories(cases(400), 1, BUILTIN, "builtin", false, schema, generate);
+    let (questions, steps) = histories(cases(250), 1, BUILTIN, "builtin", false, schema, generate);
     compare("builtin", questions, &steps, &[]);
 }
 
 #[test]
 fn kinds_without_schema_as_kubernetes_does() {
     let schema = |_: &Gvk| TypeRef::deduced();
-    let (questions, steps) = histories(cases(150), 2, BUILTIN, "deduced", false, schema, generate);
+    let (questions, steps) = histories(cases(100), 2, BUILTIN, "deduced", false, schema, generate);
     compare("deduced", questions, &steps, &[]);
 }
 
@@ -350,7 +361,7 @@ fn open_api_of_the_table_means_the_same() {
     let prepare = json!({"Op": "schema", "Schema": "ours", "Schemas": schemas});
     let schema = |gvk: &Gvk| builtin.lookup(gvk).expect("known").literal();
     let kinds = [("apps/v1", "Deployment")];
-    let (questions, steps) = histories(cases(100), 7, &kinds, "ours", false, schema, generate);
+    let (questions, steps) = histories(cases(60), 7, &kinds, "ours", false, schema, generate);
     compare("openapi", questions, &steps, &[prepare]);
 }
 
@@ -358,7 +369,7 @@ fn open_api_of_the_table_means_the_same() {
 #[test]
 fn tracks_typed_objects_as_kubernetes_does() {
     let schema = |gvk: &Gvk| Schemas::builtin().lookup(gvk).expect("known");
-    let (questions, steps) = histories(cases(200), 4, BUILTIN, "builtin", true, schema, generate);
+    let (questions, steps) = histories(cases(120), 4, BUILTIN, "builtin", true, schema, generate);
     let Some(answers) = ask("typed", &questions) else {
         return;
     };
@@ -416,7 +427,7 @@ fn without_nulls(value: &Value) -> Value {
 fn strategic_merge_as_kubernetes_does() {
     let documents = Documents::of(EVERYTHING);
     let mut questions = Vec::new();
-    for case in 0..cases(1500) {
+    for case in 0..cases(1000) {
         let mut rng = Rng::new(5 ^ (case + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let any = rng.chance(30);
         let (api_version, kind) = *rng.pick(if any { EVERYTHING } else { BUILTIN });
@@ -524,7 +535,7 @@ fn every_kind_as_kubernetes_does() {
     let schema = |gvk: &Gvk| Schemas::builtin().lookup(gvk).expect("known").literal();
     let make =
         |rng: &mut Rng, api_version: &str, kind: &str| documents.generate(rng, api_version, kind);
-    let (questions, steps) = histories(cases(200), 8, EVERYTHING, "builtin", false, schema, make);
+    let (questions, steps) = histories(cases(150), 8, EVERYTHING, "builtin", false, schema, make);
     compare("everything", questions, &steps, &[]);
 }
 
