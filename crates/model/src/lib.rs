@@ -1,1 +1,45 @@
 //! Identifiers and the nouns of Roadstead as Rust types.
+//!
+//! One place for each noun: its fields with their documentation (the JSON schema is derived from them), defaults,
+//! validation that names the field, printer columns and short names. Nothing here acts, reads a clock or does I/O.
+
+mod app;
+mod cluster;
+mod hold;
+mod ids;
+mod noun;
+mod options;
+mod project;
+mod quantity;
+mod release;
+mod source;
+mod strategy;
+mod time;
+
+pub use app::{
+    App, AppSpec, AppStatus, Depends, Input, JsonPatchOp, OnLeave, Overlay, Patch, PatchTarget,
+    PlainRenderer, Ready, Render, Target, TargetClusters,
+};
+pub use cluster::{
+    Cluster, ClusterFacts, ClusterSet, ClusterSetSpec, ClusterSetStatus, ClusterSpec, ClusterStatus,
+};
+pub use hold::{Hold, HoldMode};
+pub use ids::{AppKey, ClusterId, GROUP, IdError, Key, ReleaseId, VERSION, VariantId};
+pub use noun::{
+    Column, Condition, ConditionStatus, Described, FieldError, Metadata, Noun, NounInfo, Object,
+    nouns, parse_noun, set_condition,
+};
+pub use options::{
+    Adopt, AdoptFrom, ConflictPolicy, IgnoreRule, ImmutablePolicy, ImmutableRule, RemovalBudget,
+    SyncOptions,
+};
+pub use project::{Project, ProjectKind, ProjectSpec, ProjectStatus};
+pub use quantity::{Amount, DurationMs};
+pub use release::{
+    Release, ReleaseSpec, ReleaseStatus, Rollout, RolloutSpec, RolloutStatus, StageStatus,
+};
+pub use source::{GitSource, Source, SourceLimits, SourceSpec, SourceStatus};
+pub use strategy::{
+    Approval, OnFailure, Stage, Strategy, StrategySpec, StrategyStatus, Wave, WaveSize,
+};
+pub use time::{Now, Time};

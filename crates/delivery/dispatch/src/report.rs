@@ -1,0 +1,221 @@
+//! Reports: what an agent tells the hub. Every report carries whole values for what changed, so that one that is lost
+//! or comes twice does no harm.
+
+use std::collections::BTreeMap;
+
+use base_json::Digest;
+use k8s_object::ObjectId;
+use roadstead_model::{AppKey, ReleaseId, Time, VariantId};
+use serde::{Deserialize, Serialize};
+
+use crate::order::Known;
+
+/// What changed in a cluster since the last report.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// The order that the agent obeys, if that changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<RootAck>,
+    /// Facts about the cluster, if they changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub facts: Option<AgentFacts>,
+    /// Apps whose state changed, each with its whole state.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub apps: BTreeMap<AppKey, AppReport>,
+    /// Apps that the agent has let go of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gone: Vec<AppKey>,
+}
+
+/// The order that an agent obeys, or why it refused the last one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootAck {
+    /// The root it obeys.
+    pub root: Digest,
+    /// The order's place.
+    pub known: Known,
+    /// Why the last order was refused; empty if it was not.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub refused: String,
+}
+
+/// Facts about a cluster. They inform; they never grant anything.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentFacts {
+    /// The agent's version.
+    pub agent_version: String,
+    /// Kubernetes' version, such as `v1.36.3`.
+    pub kubernetes_version: String,
+    /// How many kinds the cluster serves.
+    pub api_kinds: u32,
+    /// How many nodes it has.
+    pub nodes: u32,
+}
+
+/// The state of one App in one cluster, as its agent sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AppReport {
+    /// The Release that the agent works on or holds.
+    pub release: ReleaseId,
+    /// Its list of objects.
+    pub variant: VariantId,
+    /// The attempt of the order entry that this state belongs to.
+    #[serde(default)]
+    pub attempt: u32,
+    /// How far it is.
+    pub state: AppState,
+    /// When it came into this state.
+    pub since: Time,
+    /// One sentence about it: what it waits for, or what went wrong.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+    /// The lasting objects by health.
+    #[serde(default)]
+    pub health: HealthCounts,
+    /// What is wrong, by object, worst first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<Problem>,
+    /// What differs from the order now, by hand of others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drift: Vec<DriftItem>,
+    /// How many times drift was healed since the agent took the App on.
+    #[serde(default)]
+    pub healed: u64,
+    /// How many writes the agent made in the cluster for this App since it took it on.
+    #[serde(default)]
+    pub writes: u64,
+    /// What the agent holds of this App.
+    pub inventory: Inventory,
+    /// Protected objects that going back left in place.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_over: Vec<LeftOver>,
+    /// Tombstones that wait for approval.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub awaiting_approval: Vec<ObjectId>,
+}
+
+/// How far an App is in a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum AppState {
+    /// It waits: for content, for another App, for a kind, for the API server.
+    Waiting,
+    /// It applies, or waits for a wave's health.
+    Syncing,
+    /// Everything is applied and removed; objects may still be on their way to health.
+    Synced,
+    /// Everything is applied and healthy.
+    Healthy,
+    /// It was healthy, or is applied, and something is degraded now.
+    Degraded,
+    /// The sync ended with an error that another try alone will not mend.
+    Failed,
+    /// It is on hold.
+    Held,
+    /// The App was let go, or removed.
+    Gone,
+}
+
+/// Lasting objects by health.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthCounts {
+    /// All.
+    pub total: u32,
+    /// Healthy ones.
+    pub healthy: u32,
+    /// On their way.
+    pub progressing: u32,
+    /// Degraded ones.
+    pub degraded: u32,
+    /// Those that are not in the cluster.
+    pub missing: u32,
+}
+
+/// What is wrong with one object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// The object.
+    pub object: ObjectId,
+    /// What kind of problem it is.
+    pub kind: ProblemKind,
+    /// The reason in one word, such as `ImagePullBackOff`.
+    pub reason: String,
+    /// The sentence.
+    pub message: String,
+}
+
+/// Kinds of problem.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum ProblemKind {
+    /// It could not be applied.
+    Apply,
+    /// It is degraded.
+    Health,
+    /// It did not become healthy in time.
+    Deadline,
+    /// It could not be removed.
+    Remove,
+    /// Another App or manager owns it.
+    Owner,
+    /// Its kind is not known to the cluster yet.
+    UnknownKind,
+    /// Another manager keeps changing a field that we heal.
+    Contested,
+}
+
+/// One object that differs from the order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DriftItem {
+    /// The object.
+    pub object: ObjectId,
+    /// How it differs.
+    pub kind: DriftKind,
+    /// The fields that differ, where it was changed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<String>,
+    /// When it was seen first.
+    pub since: Time,
+}
+
+/// How an object differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum DriftKind {
+    /// It was changed.
+    Changed,
+    /// It was removed.
+    Removed,
+}
+
+/// What an agent holds of an App: the lasting objects that carry its mark.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inventory {
+    /// The digest of the canonical JSON of the sorted list of identities.
+    pub digest: Digest,
+    /// The list itself, unless it is exactly the lasting objects of the variant named in the report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objects: Option<Vec<ObjectId>>,
+}
+
+/// An object that going back left in place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOver {
+    /// The object.
+    pub object: ObjectId,
+    /// Why.
+    pub reason: String,
+}
+
+impl Inventory {
+    /// Digests a sorted list of identities.
+    pub fn digest_of(objects: &[ObjectId]) -> Digest {
+        Digest::of(&base_json::canonical_of(&objects).unwrap_or_default())
+    }
+}
+
+impl AppState {
+    /// Is the App applied and good?
+    pub fn is_good(self) -> bool {
+        self == Self::Healthy
+    }
+}
