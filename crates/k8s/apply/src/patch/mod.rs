@@ -10,21 +10,12 @@ pub use strategic::strategic_merge;
 /// A patch that cannot be applied.
 #[derive(Debug, thiserror::Error)]
 pub enum PatchError {
-    /// The JSON patch is no list of operations. (400)
+    /// The JSON patch is no list of operations, or its copies grow beyond all bounds. (400)
     #[error("failed to read the JSON patch")]
     JsonSyntax(#[source] serde_json::Error),
     /// An operation failed: a missing path, a `test` that does not hold. (422)
-    #[error("failed to apply operation {index} of the JSON patch")]
-    JsonOperation {
-        /// Its place in the patch, from 0.
-        index: usize,
-        /// Why.
-        #[source]
-        source: json_patch::PatchErrorKind,
-    },
-    /// Its `copy` operations copy too much. (413)
-    #[error("the JSON patch copies more than {MAX_COPIED} bytes")]
-    TooMuchCopied,
+    #[error("failed to apply the JSON patch")]
+    JsonOperation(#[source] json_patch::PatchError),
     /// A JSON patch has too many operations. (413)
     #[error("the JSON patch has {0} operations, more than {MAX_OPERATIONS}")]
     TooManyOperations(usize),
@@ -62,14 +53,15 @@ pub fn json_patch(target: &Value, patch: &Value) -> Result<Value, PatchError> {
                 .pointer(copy.from.as_str())
                 .map_or(0, |value| base_json::canonical(value).len());
             if copied > MAX_COPIED {
-                return Err(PatchError::TooMuchCopied);
+                let problem = format!("its copies hold more than {MAX_COPIED} bytes");
+                return Err(PatchError::JsonSyntax(serde_json::Error::io(
+                    std::io::Error::other(problem),
+                )));
             }
         }
-        json_patch::patch(&mut out, std::slice::from_ref(operation)).map_err(|error| {
-            PatchError::JsonOperation {
-                index,
-                source: error.kind,
-            }
+        json_patch::patch(&mut out, std::slice::from_ref(operation)).map_err(|mut error| {
+            error.operation = index;
+            PatchError::JsonOperation(error)
         })?;
     }
     Ok(out)
