@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use base_json::Digest;
-use common::{Hub, chain, join_request, now, wait_for};
+use common::{DAY, Hub, chain, join_request, now, wait_for};
 use roadstead_dispatch::{Known, Report, apply_delta, open_header, root_of};
 use roadstead_model::ClusterId;
 use roadstead_wire::keys::KeySet;
-use roadstead_wire::pki::TlsKey;
+use roadstead_wire::pki::{TlsKey, Validity};
 use roadstead_wire::token::{JoinToken, TokenFor};
 use roadstead_wire::{
     AgentClient, AgentSays, Answer, ClientIdentity, Content, Endpoint, Hello, HubSays, HubTrust,
@@ -196,8 +196,21 @@ async fn an_idle_agent_beats_and_one_that_vanishes_is_noticed() {
     assert_eq!(ends, [Ok(())]);
 
     // one that vanishes is noticed, and the gateway is told
-    let gone = client.session(hello("c-1")).await.unwrap();
-    drop(gone.inbound);
+    let (identity, _) = hub.identity("c-2", Validity::starting(now(), DAY));
+    let endpoint = hub.endpoint(Some(identity));
+    let its_process = tokio::task::spawn_blocking(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let session = runtime.block_on(async {
+            let mut client = AgentClient::connect(&endpoint).await.unwrap();
+            client.session(hello("c-2")).await.unwrap()
+        });
+        drop(runtime);
+        drop(session);
+    });
+    its_process.await.unwrap();
     let ends = wait_for(&hub.gateway.ends, |ends| ends.len() == 2).await;
     assert!(ends[1].is_err(), "{ends:?}");
 }
