@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::{DAY, Hub, chain, now};
+use futures_util::StreamExt as _;
 use http::{Request, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use roadstead_dispatch::Known;
@@ -69,7 +70,18 @@ async fn grpc(
     method: &str,
     message: &[u8],
 ) -> (String, String) {
-    let tls = raw_tls(hub, Some(identity), b"h2").await;
+    call(hub, Some(identity), method, message, true).await
+}
+
+/// The same; but the sender may say no more and yet not end.
+async fn call(
+    hub: &Hub,
+    identity: Option<&ClientIdentity>,
+    method: &str,
+    message: &[u8],
+    ends: bool,
+) -> (String, String) {
+    let tls = raw_tls(hub, identity, b"h2").await;
     let (mut sender, connection) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(tls))
             .await
@@ -77,13 +89,18 @@ async fn grpc(
     tokio::spawn(connection);
     let length = u32::try_from(message.len()).unwrap().to_be_bytes();
     let framed = [&[0], &length[..], message].concat();
+    let first = http_body::Frame::data(bytes::Bytes::from(framed));
+    let first = futures_util::stream::iter([Ok::<_, std::convert::Infallible>(first)]);
+    let pieces = if ends {
+        first.boxed()
+    } else {
+        first.chain(futures_util::stream::pending()).boxed()
+    };
     let request = Request::post(format!("https://localhost/roadstead.v1.Agent/{method}"))
         .version(Version::HTTP_2)
         .header("content-type", "application/grpc")
         .header("te", "trailers")
-        .body(Body::new(http_body_util::Full::new(bytes::Bytes::from(
-            framed,
-        ))))
+        .body(Body::new(http_body_util::StreamBody::new(pieces)))
         .unwrap();
     let response = sender.send_request(request).await.unwrap();
     let (head, body) = response.into_parts();
@@ -149,6 +166,121 @@ async fn garbage_ends_its_own_stream_with_a_reason() {
     assert!(big.1.contains("too large"), "{big:?}");
     drop(bystander);
     good.session(hello("c-2")).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_agent_that_says_nothing_more_is_let_go_of() {
+    let limits = Limits {
+        beat: Duration::from_millis(100),
+        ..Limits::default()
+    };
+    let hub = Hub::with(limits, &["localhost"]).await;
+    let (identity, _) = hub.identity("c-1", Validity::starting(now(), DAY));
+    let hello = b"\x0a\x09\x08\x01\x10\x01\x22\x03c-1";
+    let got = call(&hub, Some(&identity), "Session", hello, false).await;
+    assert_eq!(got, ("14".into(), "agent was silent for 0.3 s".into()));
+}
+
+#[tokio::test]
+async fn a_stranger_may_say_little_and_there_may_be_few() {
+    let limits = Limits {
+        strangers: 2,
+        ..Limits::default()
+    };
+    let hub = Hub::with(limits, &["localhost"]).await;
+    let long = vec![0; (64 << 10) + 1];
+    let got = call(&hub, None, "Join", &long, true).await;
+    assert!(got.1.contains("too large"), "{got:?}");
+    let connected = async || AgentClient::connect(&hub.endpoint(None)).await;
+    for _ in 0..500 {
+        if hub.connections.count() == (0, 0) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let two = [connected().await.unwrap(), connected().await.unwrap()];
+    let error = connected().await.expect_err("there are two already");
+    assert!(matches!(error, WireError::Lost(_)), "{}", chain(&error));
+    assert!(error.is_retryable());
+    // one with a certificate gets in all the same, and a stranger when another has gone
+    let (mut agent, _) = hub.agent("c-1").await;
+    agent.session(hello("c-1")).await.unwrap();
+    drop(two);
+    for _ in 0..500 {
+        if connected().await.is_ok() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the place of one that has gone is free again");
+}
+
+#[tokio::test]
+async fn one_connection_holds_few_sessions() {
+    let hub = Hub::start().await;
+    let (mut client, _) = hub.agent("c-1").await;
+    let mut held = vec![
+        client.session(hello("c-1")).await.unwrap(),
+        client.session(hello("c-1")).await.unwrap(),
+    ];
+    let error = client.session(hello("c-1")).await.unwrap_err();
+    assert!(
+        chain(&error).contains("too many sessions"),
+        "{}",
+        chain(&error)
+    );
+    held.pop();
+    for _ in 0..500 {
+        if client.session(hello("c-1")).await.is_ok() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the place of a session that ended is free again");
+}
+
+#[tokio::test]
+async fn an_idle_agent_costs_less_than_a_megabyte_a_day() {
+    let limits = Limits {
+        beat: Duration::from_millis(50),
+        ..Limits::default()
+    };
+    let hub = Hub::with(limits, &["localhost"]).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let middle = listener.local_addr().unwrap();
+    let (bytes, to) = (Arc::new(AtomicUsize::new(0)), hub.address);
+    let count = bytes.clone();
+    tokio::spawn(async move {
+        let (mut near, _) = listener.accept().await.unwrap();
+        let mut far = TcpStream::connect(to).await.unwrap();
+        let (mut up, mut down) = ([0; 4096], [0; 4096]);
+        loop {
+            tokio::select! {
+                read = near.read(&mut up) => {
+                    let read = read.unwrap();
+                    count.fetch_add(read, Ordering::Relaxed);
+                    far.write_all(&up[..read]).await.unwrap();
+                }
+                read = far.read(&mut down) => {
+                    let read = read.unwrap();
+                    count.fetch_add(read, Ordering::Relaxed);
+                    near.write_all(&down[..read]).await.unwrap();
+                }
+            }
+        }
+    });
+    let (identity, _) = hub.identity("c-1", Validity::starting(now(), DAY));
+    let url = format!("https://localhost:{}", middle.port());
+    let endpoint = Endpoint::new(&url, HubTrust::Ca(hub.ca_pem()), Some(identity));
+    let mut client = AgentClient::connect(&endpoint).await.unwrap();
+    let _session = client.session(hello("c-1")).await.unwrap();
+    common::wait_for(&hub.gateway.beats, |beats| *beats >= 5).await;
+    let (from, beats) = (bytes.load(Ordering::Relaxed), *hub.gateway.beats.borrow());
+    let now = common::wait_for(&hub.gateway.beats, |now| *now >= beats + 20).await;
+    let each = (bytes.load(Ordering::Relaxed) - from) / (now - beats);
+    // a packet and its acknowledgement cost 104 bytes of TCP and IP; each minute a beat, and at most a ping each way
+    let day = 1440 * (each + 104 + 2 * (39 + 104));
+    assert!(day < 1_000_000, "{each} bytes a beat, {day} a day");
 }
 
 #[tokio::test]

@@ -447,6 +447,9 @@ async fn connection<G, H, F, B>(
         .initial_stream_window_size(128 << 10)
         .initial_connection_window_size(512 << 10)
         .max_send_buf_size(64 << 10)
+        // a beat comes more often than this, so only who has vanished, or watches in silence, is ever asked
+        .keep_alive_interval(shared.limits.beat * 3)
+        .keep_alive_timeout(Duration::from_secs(20))
         .max_concurrent_streams(128)
         .max_header_list_size(64 << 10);
     let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
