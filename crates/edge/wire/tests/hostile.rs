@@ -1,5 +1,7 @@
 //! Garbage, floods and things in between: they end what they came on and nothing else.
 
+#![expect(clippy::unwrap_used, reason = "helpers outside tests fail as tests do")]
+
 mod common;
 
 use std::sync::Arc;

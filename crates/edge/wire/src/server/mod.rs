@@ -190,9 +190,7 @@ impl Inbound {
         loop {
             let message = tokio::select! {
                 message = tokio::time::timeout(silence, self.stream.message()) => message,
-                reason = self.closed.wait() => {
-                    return Err(Refusal::new(RefusalKind::Denied, reason));
-                }
+                refusal = self.closed.wait() => return Err(refusal),
             };
             let message = message
                 .map_err(|_| {
@@ -464,7 +462,10 @@ async fn connection<G, H, F, B>(
         _ = closed.wait() => Duration::from_secs(1),
         _ = draining.wait_for(|draining| *draining) => shared.limits.drain,
     };
-    registered.close("the hub closes its port");
+    registered.close(&Refusal::new(
+        RefusalKind::Unavailable,
+        "the hub closes its port",
+    ));
     serving.as_mut().graceful_shutdown();
     let _ = tokio::time::timeout(patience, serving).await;
 }

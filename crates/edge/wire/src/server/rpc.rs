@@ -143,10 +143,9 @@ impl<G: Gateway> pb::agent_server::Agent for Agents<G> {
             let ended = tokio::select! {
                 // first: the gateway hears of the end too, and may be quicker to return than the farewell
                 biased;
-                reason = closed.wait() => {
-                    let farewell = HubSays::Ended { reason: reason.clone() };
+                refusal = closed.wait() => {
+                    let farewell = HubSays::Ended { reason: refusal.message.clone() };
                     let _ = Outbound(sender.clone()).try_send(&farewell);
-                    let refusal = Refusal::new(RefusalKind::Denied, reason);
                     let _ = sender.try_send(Err(refusal.into()));
                     let _ = tokio::time::timeout(AFTERMATH, held).await;
                     return;
