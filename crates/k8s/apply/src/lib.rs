@@ -1,1 +1,24 @@
-//! Server-side apply and the other patches: field sets, merge, conflicts, managedFields, schemas.
+//! Server-side apply and the other ways to change a Kubernetes object, over plain JSON values.
+//!
+//! - [`schema`]: the structure of the built-in kinds (one table) and of custom kinds (their definition)
+//! - [`fieldpath`]: sets of paths and FieldsV1; [`managed`]: the entries of `managedFields`
+//! - [`apply`], [`track_update`], [`adopt_managers`]: field ownership
+//! - [`patch`]: JSON patch, merge patch, strategic merge patch
+//!
+//! It knows one version of an object at a time: entries of other versions are kept and compared by the same paths.
+//! It does not default or validate values beyond their structure, and reads no clock.
+
+mod apply;
+mod csa;
+mod diff;
+mod error;
+pub mod fieldpath;
+pub mod managed;
+pub mod patch;
+pub mod schema;
+mod typed;
+
+pub use apply::{ApplyOptions, LAST_APPLIED, UpdateOptions, apply, track_update};
+pub use csa::adopt_managers;
+pub use diff::changed_paths;
+pub use error::{ApplyError, Conflict};

@@ -1,0 +1,67 @@
+//! The fields that a value sets.
+
+use serde_json::Value;
+
+use super::{Walk, item_element, walk};
+use crate::fieldpath::{FieldSet, PathElement};
+use crate::schema::{Shape, Ty};
+
+/// Returns the set of fields that an object sets.
+pub(crate) fn field_set(value: &Value, ty: Ty<'_>) -> FieldSet {
+    collect(value, ty).1
+}
+
+/// Returns whether the value is a leaf, and what is below it.
+pub(crate) fn collect(value: &Value, ty: Ty<'_>) -> (bool, FieldSet) {
+    let mut set = FieldSet::new();
+    match (walk(ty, value), value) {
+        (Walk::Leaf, _) => return (true, set),
+        (Walk::List { item, keys }, Value::Array(items)) => {
+            for value in items {
+                if let Ok(element) = item_element(ty, item, keys, value) {
+                    let (_, children) = collect(value, ty.at(item));
+                    set.push(element, true, children);
+                }
+            }
+            set.nodes.sort_by(|a, b| a.element.cmp(&b.element));
+            // an item that stands twice is owned as one thing
+            set.nodes.dedup_by(|later, first| {
+                let twice = later.element == first.element;
+                if twice {
+                    first.children = FieldSet::new();
+                }
+                twice
+            });
+        }
+        (Walk::Map, Value::Object(map)) => {
+            set.nodes.reserve(map.len());
+            for (key, value) in map {
+                let (leaf, children) = collect(value, ty.below(key));
+                let empty = value.is_null() || value.as_object().is_some_and(|map| map.is_empty());
+                let member = leaf || empty || ty.declared(key).is_none();
+                set.push(PathElement::field(key), member, children);
+            }
+        }
+        _ => {}
+    }
+    (false, set)
+}
+
+/// Adds to a set the declared fields that lead to its members.
+pub(crate) fn with_named_parents(set: &FieldSet, ty: Ty<'_>) -> FieldSet {
+    let mut out = FieldSet::new();
+    out.nodes.reserve(set.nodes.len());
+    for node in &set.nodes {
+        let (named, below) = match (&node.element, ty.shape()) {
+            (PathElement::Field(name), _) => (ty.declared(name).is_some(), ty.below(name)),
+            (PathElement::Key(_), Shape::List { item, .. }) => (false, ty.at(*item)),
+            _ => (false, Ty { id: None, ..ty }),
+        };
+        out.push(
+            node.element.clone(),
+            node.member || (named && !node.children.is_empty()),
+            with_named_parents(&node.children, below),
+        );
+    }
+    out
+}

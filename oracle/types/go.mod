@@ -1,0 +1,3 @@
+module roadstead.dev/oracle/types
+
+go 1.26
