@@ -8,7 +8,7 @@ use crate::error::{ApplyError, Conflict};
 use crate::fieldpath::{FieldSet, same_value};
 use crate::managed::{self, Entry, Managed, Operation};
 use crate::schema::{Ty, TypeRef, validate};
-use crate::typed::{self, Comparison};
+use crate::typed::{self, Comparison, Emptied};
 
 /// The annotation in which kubectl keeps what it applied last.
 pub const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -390,19 +390,14 @@ impl Attempt<'_> {
 
 fn conflicts(managed: &Managed, difference: &Comparison) -> Vec<Conflict> {
     let changed = difference.modified.union(&difference.added);
-    let mut entries: Vec<&Entry> = managed.entries.iter().collect();
-    entries.sort_by(|a, b| a.identity().cmp(&b.identity()));
-    entries
-        .into_iter()
-        .flat_map(|entry| {
-            entry
-                .fields
-                .intersection(&changed)
-                .paths()
-                .into_iter()
-                .map(|path| Conflict::new(entry, path))
-        })
-        .collect()
+    let mut conflicts: Vec<Conflict> = Vec::new();
+    for entry in &managed.entries {
+        let paths = entry.fields.intersection(&changed).paths();
+        conflicts.extend(paths.into_iter().map(|path| Conflict::new(entry, path)));
+    }
+    // stable, so the fields of one manager keep their order
+    conflicts.sort_by(|a, b| a.rank().cmp(&b.rank()));
+    conflicts
 }
 
 /// Removes what the manager applied last time, does not apply now, and nobody else owns.
@@ -413,7 +408,7 @@ fn prune(merged: Value, others: &Managed, own: &Entry, last: &FieldSet, ty: Ty<'
     let last = typed::with_named_parents(last, ty);
     let everything = typed::with_named_parents(&typed::field_set(&merged, ty), ty);
     let left = |removed: &FieldSet| {
-        let pruned = typed::remove(merged.clone(), removed, ty);
+        let pruned = typed::remove(merged.clone(), removed, ty, Emptied::Null);
         typed::with_named_parents(&typed::field_set(&pruned, ty), ty)
     };
     let owned = others
@@ -425,7 +420,7 @@ fn prune(merged: Value, others: &Managed, own: &Entry, last: &FieldSet, ty: Ty<'
     let kept = left(&last).union(&owned);
     let kept = left(&everything.difference(&kept));
     let gone = everything.difference(&kept).intersection(&last);
-    typed::remove(merged, &gone, ty)
+    typed::remove(merged, &gone, ty, Emptied::Hollow)
 }
 
 /// Leaves out the conflicts with what kubectl applied client-side and nobody changed since.

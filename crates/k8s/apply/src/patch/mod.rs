@@ -1,5 +1,6 @@
 //! The patches that do not track ownership: JSON patch, merge patch, strategic merge patch.
 
+mod order;
 mod strategic;
 
 use serde_json::Value;

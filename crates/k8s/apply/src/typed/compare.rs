@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{Walk, item_element, walk};
 use crate::fieldpath::{FieldSet, PathElement, same_value};
-use crate::schema::{ListKind, Shape, Ty, TypeId};
+use crate::schema::{Shape, Ty, TypeId};
 
 /// The fields that differ between an old value and a new one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -206,11 +206,14 @@ impl Diff {
 }
 
 /// What Kubernetes keeps in a struct where a field is absent, if it keeps something.
-fn always_present(ty: Ty<'_>, key: &str) -> Option<&'static Value> {
+fn always_present<'a>(ty: Ty<'a>, key: &str) -> Option<&'a Value> {
     let field = ty.declared(key)?;
     match ty.at(field.ty).shape() {
         Shape::Struct { .. } if field.present => Some(&EMPTY),
-        Shape::List { kind, .. } if field.required && *kind != ListKind::Atomic => Some(&NULL),
+        // zero, false or ""
+        Shape::Scalar(_) if field.present && field.required => field.default.as_ref(),
+        Shape::Scalar(_) => None,
+        _ if field.required && !field.present => Some(&NULL),
         _ => None,
     }
 }

@@ -12,7 +12,7 @@ pub(crate) use fields::{field_set, with_named_parents};
 pub(crate) use items::item_element;
 pub(crate) use merge::merge;
 pub(crate) use reconcile::reconcile;
-pub(crate) use remove::remove;
+pub(crate) use remove::{Emptied, remove};
 
 use serde_json::Value;
 
