@@ -6,7 +6,7 @@ use k8s_apply::patch;
 use k8s_apply::schema::TypeRef;
 use k8s_object::{Gvk, set_annotation, set_label};
 use roadstead_model::{Overlay, Patch, PatchTarget};
-use roadstead_target::{substitute, substitute_text};
+use roadstead_target::{substitute, substitute_at, substitute_text};
 use serde_json::Value;
 
 use crate::InputError;
@@ -127,8 +127,14 @@ fn read(patch: &Patch, values: &BTreeMap<String, Value>) -> Result<(PatchTarget,
         if let Some(map) = operation.as_object_mut().filter(|_| needs_value) {
             map.entry("value").or_insert(Value::Null);
         }
+        let path = operation
+            .get("path")
+            .and_then(Value::as_str)
+            .map(str::to_owned);
+        if let (Some(path), Some(value)) = (path, operation.get_mut("value")) {
+            substitute_at(&path, value, values).map_err(|error| error.to_string())?;
+        }
     }
-    substitute(&mut operations, values).map_err(|error| error.to_string())?;
     Ok((target, Change::Json(operations)))
 }
 
