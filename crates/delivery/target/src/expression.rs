@@ -149,10 +149,14 @@ pub fn substitute(
     values: &BTreeMap<String, Value>,
 ) -> Result<(), ExpressionError> {
     let config_map = value.get("kind").and_then(Value::as_str) == Some("ConfigMap");
-    if let Some(data) = value.get_mut("data").filter(|_| config_map) {
-        walk(data, values, true)?;
+    match value {
+        // each text exactly once: what an escape leaves would be replaced by a second pass
+        Value::Object(map) if config_map => map.iter_mut().try_for_each(|(key, item)| {
+            let texts = key == "data" || !item.is_string() && TEXTS.contains(&key.as_str());
+            walk(item, values, texts)
+        }),
+        value => walk(value, values, false),
     }
-    walk(value, values, false)
 }
 
 /// The same for the value at a JSON pointer, whose steps say whether it must stay a text.
