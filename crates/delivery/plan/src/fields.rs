@@ -41,10 +41,8 @@ pub fn field_changes(old: &Value, new: &Value) -> Vec<FieldChange> {
             });
             if sensitive {
                 change.masked = true;
-                for value in [&mut change.old, &mut change.new] {
-                    if let Some(value) = value {
-                        *value = Value::String(MASK.to_owned());
-                    }
+                for value in [&mut change.old, &mut change.new].into_iter().flatten() {
+                    *value = Value::String(MASK.to_owned());
                 }
             }
         }

@@ -62,7 +62,7 @@ pub(crate) fn apply(
         return Ok(());
     }
     for draft in drafts {
-        let mut object = draft.object.clone().into_owned();
+        let mut object = draft.take();
         for (key, text) in &labels {
             set_label(&mut object, key, text);
         }

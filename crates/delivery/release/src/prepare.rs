@@ -22,6 +22,8 @@ use crate::{BuildError, InputError, Scopes, hooks, order, overlay};
 pub struct Prepared {
     spec: AppSpec,
     app: AppKey,
+    /// The value of the short label.
+    label: String,
     release: ReleaseId,
     base: Vec<Base>,
     uses: Uses,
@@ -37,6 +39,8 @@ struct Base {
     origin: Origin,
     /// Holds expressions, so that it differs from cluster to cluster.
     varies: bool,
+    /// Why it cannot be placed, whatever the cluster.
+    refused: Option<InputError>,
 }
 
 /// The variants of a Release.
@@ -64,6 +68,11 @@ impl Draft<'_> {
     pub(crate) fn replace(&mut self, object: Value) {
         self.object = Cow::Owned(object);
         self.shared = None;
+    }
+
+    /// Takes the object out, to be changed and put back by [`Self::replace`].
+    pub(crate) fn take(&mut self) -> Value {
+        std::mem::replace(&mut self.object, Cow::Owned(Value::Null)).into_owned()
     }
 
     pub(crate) fn readable(&self) -> String {
@@ -141,22 +150,35 @@ impl Prepared {
                 varies: substitute && Uses::touches(&object),
                 object,
                 origin: one.origin,
+                refused: None,
             }
         });
-        let base = base.collect();
+        let base: Vec<Base> = base.collect();
         let warnings = unknown.into_iter().map(|kind| {
             format!("kind {kind} is not known here: its objects are taken to live in a namespace")
         });
-        Ok(Self {
+        let mut prepared = Self {
             warnings: warnings.collect(),
             spec: spec.clone(),
             app: app.clone(),
+            label: app_label(app),
             release,
-            base,
+            base: Vec::new(),
             uses,
             scopes,
             defines,
-        })
+        };
+        // once for all inputs; what varies is placed after its expressions are replaced
+        prepared.base = base
+            .into_iter()
+            .map(|mut base| {
+                if !base.varies {
+                    base.refused = prepared.place(&mut base.object, &base.origin).err();
+                }
+                base
+            })
+            .collect();
+        Ok(prepared)
     }
 
     /// The expressions that the App uses, which is what target inputs are made from.
@@ -248,31 +270,25 @@ impl Prepared {
         })
     }
 
+    /// The objects of one input before its overlays, with their namespaces, since patches name objects by them.
     fn drafts(&self, input: &TargetInput) -> Result<Vec<Draft<'_>>, InputError> {
         self.base
             .iter()
             .enumerate()
             .map(|(index, base)| {
+                if let Some(refused) = &base.refused {
+                    return Err(refused.clone());
+                }
                 let mut draft = Draft {
                     object: Cow::Borrowed(&base.object),
                     origin: &base.origin,
                     shared: Some(index),
                 };
-                let mut object = None;
                 if base.varies {
                     let mut changed = base.object.clone();
                     substitute(&mut changed, &input.values)
                         .map_err(|error| InputError::at(&base.origin, error.to_string()))?;
-                    object = Some(changed);
-                }
-                // patches name objects with their namespace, so it is filled in before them
-                if !input.overlays.is_empty() {
-                    let mut changed = object.unwrap_or_else(|| base.object.clone());
                     self.place(&mut changed, &base.origin)?;
-                    let same = !base.varies;
-                    draft.replace(changed);
-                    draft.shared = same.then_some(index);
-                } else if let Some(changed) = object {
                     draft.replace(changed);
                 }
                 Ok(draft)
@@ -304,7 +320,7 @@ impl Prepared {
         self.name(&mut object);
         let id = ObjectId::of(&object)
             .ok_or_else(|| error(format!("{} has no name any more", gvk.kind)))?;
-        set_label(&mut object, APP_LABEL, &app_label(&self.app));
+        set_label(&mut object, APP_LABEL, &self.label);
         set_annotation(
             &mut object,
             OWNER_ANNOTATION,
@@ -344,16 +360,19 @@ impl Prepared {
     /// Gives an object with `generateName` a name that only changes with the Release or the object.
     fn name(&self, object: &mut Value) {
         let has_name = !k8s_object::name(object).is_empty();
+        let generate =
+            k8s_object::meta(object).is_some_and(|meta| meta.contains_key("generateName"));
+        if !generate {
+            return;
+        }
         let content = Digest::of_value(object);
         let Some(meta) = k8s_object::meta_mut(object) else {
             return;
         };
-        let Some(Value::String(base)) = meta.remove("generateName") else {
-            return;
+        let base = match meta.remove("generateName") {
+            Some(Value::String(base)) if !has_name => base,
+            _ => return,
         };
-        if has_name {
-            return;
-        }
         let digest = Digest::of(format!("{} {content}", self.release).as_bytes());
         let suffix = &digest.hex()[..10];
         // 63 is what a name may have where it also becomes a label
