@@ -18,7 +18,9 @@ pub(crate) fn documents(text: &str, file: &str) -> Result<Vec<Document>, YamlErr
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     check_characters(text, file)?;
     let mut mended = std::borrow::Cow::Borrowed(text);
-    for _ in 0..MAX_TABS {
+    // each one is another reading, so a large text gets fewer
+    let tries = ((4 << 20) / (text.len() + 1)).clamp(2, MAX_TABS);
+    for _ in 0..tries {
         match read(&mended, file) {
             // the parser refuses a tab between colon and value, which go-yaml and YAML allow
             Err(Failed::TabAfterColon(at)) => mended = mend(&mended, at).into(),

@@ -64,6 +64,15 @@ pub(crate) struct Draft<'p> {
     shared: Option<usize>,
 }
 
+impl Built {
+    /// The error of the first input, when no input has a variant: then the Release itself has failed.
+    pub fn failed(&self) -> Option<&InputError> {
+        let mut errors = self.by_input.values().map(|outcome| outcome.as_ref().err());
+        let first = errors.next()??;
+        errors.all(|error| error.is_some()).then_some(first)
+    }
+}
+
 impl Draft<'_> {
     pub(crate) fn replace(&mut self, object: Value) {
         self.object = Cow::Owned(object);
