@@ -14,8 +14,17 @@ pub enum PatchError {
     #[error("failed to read the JSON patch")]
     JsonSyntax(#[source] serde_json::Error),
     /// An operation failed: a missing path, a `test` that does not hold. (422)
-    #[error("failed to apply the JSON patch")]
-    JsonOperation(#[source] json_patch::PatchError),
+    #[error("failed to apply operation {index} of the JSON patch")]
+    JsonOperation {
+        /// Its place in the patch, from 0.
+        index: usize,
+        /// Why.
+        #[source]
+        source: json_patch::PatchErrorKind,
+    },
+    /// Its `copy` operations copy too much. (413)
+    #[error("the JSON patch copies more than {MAX_COPIED} bytes")]
+    TooMuchCopied,
     /// A JSON patch has too many operations. (413)
     #[error("the JSON patch has {0} operations, more than {MAX_OPERATIONS}")]
     TooManyOperations(usize),
@@ -32,6 +41,9 @@ pub enum PatchError {
 /// Kubernetes' limit on the operations of one JSON patch.
 const MAX_OPERATIONS: usize = 10_000;
 
+/// Kubernetes' limit on what the copies of one JSON patch add up to.
+const MAX_COPIED: usize = 3 * 1024 * 1024;
+
 /// Applies a JSON patch (RFC 6902).
 pub fn json_patch(target: &Value, patch: &Value) -> Result<Value, PatchError> {
     if let Some(operations) = patch.as_array()
@@ -42,7 +54,24 @@ pub fn json_patch(target: &Value, patch: &Value) -> Result<Value, PatchError> {
     let patch: json_patch::Patch =
         serde_json::from_value(patch.clone()).map_err(PatchError::JsonSyntax)?;
     let mut out = target.clone();
-    json_patch::patch(&mut out, &patch).map_err(PatchError::JsonOperation)?;
+    let mut copied = 0;
+    for (index, operation) in patch.0.iter().enumerate() {
+        // a few copies of copies would fill any memory
+        if let json_patch::PatchOperation::Copy(copy) = operation {
+            copied += out
+                .pointer(copy.from.as_str())
+                .map_or(0, |value| base_json::canonical(value).len());
+            if copied > MAX_COPIED {
+                return Err(PatchError::TooMuchCopied);
+            }
+        }
+        json_patch::patch(&mut out, std::slice::from_ref(operation)).map_err(|error| {
+            PatchError::JsonOperation {
+                index,
+                source: error.kind,
+            }
+        })?;
+    }
     Ok(out)
 }
 
