@@ -90,7 +90,24 @@ impl Change {
                     .map_or_else(TypeRef::deduced, |gvk| TypeRef::builtin_or_deduced(&gvk));
                 patch::strategic_merge(object, merge, &schema).map_err(chain)
             }
-            Self::Json(operations) => patch::json_patch(object, operations).map_err(chain),
+            Self::Json(operations) => patch::json_patch(object, operations).map_err(|error| {
+                let place = match &error {
+                    patch::PatchError::JsonOperation { index, .. } => operations.get(*index),
+                    _ => None,
+                };
+                let text = |key: &str| {
+                    place
+                        .and_then(|op| op.get(key)?.as_str())
+                        .unwrap_or_default()
+                };
+                let place = format!("{} {}", text("op"), text("path"));
+                let problem = chain(error);
+                if place.trim().is_empty() {
+                    problem
+                } else {
+                    format!("{problem} ({place})")
+                }
+            }),
         }
     }
 }
