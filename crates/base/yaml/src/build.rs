@@ -186,7 +186,7 @@ impl<'t> Builder<'t> {
             }
             Event::SequenceStart(anchor, _) => {
                 self.begin(anchor);
-                let bracket = usize::from(self.starts_with(at, '['));
+                let bracket = usize::from(self.in_brackets(at, '['));
                 self.flow += bracket;
                 let node = self.sequence(at, depth)?;
                 self.flow -= bracket;
@@ -194,7 +194,7 @@ impl<'t> Builder<'t> {
             }
             Event::MappingStart(anchor, _) => {
                 self.begin(anchor);
-                let bracket = usize::from(self.starts_with(at, '{'));
+                let bracket = usize::from(self.in_brackets(at, '{'));
                 self.flow += bracket;
                 let node = self.mapping(at, depth)?;
                 self.flow -= bracket;
@@ -225,7 +225,11 @@ impl<'t> Builder<'t> {
         }
     }
 
-    fn starts_with(&self, at: Marker, bracket: char) -> bool {
+    /// Is a list or map written in brackets? All that are inside of one are; so a long line is not walked for each.
+    fn in_brackets(&self, at: Marker, bracket: char) -> bool {
+        if self.flow > 0 {
+            return true;
+        }
         let line = self.lines.get(at.line().saturating_sub(1));
         line.and_then(|line| line.chars().nth(at.col())) == Some(bracket)
     }

@@ -144,3 +144,10 @@ fn json_files_are_strict() {
         "a.yaml:2:4: text is not UTF-8"
     );
 }
+
+#[test]
+fn one_long_line_is_read_in_linear_time() {
+    let text = format!("[{}{{}}]", "{\"a\": [1]}, ".repeat(100_000));
+    let documents = parse_documents(&text, "a.yaml").expect("read");
+    assert_eq!(documents[0].value.as_array().map(Vec::len), Some(100_001));
+}
