@@ -92,11 +92,10 @@ impl Draft<'_> {
     }
 }
 
-/// An object that is finished: its entries in the list, one for each phase, and its bytes.
+/// An object that is finished: an entry and its bytes for each phase.
 #[derive(Clone)]
 struct Finished {
-    entries: Vec<VariantObject>,
-    bytes: Bytes,
+    entries: Vec<(VariantObject, Bytes)>,
     notes: Vec<String>,
 }
 
@@ -253,18 +252,15 @@ impl Prepared {
                 None => self.finish(draft.object.into_owned(), origin)?,
             };
             notes.extend(finished.notes);
-            let Some(first) = finished.entries.first() else {
-                continue;
-            };
-            if let Some(other) = places.insert(first.id.clone(), origin) {
-                let message = format!(
-                    "{} is defined twice; it stands at {other} already",
-                    first.id.readable()
-                );
-                return Err(InputError::at(origin, message));
+            for (object, bytes) in finished.entries {
+                if let Some(other) = places.insert(object.id.clone(), origin) {
+                    let name = object.id.readable();
+                    let message = format!("{name} is defined twice; it stands at {other} already");
+                    return Err(InputError::at(origin, message));
+                }
+                blobs.insert(object.digest, bytes);
+                objects.push(object);
             }
-            blobs.insert(first.digest, finished.bytes);
-            objects.extend(finished.entries);
         }
         if objects.is_empty() {
             let message =
@@ -327,43 +323,60 @@ impl Prepared {
         let timing = hooks::timing(&object)
             .map_err(|problem| error(format!("{}: {problem}", named(&object))))?;
         self.name(&mut object);
+        let mut notes: Vec<String> = timing.notes.clone();
+        let mut entries = Vec::with_capacity(timing.phases.len());
+        for (number, phase) in timing.phases.iter().enumerate() {
+            let mut object = object.clone();
+            if number > 0 {
+                // what runs is recorded by the object's identity, so each phase needs an object of its own
+                let name = format!("{}-{phase}", k8s_object::name(&object)).to_lowercase();
+                notes.push(format!("in phase {phase} it is called {name}"));
+                if let Some(meta) = k8s_object::meta_mut(&mut object) {
+                    meta.insert("name".to_owned(), Value::String(name));
+                }
+            }
+            entries.push(self.entry(object, &gvk, *phase, &timing, origin)?);
+        }
+        let name = named(&object);
+        let notes = notes.iter().map(|note| format!("{origin}: {name}: {note}"));
+        Ok(Finished {
+            notes: notes.collect(),
+            entries,
+        })
+    }
+
+    /// Marks an object as ours and writes its entry in the list.
+    fn entry(
+        &self,
+        mut object: Value,
+        gvk: &Gvk,
+        phase: Phase,
+        timing: &hooks::Timing,
+        origin: &Origin,
+    ) -> Result<(VariantObject, Bytes), InputError> {
+        let error = |problem: String| InputError::at(origin, problem);
         let id = ObjectId::of(&object)
             .ok_or_else(|| error(format!("{} has no name any more", gvk.kind)))?;
         set_label(&mut object, APP_LABEL, &self.label);
-        set_annotation(
-            &mut object,
-            OWNER_ANNOTATION,
-            &owner_annotation(&self.app, &id),
-        );
+        let owner = owner_annotation(&self.app, &id);
+        set_annotation(&mut object, OWNER_ANNOTATION, &owner);
         let bytes = base_json::canonical(&object);
         let size = u32::try_from(bytes.len())
             .map_err(|_| error(format!("{} is larger than 4 GiB", id.readable())))?;
         let entry = VariantObject {
-            version: gvk.version,
+            version: gvk.version.clone(),
             digest: Digest::of(&bytes),
             size,
-            phase: Phase::Sync,
+            phase,
             wave: timing.wave,
             hook: timing.hook,
             once: timing.once,
-            hook_delete: timing.hook_delete,
+            hook_delete: timing.hook_delete.clone(),
             on_rollback: timing.on_rollback,
             keep: timing.keep,
             id,
         };
-        let notes = timing.notes.iter();
-        let notes = notes
-            .map(|note| format!("{origin}: {}: {note}", entry.id.readable()))
-            .collect();
-        let entries = timing.phases.into_iter().map(|phase| VariantObject {
-            phase,
-            ..entry.clone()
-        });
-        Ok(Finished {
-            entries: entries.collect(),
-            bytes: bytes.into(),
-            notes,
-        })
+        Ok((entry, bytes.into()))
     }
 
     /// Gives an object with `generateName` a name that only changes with the Release or the object.
