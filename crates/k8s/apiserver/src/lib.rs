@@ -10,6 +10,7 @@ mod catalog;
 mod codec;
 mod config;
 mod crd;
+mod gc;
 mod http;
 mod jsonpath;
 mod registry;
@@ -28,6 +29,7 @@ pub use config::{
     Admission, AdmissionRequest, AuditFn, AuditRecord, Config, NamespaceFn, NamespacePolicy,
     NamespaceState, VersionInfo,
 };
+pub use gc::{Collected, collect_garbage};
 pub use http::{Body, ByteStream, Extensions, Query, Server};
 pub use registry::{
     DeleteOptions, Deleted, EventKind, FieldValidation, ListOptions, ObjectList, ObjectWatch,

@@ -31,6 +31,7 @@ use request::ResourcePath;
 
 pub use body::{Body, ByteStream};
 pub(crate) use openapi::Documents;
+pub(crate) use protobuf::misfit;
 pub use request::Query;
 
 /// A server: the objects of a registry over HTTP. Cheap to clone.

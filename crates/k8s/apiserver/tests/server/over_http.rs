@@ -5,7 +5,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use k8s_apiserver::{Server, UserInfo};
 
 /// Serves until the runtime ends; returns the URL.
-pub async fn listen(server: Server) -> String {
+pub(crate) async fn listen(server: Server) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
         .await
         .expect("binds");
@@ -17,7 +17,8 @@ pub async fn listen(server: Server) -> String {
             };
             let server = server.clone();
             tokio::spawn(async move {
-                let service = hyper::service::service_fn(move |request| answer(server.clone(), request));
+                let service =
+                    hyper::service::service_fn(move |request| answer(server.clone(), request));
                 let _ = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new())
                     .serve_connection(TokioIo::new(stream), service)
                     .await;
@@ -34,5 +35,7 @@ async fn answer(
     let (parts, body) = request.into_parts();
     let body = body.collect().await?.to_bytes();
     let user = UserInfo::admin();
-    Ok(server.handle(http::Request::from_parts(parts, body), &user).await)
+    Ok(server
+        .handle(http::Request::from_parts(parts, body), &user)
+        .await)
 }
