@@ -1,13 +1,11 @@
 //! What an embedder adds: its own kinds, virtual resources, subresources, rights, audit.
 
-mod common;
-
 use std::sync::{Arc, Mutex};
 
+use crate::common::{call, send, send_as};
 use async_trait::async_trait;
 use base_store::Store;
 use base_store::memory::MemoryStore;
-use common::{call, send, send_as};
 use k8s_apiserver::{
     Admission, AdmissionRequest, AuditRecord, Catalog, Column, Extensions, FieldError, ListOptions,
     NamespacePolicy, Rbac, Registry, ResourceDef, Schema, Server, Status, SubresourceHandler,
@@ -145,7 +143,7 @@ fn hub() -> (Server, Log) {
         .insert(1, Column::path("Phase", "string", ".status.phase"));
     let catalog = Catalog::essentials().with([project, app, assignments]);
     let log = Log::default();
-    let mut config = common::config();
+    let mut config = crate::common::config();
     config.namespaces = NamespacePolicy::Resource {
         group: GROUP.to_owned(),
         plural: "projects".to_owned(),
@@ -458,9 +456,9 @@ async fn rights_follow_roles_and_are_recorded() {
 
 #[tokio::test]
 async fn definitions_and_their_objects_go_together() {
-    let server = common::server();
+    let server = crate::common::server();
     let crds = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
-    let definition = include_str!("transcripts/files/widgets.yaml");
+    let definition = include_str!("../transcripts/files/widgets.yaml");
     let yaml = ("content-type", "application/yaml");
     assert_eq!(
         send(&server, "POST", crds, &[yaml], definition).await.0,

@@ -4,4 +4,5 @@ mod api;
 mod common;
 mod extensions;
 mod kubectl;
+mod life;
 mod over_http;
