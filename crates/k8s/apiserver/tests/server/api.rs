@@ -469,6 +469,22 @@ async fn discovery_and_documents_are_cached_by_their_hash() {
         (301, url)
     );
 
+    // the older form says the same
+    let (_, swagger) = call(&server, "GET", "/openapi/v2", Value::Null).await;
+    let deployment = &swagger["definitions"]["io.k8s.api.apps.v1.Deployment"];
+    assert_eq!(
+        deployment["properties"]["spec"]["$ref"],
+        json!("#/definitions/io.k8s.api.apps.v1.DeploymentSpec"),
+        "{deployment}"
+    );
+    let patch =
+        &swagger["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["patch"];
+    assert_eq!(
+        patch["responses"]["200"]["schema"]["$ref"],
+        json!("#/definitions/io.k8s.api.apps.v1.Deployment")
+    );
+    assert!(!swagger.to_string().contains("#/components/"));
+
     // a definition shows at once, in both forms
     let definition = include_str!("../transcripts/files/widgets.yaml");
     let crds = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";

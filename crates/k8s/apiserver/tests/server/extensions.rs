@@ -148,7 +148,8 @@ fn hub() -> (Server, Log) {
         group: GROUP.to_owned(),
         plural: "projects".to_owned(),
     };
-    config.admission = vec![Arc::new(Stamp)];
+    let rbac = Arc::new(Rbac::new());
+    config.admission = vec![Arc::new(Stamp), Arc::clone(&rbac) as _];
     let sink = Arc::clone(&log);
     config.audit = Some(Arc::new(move |record: &AuditRecord<'_>| {
         let by = record
@@ -168,7 +169,7 @@ fn hub() -> (Server, Log) {
     let registry = Registry::open(store, "k/", Arc::new(catalog), Arc::new(config)).expect("opens");
     bootstrap_rbac(&registry).expect("writes roles");
     let extensions = Extensions::new()
-        .authorizer(Arc::new(Rbac::new()))
+        .authorizer(rbac)
         .virtual_resource(GROUP, "assignments", Arc::new(Assignments))
         .subresource(GROUP, "apps", "plan", Arc::new(Plan));
     (Server::with(registry, Arc::new(extensions)), log)
@@ -498,4 +499,79 @@ async fn definitions_and_their_objects_go_together() {
     k8s_apiserver::collect_garbage(registry).expect("collects");
     assert_eq!(call(&server, "GET", &one, Value::Null).await.0, 404);
     assert_eq!(call(&server, "GET", widgets, Value::Null).await.0, 404);
+}
+
+#[tokio::test]
+async fn nobody_grants_what_they_do_not_hold() {
+    let (server, _) = hub();
+    call(
+        &server,
+        "POST",
+        "/apis/fleet.example/v1/projects",
+        json!({"metadata": {"name": "team"}}),
+    )
+    .await;
+    let rbac = "/apis/rbac.authorization.k8s.io/v1/namespaces/team";
+    let write = json!({"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["roles", "rolebindings"], "verbs": ["create"]});
+    let own = json!({"apiGroups": [GROUP], "resources": ["apps"], "verbs": ["get", "list"]});
+    let role = json!({"metadata": {"name": "lead"}, "rules": [write, own]});
+    assert_eq!(
+        call(&server, "POST", &format!("{rbac}/roles"), role)
+            .await
+            .0,
+        201
+    );
+    let binding = |name: &str, kind: &str, role: &str| json!({"metadata": {"name": name}, "roleRef": {"kind": kind, "name": role}, "subjects": [{"kind": "User", "name": "bob"}]});
+    assert_eq!(
+        call(
+            &server,
+            "POST",
+            &format!("{rbac}/rolebindings"),
+            binding("lead", "Role", "lead")
+        )
+        .await
+        .0,
+        201
+    );
+    let bob = UserInfo::new("bob", &["system:authenticated"]);
+    let role = |name: &str, group: &str, verbs: Value| json!({"metadata": {"name": name}, "rules": [{"apiGroups": [group], "resources": ["apps"], "verbs": verbs}]});
+    for (plural, body, code, expected) in [
+        (
+            "roles",
+            role("reader", GROUP, json!(["get"])),
+            201,
+            "reader",
+        ),
+        (
+            "roles",
+            role("writer", GROUP, json!(["get", "delete"])),
+            403,
+            r#"is attempting to grant RBAC permissions not currently held"#,
+        ),
+        (
+            "roles",
+            role("all", "*", json!(["*"])),
+            403,
+            "not currently held",
+        ),
+        (
+            "rolebindings",
+            binding("x", "Role", "reader"),
+            201,
+            "reader",
+        ),
+        (
+            "rolebindings",
+            binding("y", "ClusterRole", "cluster-admin"),
+            403,
+            "not currently held",
+        ),
+    ] {
+        let headers = [("content-type", "application/json")];
+        let uri = format!("{rbac}/{plural}");
+        let (found, _, text) =
+            send_as(&server, &bob, "POST", &uri, &headers, &body.to_string()).await;
+        assert_eq!(found, code, "{text}");
+        assert!(text.contains(expected), "{text}");
+    }
 }

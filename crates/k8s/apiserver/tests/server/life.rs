@@ -152,6 +152,35 @@ async fn writes_follow_the_rules_of_life() {
         "{text}"
     );
 
+    // fields that stand twice
+    let twice = r#"{"metadata": {"name": "twice"}, "data": {"a": "1", "a": "2"}}"#;
+    let (code, headers, _) = send(
+        &server,
+        "POST",
+        &format!("{MAPS}?dryRun=All"),
+        &[JSON],
+        twice,
+    )
+    .await;
+    assert_eq!(
+        (code, &headers["warning"]),
+        (
+            201,
+            &"299 - \"duplicate field \\\"a\\\"\""
+                .parse()
+                .expect("a header")
+        )
+    );
+    let (code, _, _) = send(
+        &server,
+        "POST",
+        &format!("{MAPS}?fieldValidation=Strict"),
+        &[JSON],
+        twice,
+    )
+    .await;
+    assert_eq!(code, 400);
+
     // immutable
     call(&server, "PATCH", &one, json!({"immutable": true})).await;
     let (code, fixed) = call(&server, "PATCH", &one, json!({"data": {"k": "4"}})).await;
