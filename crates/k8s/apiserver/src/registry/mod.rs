@@ -24,7 +24,7 @@ use crate::{Catalog, Clock, Config, ResourceDef, Status, UserInfo, codec, crd};
 pub use delete::{DeleteOptions, Deleted, Propagation};
 pub use list::{ListOptions, ObjectList, RevisionMatch};
 pub use patch::Patch;
-pub use watch::{EventKind, ObjectWatch, WatchEvent, WatchOptions};
+pub use watch::{EventKind, EventSource, ObjectWatch, WatchEvent, WatchOptions};
 
 /// What to do with fields that a schema does not know.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -421,6 +421,7 @@ impl Registry {
             }
         }
         if def.status_subresource
+            && !def.create_with_status
             && let Some(map) = new.as_object_mut()
         {
             map.remove("status");

@@ -1,16 +1,17 @@
 //! What an embedder adds: its own kinds, virtual resources, subresources, rights, audit.
 
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 
 use crate::common::{call, send, send_as};
 use async_trait::async_trait;
-use base_store::Store;
 use base_store::memory::MemoryStore;
+use base_store::{Revision, Store};
 use k8s_apiserver::{
-    Admission, AdmissionRequest, AuditRecord, Catalog, Column, Extensions, FieldError, ListOptions,
-    NamespacePolicy, Rbac, Registry, ResourceDef, Schema, Server, Status, SubresourceHandler,
-    SubresourceRequest, SubresourceResponse, UserInfo, VirtualList, VirtualRequest,
-    VirtualResource, bootstrap_rbac,
+    Admission, AdmissionRequest, AuditRecord, Catalog, Column, EventKind, EventSource, Extensions,
+    FieldError, ListOptions, NamespacePolicy, ObjectWatch, Rbac, Registry, ResourceDef, Schema,
+    Server, Status, SubresourceHandler, SubresourceRequest, SubresourceResponse, UserInfo,
+    VirtualList, VirtualRequest, VirtualResource, WatchEvent, WatchOptions, bootstrap_rbac,
 };
 use serde_json::{Value, json};
 
@@ -47,6 +48,35 @@ impl VirtualResource for Assignments {
             },
             remaining: Some(remaining),
         })
+    }
+
+    async fn watch(
+        &self,
+        request: &VirtualRequest,
+        options: &WatchOptions,
+    ) -> Result<ObjectWatch, Status> {
+        if options.resource_version != "7" {
+            return Err(Status::expired("too old resource version"));
+        }
+        let mut def = ResourceDef::new(GROUP, "v1", "Assignment", "assignments", true);
+        def.columns.truncate(1);
+        let object = assignment(&request.namespace, "a05");
+        let event = WatchEvent::new(EventKind::Modified, &object, Revision(8));
+        Ok(ObjectWatch::from_source(
+            Arc::new(def),
+            One(Some(event)),
+            Revision(7),
+            false,
+        ))
+    }
+}
+
+/// One event, then the end.
+struct One(Option<WatchEvent>);
+
+impl EventSource for One {
+    fn poll_next(&mut self, _cx: &mut Context<'_>) -> Poll<Result<Option<WatchEvent>, Status>> {
+        Poll::Ready(Ok(self.0.take()))
     }
 }
 
@@ -137,7 +167,7 @@ fn hub() -> (Server, Log) {
         }
     }));
     let mut assignments = ResourceDef::new(GROUP, "v1", "Assignment", "assignments", true);
-    assignments.verbs = ["get", "list"].map(str::to_owned).to_vec();
+    assignments.verbs = ["get", "list", "watch"].map(str::to_owned).to_vec();
     assignments
         .columns
         .insert(1, Column::path("Phase", "string", ".status.phase"));
@@ -298,12 +328,29 @@ async fn virtual_resources_and_subresources_are_the_embedders() {
             .0,
         405
     );
-    assert_eq!(
-        call(&server, "GET", &format!("{all}?watch=1"), Value::Null)
-            .await
-            .0,
-        405
+    let (code, _, text) = send(
+        &server,
+        "GET",
+        &format!("{all}?watch=1&resourceVersion=7"),
+        &[accept],
+        "",
+    )
+    .await;
+    assert!(
+        code == 200
+            && text.contains("\"type\":\"MODIFIED\"")
+            && text.contains("\"cells\":[\"a05\"]"),
+        "{text}"
     );
+    let (_, _, text) = send(
+        &server,
+        "GET",
+        &format!("{all}?watch=1&resourceVersion=1"),
+        &[],
+        "",
+    )
+    .await;
+    assert!(text.contains("\"type\":\"ERROR\""), "{text}");
 
     let (code, plan) = call(
         &server,

@@ -2,7 +2,7 @@
 
 use crate::common::{call, def, registry, send, server};
 use k8s_apiserver::{
-    DeleteOptions, ListOptions, Propagation, WatchOptions, WriteOptions, collect_garbage,
+    DeleteOptions, ListOptions, Part, Propagation, WatchOptions, WriteOptions, collect_garbage,
 };
 use serde_json::{Value, json};
 
@@ -496,5 +496,81 @@ fn controllers_watch_without_http() {
             &*parsed.name
         ),
         ("", "configmaps", "default", "a")
+    );
+}
+
+#[test]
+fn writers_at_the_same_time_lose_nothing() {
+    let registry = registry();
+    let maps = def(&registry, "", "configmaps");
+    let options = WriteOptions::manager("test");
+    let object = json!({"metadata": {"name": "count"}, "data": {"n": "0"}});
+    registry
+        .create(&maps, "default", object, &options)
+        .expect("creates");
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..25 {
+                    let add = |object: &mut Value| {
+                        let n: u32 = object["data"]["n"]
+                            .as_str()
+                            .expect("a text")
+                            .parse()
+                            .expect("a number");
+                        object["data"]["n"] = json!((n + 1).to_string());
+                        true
+                    };
+                    // a writer that lost six races in a row is told so, and tries again
+                    while let Err(status) =
+                        registry.modify(&maps, "default", "count", Part::Main, &options, add)
+                    {
+                        assert!(status.is_conflict(), "{status}");
+                    }
+                }
+            });
+        }
+    });
+    let found = registry.get(&maps, "default", "count").expect("is there");
+    assert_eq!(found["data"]["n"], json!("100"));
+}
+
+#[test]
+fn forks_share_what_they_serve() {
+    let registry = registry();
+    let store: std::sync::Arc<dyn base_store::Store> =
+        std::sync::Arc::new(base_store::memory::MemoryStore::new());
+    let fork = registry.fork(store);
+    assert!(std::sync::Arc::ptr_eq(&registry.catalog(), &fork.catalog()));
+    let maps = def(&fork, "", "configmaps");
+    let list = fork
+        .list(&maps, "", &ListOptions::default())
+        .expect("lists");
+    assert!(list.items.is_empty());
+    assert_ne!(registry.revision(), fork.revision());
+}
+
+#[test]
+fn nodes_are_born_with_their_status() {
+    let registry = registry();
+    let options = WriteOptions::manager("kubelet");
+    let nodes = def(&registry, "", "nodes");
+    let node = json!({"metadata": {"name": "n"}, "status": {"capacity": {"cpu": "4"}}});
+    let made = registry
+        .create(&nodes, "", node, &options)
+        .expect("creates")
+        .object;
+    assert_eq!(made["status"]["allocatable"], json!({"cpu": "4"}));
+    let update = json!({"metadata": {"name": "n"}, "spec": {"unschedulable": true}, "status": {"capacity": {"cpu": "8"}}});
+    let written = registry
+        .update(&nodes, "", "n", update, &options)
+        .expect("updates")
+        .object;
+    assert_eq!(
+        (
+            &written["spec"]["unschedulable"],
+            &written["status"]["capacity"]["cpu"]
+        ),
+        (&json!(true), &json!("4"))
     );
 }
