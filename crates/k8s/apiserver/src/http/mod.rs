@@ -30,7 +30,7 @@ use negotiate::{Format, Offer, Shape};
 use request::ResourcePath;
 
 pub use body::{Body, ByteStream};
-pub(crate) use openapi::Documents;
+pub(crate) use openapi::{Documents, VersionDocument};
 pub(crate) use protobuf::misfit;
 pub use request::Query;
 

@@ -25,6 +25,10 @@ impl Clone for Documents {
     }
 }
 
+/// The document of one group and version, made when it is first asked for.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct VersionDocument(OnceLock<Document>);
+
 /// A document with its hash.
 #[derive(Debug, Clone)]
 pub(crate) struct Document {
@@ -62,7 +66,11 @@ impl Catalog {
             for group in self.groups() {
                 for version in self.versions(group) {
                     let path = path_of(group, version);
-                    out.insert(path, Document::new(&document(self, group, version)));
+                    let make = || Document::new(&document(self, group, version));
+                    let made = self
+                        .version_document(group, version)
+                        .map_or_else(make, |kept| kept.0.get_or_init(make).clone());
+                    out.insert(path, made);
                 }
             }
             out
