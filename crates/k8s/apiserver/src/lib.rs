@@ -1,8 +1,8 @@
 //! A Kubernetes-style API server as a library.
 //!
 //! Resources are data ([`ResourceDef`] in a [`Catalog`]); a [`Registry`] holds the objects of one server in a
-//! [`Store`](base_store::Store) and offers the typed calls; a [`Server`] puts HTTP over it: [`http::Request`] in,
-//! [`http::Response`] out, whatever reads the socket. Nothing here keeps a clock, a timer, a thread or a source of
+//! [`Store`](base_store::Store) and offers the typed calls; a [`Server`] puts HTTP over it: [`http::Request`](::http::Request) in,
+//! [`http::Response`](::http::Response) out, whatever reads the socket. Nothing here keeps a clock, a timer, a thread or a source of
 //! randomness: they come in through [`Config`]. Calls to the store block as long as the store does.
 //!
 //! | It does | It does not |
