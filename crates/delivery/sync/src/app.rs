@@ -304,7 +304,9 @@ impl AppSync {
         if missing > 0 {
             let total = variant.objects.len();
             self.variant = Some(variant);
-            return Err(format!("waits for {missing} of {total} objects from the hub"));
+            return Err(format!(
+                "waits for {missing} of {total} objects from the hub"
+            ));
         }
         let named: BTreeSet<&ObjectId> = variant.objects.iter().map(|object| &object.id).collect();
         for (id, obj) in &mut self.objects {
@@ -345,7 +347,9 @@ impl AppSync {
             .objects
             .iter()
             .filter(|object| object.id.kind == "HorizontalPodAutoscaler")
-            .filter_map(|object| scale_target(core.blobs.get(&object.digest)?, &object.id.namespace))
+            .filter_map(|object| {
+                scale_target(core.blobs.get(&object.digest)?, &object.id.namespace)
+            })
             .collect();
         core.scaled.extend(self.scaled.iter().cloned());
         self.variant = Some(variant);
@@ -472,13 +476,19 @@ impl AppSync {
 
     pub(crate) fn wake_wall(&mut self, until: Option<Time>, core: &Core) {
         if let Some(until) = until {
-            self.wake_at(core.now.mono_ms.saturating_add(until.since_ms(core.now.wall)).saturating_add(1));
+            self.wake_at(
+                core.now
+                    .mono_ms
+                    .saturating_add(until.since_ms(core.now.wall))
+                    .saturating_add(1),
+            );
         }
     }
 
     /// The deadline of the current step.
     pub(crate) fn deadline(&self) -> u64 {
-        self.entered.saturating_add(self.entry.options.wait_timeout.0)
+        self.entered
+            .saturating_add(self.entry.options.wait_timeout.0)
     }
 
     /// Writes the record if it changed: at once what must not be done twice, the rest twice a second at most.

@@ -1,6 +1,10 @@
 //! A cluster in memory with a few controllers, and a world that drives a machine against it on a clock of its own.
 
-#![allow(dead_code, unreachable_pub, reason = "each test file uses another part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test file uses another part"
+)]
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -13,7 +17,8 @@ use k8s_cluster::{
 };
 use k8s_object::{Gvk, LabelSelector, ObjectId};
 use roadstead_dispatch::{
-    AppReport, AppState, Entry, EntryPhase, HookDelete, Known, Phase, Variant, VariantObject, root_of,
+    AppReport, AppState, Entry, EntryPhase, HookDelete, Known, Phase, Variant, VariantObject,
+    root_of,
 };
 use roadstead_model::{AppKey, Now, SyncOptions, Time};
 use roadstead_sync::{CallId, Effect, Input, Machine, Persisted, Settings};
@@ -122,8 +127,18 @@ impl Fake {
     }
 
     /// Somebody else changes an object.
-    pub fn edit(&mut self, id: &ObjectId, manager: &str, subresource: &str, change: impl FnOnce(&mut Value)) {
-        let old = self.objects.get(id).cloned().unwrap_or_else(|| panic!("{id} is there"));
+    pub fn edit(
+        &mut self,
+        id: &ObjectId,
+        manager: &str,
+        subresource: &str,
+        change: impl FnOnce(&mut Value),
+    ) {
+        let old = self
+            .objects
+            .get(id)
+            .cloned()
+            .unwrap_or_else(|| panic!("{id} is there"));
         let mut new = old.clone();
         change(&mut new);
         let gvk = Gvk::of(&new).expect("an object");
@@ -153,10 +168,20 @@ impl Fake {
             })
             .collect();
         for (id, object) in &self.objects {
-            if id.kind == "CustomResourceDefinition" && object.pointer("/status/conditions").is_some() {
-                let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).expect("text");
+            if id.kind == "CustomResourceDefinition"
+                && object.pointer("/status/conditions").is_some()
+            {
+                let text = |pointer: &str| {
+                    object
+                        .pointer(pointer)
+                        .and_then(Value::as_str)
+                        .expect("text")
+                };
                 out.push(ApiResource {
-                    gvk: Gvk::new(&format!("{}/v1", text("/spec/group")), text("/spec/names/kind")),
+                    gvk: Gvk::new(
+                        &format!("{}/v1", text("/spec/group")),
+                        text("/spec/names/kind"),
+                    ),
                     plural: text("/spec/names/plural").to_owned(),
                     namespaced: true,
                     preferred: true,
@@ -172,11 +197,19 @@ impl Fake {
     }
 
     pub fn call(&mut self, call: Call) -> Result<Reply, ClusterError> {
-        let refuse = |kind: ErrorKind| Err(ClusterError::new(kind.clone(), format!("refused: {kind:?}")));
+        let refuse = |kind: ErrorKind| {
+            Err(ClusterError::new(
+                kind.clone(),
+                format!("refused: {kind:?}"),
+            ))
+        };
         let target = match &call {
             Call::Apply { object, .. } | Call::Create { object, .. } => {
                 let object: Value = serde_json::from_slice(object).expect("JSON");
-                Some((Gvk::of(&object).expect("kind"), ObjectId::of(&object).expect("id")))
+                Some((
+                    Gvk::of(&object).expect("kind"),
+                    ObjectId::of(&object).expect("id"),
+                ))
             }
             Call::Get { gvk, id } | Call::Merge { gvk, id, .. } | Call::Delete { gvk, id, .. } => {
                 Some((gvk.clone(), id.clone()))
@@ -188,7 +221,8 @@ impl Fake {
                 return refuse(ErrorKind::UnknownKind);
             }
             let reads = matches!(call, Call::Get { .. });
-            if !reads && let Some(faults) = self.faults.get_mut(id)
+            if !reads
+                && let Some(faults) = self.faults.get_mut(id)
                 && !faults.is_empty()
             {
                 return refuse(faults.remove(0));
@@ -213,7 +247,9 @@ impl Fake {
                 let items = items.filter(|object| Gvk::of(object).as_ref() == Some(&gvk));
                 let items = items.filter(|object| Self::fits(&labels, object));
                 Ok(Reply::Page {
-                    items: items.map(|object| base_json::canonical(object).into()).collect(),
+                    items: items
+                        .map(|object| base_json::canonical(object).into())
+                        .collect(),
                     token: String::new(),
                     revision: self.revision.to_string(),
                 })
@@ -294,10 +330,15 @@ impl Fake {
                     return refuse(ErrorKind::Conflict);
                 }
                 for field in ["labels", "annotations"] {
-                    let keys = patch.pointer(&format!("/metadata/{field}")).and_then(Value::as_object);
+                    let keys = patch
+                        .pointer(&format!("/metadata/{field}"))
+                        .and_then(Value::as_object);
                     for (key, value) in keys.into_iter().flatten() {
                         assert!(value.is_null(), "only marks are taken off");
-                        object["metadata"][field].as_object_mut().expect("a map").remove(key);
+                        object["metadata"][field]
+                            .as_object_mut()
+                            .expect("a map")
+                            .remove(key);
                     }
                 }
                 self.writes.push(format!("merge {id}"));
@@ -334,7 +375,10 @@ impl Fake {
             let generation = object["metadata"]["generation"].clone();
             match id.kind.as_str() {
                 "Deployment" | "StatefulSet" => {
-                    let replicas = object.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(1);
+                    let replicas = object
+                        .pointer("/spec/replicas")
+                        .and_then(Value::as_i64)
+                        .unwrap_or(1);
                     let image = object
                         .pointer("/spec/template/spec/containers/0/image")
                         .and_then(Value::as_str)
@@ -390,7 +434,8 @@ impl Fake {
         for object in self.objects.values() {
             if Gvk::of(object).as_ref() == Some(&gvk) && Self::fits(&labels, object) {
                 let bytes = base_json::canonical(object).into();
-                self.events.push_back((gvk.clone(), WatchEvent::Applied(bytes)));
+                self.events
+                    .push_back((gvk.clone(), WatchEvent::Applied(bytes)));
             }
         }
         self.events
@@ -565,7 +610,9 @@ impl World {
                 self.fake.watches.remove(&gvk);
             }
             Effect::Fetch(digests) => {
-                let blobs = digests.iter().filter_map(|digest| Some((*digest, self.hub.get(digest)?.clone())));
+                let blobs = digests
+                    .iter()
+                    .filter_map(|digest| Some((*digest, self.hub.get(digest)?.clone())));
                 let blobs: Vec<_> = blobs.collect();
                 if self.connected {
                     self.inputs.push_back(Input::Blobs(blobs));
