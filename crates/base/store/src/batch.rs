@@ -160,3 +160,33 @@ pub enum CommitError {
         problem: String,
     },
 }
+
+/// Checks that a batch is one: no key is empty, none stands in it twice.
+///
+/// Backends call it before anything else.
+pub fn check(batch: &Batch) -> Result<(), CommitError> {
+    let malformed = |problem| Err(CommitError::Malformed { problem });
+    let mut keys: Vec<&str> = batch.ops.iter().map(Op::key).collect();
+    keys.sort_unstable();
+    if keys.first().is_some_and(|key| key.is_empty()) {
+        return malformed("a key is empty".to_owned());
+    }
+    match keys.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => malformed(format!("key {:?} stands in it twice", pair[0])),
+        None => Ok(()),
+    }
+}
+
+/// Makes the error for a commit whose id was used before.
+pub fn used_twice(id: CommitId) -> CommitError {
+    CommitError::Malformed {
+        problem: format!("commit id {:032x} was used before", id.0),
+    }
+}
+
+/// Makes the error for a compaction up to a revision that is not there yet.
+pub fn compact_future(to: Revision, newest: Revision) -> CommitError {
+    CommitError::Malformed {
+        problem: format!("compaction up to {to} is in the future; the newest is {newest}"),
+    }
+}

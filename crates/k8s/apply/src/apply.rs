@@ -8,7 +8,7 @@ use crate::error::{ApplyError, Conflict};
 use crate::fieldpath::{FieldSet, same_value};
 use crate::managed::{self, Entry, Managed, Operation};
 use crate::schema::{Ty, TypeRef, validate};
-use crate::typed::{self, Comparison};
+use crate::typed::{self, Comparison, Emptied};
 
 /// The annotation in which kubectl keeps what it applied last.
 pub const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -93,10 +93,9 @@ pub fn apply(
         Some(live) => Managed::of(live)?,
         None => Managed::default(),
     };
-    let bare = live.map(managed::without);
+    let mut as_stored = !managed.entries.is_empty();
     let empty = Value::Object(serde_json::Map::new());
-    let base = bare.as_ref().unwrap_or(&empty);
-    if managed.entries.is_empty() && bare.is_some() {
+    if let (true, Some(live)) = (managed.entries.is_empty(), live) {
         // what was there before anybody applied belongs to somebody
         let options = UpdateOptions {
             manager: BEFORE_FIRST_APPLY,
@@ -105,29 +104,54 @@ pub fn apply(
             schema: options.schema.clone(),
             reset_fields: options.reset_fields,
         };
-        managed = update(&empty, base, managed, api_version, &options);
+        managed = update(
+            &empty,
+            &managed::without(live),
+            managed,
+            api_version,
+            &options,
+        );
     }
+    as_stored &= !reconcile(&mut managed, ty);
 
     let attempt = Attempt {
-        base,
+        base: live.unwrap_or(&empty),
         config,
-        managed: &managed,
         options,
     };
-    let (mut object, managed) = match attempt.run(options.force) {
-        Err(conflicts) if options.manager == "kubectl" => {
-            let left = not_last_applied(base, conflicts, options);
-            if !left.is_empty() {
-                return Err(ApplyError::Conflicts(left));
-            }
-            attempt.run(true).map_err(ApplyError::Conflicts)?
-        }
-        other => other.map_err(ApplyError::Conflicts)?,
+    let result = if options.manager == "kubectl" {
+        attempt
+            .run(managed.clone(), options.force)
+            .or_else(|conflicts| {
+                let left = not_last_applied(attempt.base, conflicts, options);
+                if left.is_empty() {
+                    attempt.run(managed, true)
+                } else {
+                    Err(left)
+                }
+            })
+    } else {
+        attempt.run(managed, options.force)
     };
-    if options.manager == "kubectl" && k8s_object::annotation(&object, LAST_APPLIED).is_some() {
+    let outcome = result.map_err(ApplyError::Conflicts)?;
+    let renew = options.manager == "kubectl"
+        && k8s_object::annotation(
+            outcome.object.as_ref().unwrap_or(attempt.base),
+            LAST_APPLIED,
+        )
+        .is_some_and(|last| !last.is_empty());
+    if let (None, true, true, false, Some(live)) =
+        (&outcome.object, outcome.same_owner, as_stored, renew, live)
+    {
+        return Ok(live.clone());
+    }
+    let mut object = outcome
+        .object
+        .unwrap_or_else(|| managed::without(attempt.base));
+    if renew {
         renew_last_applied(&mut object, config);
     }
-    managed.write(&mut object);
+    outcome.managed.write(&mut object);
     Ok(object)
 }
 
@@ -249,10 +273,13 @@ fn update(
     managed
 }
 
-fn reconcile(managed: &mut Managed, ty: Ty<'_>) {
+/// Brings entries in line with the type; tells whether any changed.
+fn reconcile(managed: &mut Managed, ty: Ty<'_>) -> bool {
+    let mut changed = false;
     for entry in &mut managed.entries {
-        entry.fields = typed::reconcile(&entry.fields, ty);
+        changed |= typed::reconcile(&mut entry.fields, ty);
     }
+    changed
 }
 
 /// Lets managers lose what was changed or removed; those left with nothing go.
@@ -330,18 +357,24 @@ fn cap(managed: &mut Managed) {
 
 /// One try of an apply.
 struct Attempt<'a> {
+    /// The live object, with its managedFields, or an empty one.
     base: &'a Value,
     config: &'a Value,
-    managed: &'a Managed,
     options: &'a ApplyOptions<'a>,
+}
+
+struct Outcome {
+    /// The merged object; `None` where it is the live one.
+    object: Option<Value>,
+    managed: Managed,
+    /// Nobody gained or lost a field.
+    same_owner: bool,
 }
 
 impl Attempt<'_> {
     /// Merges, removes what is no longer applied, and moves ownership.
-    fn run(&self, force: bool) -> Result<(Value, Managed), Vec<Conflict>> {
+    fn run(&self, mut managed: Managed, force: bool) -> Result<Outcome, Vec<Conflict>> {
         let ty = self.options.schema.ty();
-        let mut managed = self.managed.clone();
-        reconcile(&mut managed, ty);
         let mut fields = typed::field_set(self.config, ty);
         if let Some(reset) = self.options.reset_fields {
             fields = fields.recursive_difference(reset);
@@ -355,36 +388,51 @@ impl Attempt<'_> {
             fields,
         };
         let mut last = FieldSet::new();
+        let mut same_owner = false;
         if let Some(at) = managed.position(entry.identity()) {
             let old = managed.entries.swap_remove(at);
+            same_owner = old.api_version == entry.api_version;
             last = old.fields;
             entry.time = old.time;
         }
-        let merged = typed::merge(Some(self.base), Some(self.config), ty)
-            .unwrap_or_else(|| self.base.clone());
-        let merged = prune(merged, &managed, &entry, &last, ty);
-
-        let mut difference = typed::compare(self.base, &merged, ty);
-        // the order of lists counts here, where it does not for ownership
-        let unchanged = same_value(self.base, &merged);
-        if let Some(reset) = self.options.reset_fields {
-            difference = difference.without(reset);
-        }
-        if !force {
-            let conflicts = conflicts(&managed, &difference);
-            if !conflicts.is_empty() {
-                return Err(conflicts);
+        let keeps_all = last.is_subset(&entry.fields);
+        let mut object = None;
+        if !(keeps_all && typed::is_covered(self.base, self.config, ty)) {
+            let base = managed::without(self.base);
+            let merged =
+                typed::merge(Some(&base), Some(self.config), ty).unwrap_or_else(|| base.clone());
+            let merged = if keeps_all {
+                merged
+            } else {
+                prune(merged, &managed, &entry, &last, ty)
+            };
+            let mut difference = typed::compare(&base, &merged, ty);
+            if let Some(reset) = self.options.reset_fields {
+                difference = difference.without(reset);
+            }
+            if !force {
+                let conflicts = conflicts(&managed, &difference);
+                if !conflicts.is_empty() {
+                    return Err(conflicts);
+                }
+            }
+            take_from(&mut managed, &difference);
+            // the order of lists counts here, where it does not for ownership
+            if !same_value(&base, &merged) {
+                entry.time = Some(self.options.now.to_owned());
+                object = Some(merged);
             }
         }
-        take_from(&mut managed, &difference);
         entry.fields = entry.fields.difference(never_owned());
-        if !unchanged {
-            entry.time = Some(self.options.now.to_owned());
-        }
+        same_owner &= object.is_none() && entry.fields == last;
         if !entry.fields.is_empty() {
             managed.put(entry);
         }
-        Ok((merged, managed))
+        Ok(Outcome {
+            object,
+            managed,
+            same_owner,
+        })
     }
 }
 
@@ -402,13 +450,10 @@ fn conflicts(managed: &Managed, difference: &Comparison) -> Vec<Conflict> {
 
 /// Removes what the manager applied last time, does not apply now, and nobody else owns.
 fn prune(merged: Value, others: &Managed, own: &Entry, last: &FieldSet, ty: Ty<'_>) -> Value {
-    if last.is_subset(&own.fields) {
-        return merged;
-    }
     let last = typed::with_named_parents(last, ty);
     let everything = typed::with_named_parents(&typed::field_set(&merged, ty), ty);
     let left = |removed: &FieldSet| {
-        let pruned = typed::remove(merged.clone(), removed, ty);
+        let pruned = typed::remove(merged.clone(), removed, ty, Emptied::Null);
         typed::with_named_parents(&typed::field_set(&pruned, ty), ty)
     };
     let owned = others
@@ -420,7 +465,7 @@ fn prune(merged: Value, others: &Managed, own: &Entry, last: &FieldSet, ty: Ty<'
     let kept = left(&last).union(&owned);
     let kept = left(&everything.difference(&kept));
     let gone = everything.difference(&kept).intersection(&last);
-    typed::remove(merged, &gone, ty)
+    typed::remove(merged, &gone, ty, Emptied::Hollow)
 }
 
 /// Leaves out the conflicts with what kubectl applied client-side and nobody changed since.

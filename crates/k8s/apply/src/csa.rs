@@ -41,7 +41,7 @@ pub fn adopt_managers(live: &Value, from: &[&str], to: &str, schema: &TypeRef) -
     let Some(mut adopter) = adopter.filter(|_| found) else {
         return live.clone();
     };
-    adopter.fields = typed::reconcile(&adopter.fields, schema.ty());
+    typed::reconcile(&mut adopter.fields, schema.ty());
     managed.put(adopter);
     let mut object = managed::without(live);
     managed.write(&mut object);

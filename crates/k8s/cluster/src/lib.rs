@@ -5,6 +5,7 @@
 
 mod error;
 mod request;
+mod status;
 
 use std::pin::Pin;
 

@@ -1,0 +1,289 @@
+//! OpenAPI v3: a root with hashes, and a document for each group and version.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
+
+use base_json::Digest;
+use bytes::Bytes;
+use k8s_object::Gvk;
+use serde_json::{Map, Value, json};
+
+use crate::{Catalog, ResourceDef, Schema};
+
+/// What is made of a catalogue once and kept beside it.
+#[derive(Debug, Default)]
+pub(crate) struct Documents {
+    openapi: OnceLock<BTreeMap<String, Document>>,
+    aggregated: [OnceLock<Document>; 2],
+}
+
+// what was made of one catalogue does not fit another
+impl Clone for Documents {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+/// A document with its hash.
+#[derive(Debug, Clone)]
+pub(crate) struct Document {
+    pub(crate) bytes: Bytes,
+    pub(crate) hash: String,
+}
+
+impl Document {
+    fn new(value: &Value) -> Self {
+        let bytes = Bytes::from(base_json::canonical(value));
+        let hash = Digest::of(&bytes).to_string();
+        let hash = hash.rsplit(':').next().unwrap_or_default().to_uppercase();
+        Self { bytes, hash }
+    }
+}
+
+impl Catalog {
+    /// Returns aggregated discovery: of the core group, or of all others.
+    pub(crate) fn aggregated(&self, core: bool) -> &Document {
+        self.documents.aggregated[usize::from(core)]
+            .get_or_init(|| Document::new(&super::discovery::aggregated(self, core)))
+    }
+
+    /// Returns the documents by their path, such as `apis/apps/v1`.
+    pub(crate) fn openapi(&self) -> &BTreeMap<String, Document> {
+        self.documents.openapi.get_or_init(|| {
+            let mut out = BTreeMap::new();
+            for group in self.groups() {
+                for version in self.versions(group) {
+                    let path = path_of(group, version);
+                    out.insert(path, Document::new(&document(self, group, version)));
+                }
+            }
+            out
+        })
+    }
+}
+
+fn path_of(group: &str, version: &str) -> String {
+    if group.is_empty() {
+        format!("api/{version}")
+    } else {
+        format!("apis/{group}/{version}")
+    }
+}
+
+/// Writes the root.
+pub(crate) fn root(catalog: &Catalog) -> Value {
+    let paths: Map<String, Value> = catalog
+        .openapi()
+        .iter()
+        .map(|(path, document)| {
+            let url = format!("/openapi/v3/{path}?hash={}", document.hash);
+            (path.clone(), json!({"serverRelativeURL": url}))
+        })
+        .collect();
+    json!({"paths": paths})
+}
+
+fn component(def: &ResourceDef) -> String {
+    let mut parts: Vec<&str> = def.group.split('.').rev().collect();
+    parts.push(&def.version);
+    parts.push(&def.kind);
+    parts.join(".")
+}
+
+fn document(catalog: &Catalog, group: &str, version: &str) -> Value {
+    let builtin = catalog
+        .resources(group, version)
+        .any(|def| matches!(def.schema, Schema::Builtin));
+    let mut out = if builtin {
+        k8s_apply::schema::openapi_v3(k8s_apply::schema::Schemas::builtin(), group, version)
+    } else {
+        json!({"openapi": "3.0.0", "info": {"title": "Kubernetes", "version": "unversioned"},
+            "components": {"schemas": {}}})
+    };
+    let mut components = out["components"]["schemas"]
+        .as_object()
+        .cloned()
+        .unwrap_or_default();
+    let mut paths = Map::new();
+    let mut seen = BTreeSet::new();
+    for def in catalog.resources(group, version) {
+        let gvk = json!({"group": group, "version": version, "kind": def.kind});
+        let name = match &def.schema {
+            Schema::Builtin => components
+                .iter()
+                .find(|(_, schema)| {
+                    schema["x-kubernetes-group-version-kind"]
+                        .as_array()
+                        .is_some_and(|tags| tags.contains(&gvk))
+                })
+                .map(|(name, _)| name.clone()),
+            Schema::Json(schema) => {
+                let name = component(def);
+                components.insert(name.clone(), own(def, schema, &gvk));
+                if seen.insert("meta") {
+                    add_meta(&mut components);
+                }
+                Some(name)
+            }
+            Schema::None => {
+                let name = component(def);
+                let open = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+                components.insert(name.clone(), own(def, &open, &gvk));
+                if seen.insert("meta") {
+                    add_meta(&mut components);
+                }
+                Some(name)
+            }
+        };
+        for (path, item) in operations(def, name.as_deref(), &gvk) {
+            paths.insert(path, item);
+        }
+    }
+    out["components"]["schemas"] = Value::Object(components);
+    out["paths"] = Value::Object(paths);
+    out
+}
+
+const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
+
+fn add_meta(components: &mut Map<String, Value>) {
+    if components.contains_key(OBJECT_META) {
+        return;
+    }
+    if let Some(ty) = k8s_apply::schema::Schemas::builtin().named("meta.v1.ObjectMeta") {
+        components.extend(k8s_apply::schema::openapi_v3_type(
+            &ty,
+            OBJECT_META,
+            None::<&Gvk>,
+        ));
+    }
+}
+
+fn own(def: &ResourceDef, schema: &Value, gvk: &Value) -> Value {
+    let mut out = schema.clone();
+    if !out.is_object() {
+        out = json!({"type": "object"});
+    }
+    out["type"] = json!("object");
+    if !def.description.is_empty() && out.get("description").is_none() {
+        out["description"] = json!(def.description);
+    }
+    out["x-kubernetes-group-version-kind"] = json!([gvk]);
+    let texts = [
+        (
+            "apiVersion",
+            "APIVersion defines the versioned schema of this representation of an object.",
+        ),
+        ("kind", "Kind is the name of what this object represents."),
+    ];
+    for (field, text) in texts {
+        out["properties"][field] = json!({"type": "string", "description": text});
+    }
+    out["properties"]["metadata"] = json!({
+        "description": "Standard object's metadata.",
+        "allOf": [{"$ref": format!("#/components/schemas/{OBJECT_META}")}], "default": {},
+    });
+    out
+}
+
+fn parameter(name: &str, kind: &str, description: &str) -> Value {
+    json!({"name": name, "in": "query", "description": description,
+        "schema": {"type": kind, "uniqueItems": true}})
+}
+
+/// Writes the paths of a resource: as much as clients look for.
+fn operations(def: &ResourceDef, name: Option<&str>, gvk: &Value) -> Vec<(String, Value)> {
+    let base = if def.group.is_empty() {
+        format!("/api/{}", def.version)
+    } else {
+        format!("/apis/{}/{}", def.group, def.version)
+    };
+    let collection = if def.namespaced {
+        format!("{base}/namespaces/{{namespace}}/{}", def.plural)
+    } else {
+        format!("{base}/{}", def.plural)
+    };
+    let reference = name.map_or_else(
+        || json!({"type": "object"}),
+        |name| json!({"$ref": format!("#/components/schemas/{name}")}),
+    );
+    let content = json!({"application/json": {"schema": reference}, "application/yaml": {"schema": reference}});
+    let response = json!({"200": {"description": "OK", "content": content}});
+    let write_parameters = json!([
+        parameter(
+            "dryRun",
+            "string",
+            "When present, indicates that modifications should not be persisted."
+        ),
+        parameter(
+            "fieldManager",
+            "string",
+            "Name of the actor that is making these changes."
+        ),
+        parameter(
+            "fieldValidation",
+            "string",
+            "What to do with unknown or duplicate fields: Ignore, Warn or Strict."
+        ),
+    ]);
+    let operation = |action: &str, writes: bool| {
+        let mut out = json!({
+            "operationId": format!("{action}{}{}", def.kind, def.version), "responses": response,
+            "x-kubernetes-action": action, "x-kubernetes-group-version-kind": gvk,
+        });
+        if writes {
+            out["parameters"] = write_parameters.clone();
+            out["requestBody"] = json!({"content": content, "required": true});
+        }
+        out
+    };
+    let mut on_collection = Map::new();
+    let mut on_object = Map::new();
+    let table: [(&str, &str, &str, bool, bool); 7] = [
+        ("list", "get", "list", false, true),
+        ("create", "post", "post", true, true),
+        (
+            "deletecollection",
+            "delete",
+            "deletecollection",
+            false,
+            true,
+        ),
+        ("get", "get", "get", false, false),
+        ("update", "put", "put", true, false),
+        ("patch", "patch", "patch", true, false),
+        ("delete", "delete", "delete", false, false),
+    ];
+    for (verb, method, action, writes, collects) in table {
+        if def.offers(verb) {
+            let target = if collects {
+                &mut on_collection
+            } else {
+                &mut on_object
+            };
+            target.insert(method.to_owned(), operation(action, writes));
+        }
+    }
+    let mut out = Vec::new();
+    let placed = |mut item: Map<String, Value>, object: bool| {
+        let mut parameters = Vec::new();
+        let text = json!({"type": "string", "uniqueItems": true});
+        if object {
+            parameters
+                .push(json!({"name": "name", "in": "path", "required": true, "schema": text}));
+        }
+        if def.namespaced {
+            parameters
+                .push(json!({"name": "namespace", "in": "path", "required": true, "schema": text}));
+        }
+        item.insert("parameters".to_owned(), Value::Array(parameters));
+        Value::Object(item)
+    };
+    if !on_collection.is_empty() {
+        out.push((collection.clone(), placed(on_collection, false)));
+    }
+    if !on_object.is_empty() {
+        out.push((format!("{collection}/{{name}}"), placed(on_object, true)));
+    }
+    out
+}

@@ -1,0 +1,352 @@
+//! The objects of one server, below HTTP: typed calls for controllers and for the hub.
+//!
+//! Everything here is synchronous, as the store is, except waiting for a watch's next event.
+
+mod checks;
+mod delete;
+mod list;
+mod patch;
+mod scale;
+mod watch;
+mod write;
+
+use std::sync::Arc;
+
+use base_store::{
+    At, Batch, CommitError, CommitId, Committed, Expect, Op, ReadError, Revision, Store,
+};
+use bytes::Bytes;
+use parking_lot::RwLock;
+use serde_json::Value;
+
+use crate::{Catalog, Clock, Config, ResourceDef, Status, UserInfo, codec, crd};
+
+pub use delete::{DeleteOptions, Deleted, Propagation};
+pub use list::{ListOptions, ObjectList, RevisionMatch};
+pub use patch::Patch;
+pub use watch::{EventKind, ObjectWatch, WatchEvent, WatchOptions};
+
+/// What to do with fields that a schema does not know.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum FieldValidation {
+    /// Drop them silently.
+    Ignore,
+    /// Drop them and say so.
+    #[default]
+    Warn,
+    /// Refuse.
+    Strict,
+}
+
+/// What a write may say about itself.
+#[derive(Debug, Clone, Default)]
+pub struct WriteOptions {
+    /// Who writes the fields.
+    pub field_manager: String,
+    /// Do everything but write?
+    pub dry_run: bool,
+    /// What to do with unknown fields.
+    pub field_validation: FieldValidation,
+    /// Take over fields of other managers (apply only)?
+    pub force: bool,
+    /// Who asks; for admission.
+    pub user: UserInfo,
+}
+
+impl WriteOptions {
+    /// Options of a controller: its name is the field manager.
+    pub fn manager(name: &str) -> Self {
+        Self {
+            field_manager: name.to_owned(),
+            field_validation: FieldValidation::Ignore,
+            user: UserInfo::new(name, &["system:masters"]),
+            ..Self::default()
+        }
+    }
+}
+
+/// What a write did.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// The object as it is now, with its resourceVersion.
+    pub object: Value,
+    /// Was it made?
+    pub created: bool,
+    /// Was it removed, because its last finalizer went away?
+    pub removed: bool,
+    /// What the caller should know.
+    pub warnings: Vec<String>,
+}
+
+/// Which part of an object a write is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// All but the status.
+    Main,
+    /// The status.
+    Status,
+    /// A namespace's finalizers.
+    Finalize,
+    /// The number of replicas.
+    Scale,
+}
+
+impl Part {
+    /// The subresource's name as managedFields have it.
+    pub(crate) fn subresource(self) -> &'static str {
+        match self {
+            Self::Main => "",
+            Self::Status => "status",
+            Self::Finalize => "finalize",
+            Self::Scale => "scale",
+        }
+    }
+}
+
+struct Inner {
+    store: Arc<dyn Store>,
+    prefix: String,
+    base: Arc<Catalog>,
+    config: Arc<Config>,
+    // the catalogue with what definitions added; replaced as a whole
+    catalog: RwLock<Arc<Catalog>>,
+}
+
+/// The objects of one server. Cheap to clone.
+#[derive(Clone)]
+pub struct Registry {
+    inner: Arc<Inner>,
+}
+
+/// Where a stored key points.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredKey {
+    /// The API group.
+    pub group: String,
+    /// The plural resource name.
+    pub plural: String,
+    /// The namespace; empty for a cluster-scoped object.
+    pub namespace: String,
+    /// The name.
+    pub name: String,
+}
+
+impl Registry {
+    /// Opens the objects that stand under `prefix` in a store. Definitions that are stored there are served at once.
+    pub fn open(
+        store: Arc<dyn Store>,
+        prefix: &str,
+        catalog: Arc<Catalog>,
+        config: Arc<Config>,
+    ) -> Result<Self, Status> {
+        let registry = Self {
+            inner: Arc::new(Inner {
+                store,
+                prefix: prefix.to_owned(),
+                catalog: RwLock::new(Arc::clone(&catalog)),
+                base: catalog,
+                config,
+            }),
+        };
+        registry.reload()?;
+        Ok(registry)
+    }
+
+    /// Reads the stored definitions again, for when another process wrote them.
+    pub fn reload(&self) -> Result<(), Status> {
+        let Some(def) = self
+            .inner
+            .base
+            .preferred(crd::GROUP, crd::PLURAL)
+            .map(Arc::clone)
+        else {
+            return Ok(());
+        };
+        let definitions = self.list(&def, "", &ListOptions::default())?;
+        if definitions.items.is_empty() && Arc::ptr_eq(&self.inner.base, &self.catalog()) {
+            return Ok(());
+        }
+        let mut catalog = Catalog::clone(&self.inner.base);
+        for definition in definitions.values() {
+            for def in crd::resources(&definition) {
+                catalog.add(def);
+            }
+        }
+        *self.inner.catalog.write() = Arc::new(catalog);
+        Ok(())
+    }
+
+    /// Takes in what a write to a definition changed.
+    pub(crate) fn definition_changed(&self, def: &ResourceDef) -> Result<(), Status> {
+        if def.group == crd::GROUP && def.plural == crd::PLURAL {
+            self.reload()?;
+        }
+        Ok(())
+    }
+
+    /// Returns what is served now.
+    pub fn catalog(&self) -> Arc<Catalog> {
+        Arc::clone(&self.inner.catalog.read())
+    }
+
+    /// Returns the configuration.
+    pub fn config(&self) -> &Arc<Config> {
+        &self.inner.config
+    }
+
+    /// Returns the store.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.inner.store
+    }
+
+    /// Returns the prefix of its keys.
+    pub fn prefix(&self) -> &str {
+        &self.inner.prefix
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.inner.config.clock
+    }
+
+    /// Finds a resource by group and plural name, in its preferred version.
+    pub fn resource(&self, group: &str, plural: &str) -> Result<Arc<ResourceDef>, Status> {
+        self.catalog()
+            .preferred(group, plural)
+            .map(Arc::clone)
+            .ok_or_else(Status::no_such_resource)
+    }
+
+    /// Finds the resource of an object by its `apiVersion` and `kind`.
+    pub fn resource_of(&self, object: &Value) -> Result<Arc<ResourceDef>, Status> {
+        let gvk = k8s_object::Gvk::of(object)
+            .ok_or_else(|| Status::bad_request("object has no apiVersion and kind"))?;
+        self.catalog()
+            .by_kind(&gvk.group, &gvk.version, &gvk.kind)
+            .map(Arc::clone)
+            .ok_or_else(Status::no_such_resource)
+    }
+
+    /// Returns the key of an object.
+    pub fn key(&self, def: &ResourceDef, namespace: &str, name: &str) -> String {
+        let mut key = self.key_prefix(def, namespace);
+        key.push_str(name);
+        key
+    }
+
+    /// Returns how the keys of a resource begin; an empty namespace means all.
+    pub fn key_prefix(&self, def: &ResourceDef, namespace: &str) -> String {
+        let mut key = format!("{}{}", self.inner.prefix, def.key_prefix());
+        if def.namespaced && !namespace.is_empty() {
+            key.push_str(namespace);
+            key.push('/');
+        }
+        key
+    }
+
+    /// Takes a key apart; `None` if it is none of this server's.
+    pub fn parse_key(&self, key: &str) -> Option<StoredKey> {
+        let rest = key.strip_prefix(self.inner.prefix.as_str())?;
+        let mut parts = rest.splitn(4, '/');
+        let (group, plural, third) = (parts.next()?, parts.next()?, parts.next()?);
+        let (namespace, name) = match parts.next() {
+            Some(name) => (third, name),
+            None => ("", third),
+        };
+        Some(StoredKey {
+            group: if group == "core" { "" } else { group }.to_owned(),
+            plural: plural.to_owned(),
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        })
+    }
+
+    /// Returns the newest revision.
+    pub fn revision(&self) -> Revision {
+        self.inner.store.revision()
+    }
+
+    /// Reads an object; the bytes hold its resourceVersion.
+    pub fn get_bytes(
+        &self,
+        def: &ResourceDef,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Bytes, Status> {
+        let entry = self
+            .inner
+            .store
+            .get(&self.key(def, namespace, name), At::Newest)
+            .map_err(read_error)?
+            .ok_or_else(|| Status::not_found(def, name))?;
+        Ok(codec::splice(def, &entry.value, entry.modified))
+    }
+
+    /// Reads an object.
+    pub fn get(&self, def: &ResourceDef, namespace: &str, name: &str) -> Result<Value, Status> {
+        let (object, _) = self.load(def, namespace, name)?;
+        object.ok_or_else(|| Status::not_found(def, name))
+    }
+
+    /// Reads an object that may be missing.
+    pub fn find(
+        &self,
+        def: &ResourceDef,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Value>, Status> {
+        Ok(self.load(def, namespace, name)?.0)
+    }
+
+    /// Reads an object, with what a write must expect of it.
+    pub(crate) fn load(
+        &self,
+        def: &ResourceDef,
+        namespace: &str,
+        name: &str,
+    ) -> Result<(Option<Value>, Expect), Status> {
+        let entry = self
+            .inner
+            .store
+            .get(&self.key(def, namespace, name), At::Newest)
+            .map_err(read_error)?;
+        match entry {
+            Some(entry) => Ok((
+                Some(codec::decode_entry(def, &entry)?),
+                Expect::At(entry.modified),
+            )),
+            None => Ok((None, Expect::Absent)),
+        }
+    }
+
+    /// Commits one operation. `Ok(None)`: the key was not as expected.
+    pub(crate) fn commit(&self, ops: Vec<Op>) -> Result<Option<Committed>, Status> {
+        let mut id = [0_u8; 16];
+        self.inner.config.entropy.fill(&mut id);
+        let id = CommitId(u128::from_le_bytes(id));
+        match self.inner.store.commit(Batch::new(id, ops)) {
+            Ok(committed) => Ok(Some(committed)),
+            Err(CommitError::Conflict { .. }) => Ok(None),
+            Err(CommitError::OutcomeUnknown { cause, .. }) => match self.inner.store.outcome(id) {
+                Ok(Some(committed)) => Ok(Some(committed)),
+                _ => Err(Status::outcome_unknown(format!(
+                    "the outcome of the write is unknown: {cause}"
+                ))),
+            },
+            Err(error @ (CommitError::Full { .. } | CommitError::Closed { .. })) => {
+                Err(Status::unavailable(error.to_string()))
+            }
+            Err(error) => Err(Status::internal(error)),
+        }
+    }
+}
+
+/// Words a failed read.
+pub(crate) fn read_error(error: ReadError) -> Status {
+    match error {
+        ReadError::Compacted { asked, oldest } => Status::expired(format!(
+            "The resourceVersion for the provided list is too old: {asked}; the oldest is {oldest}."
+        )),
+        ReadError::Future { asked, newest } => Status::revision_too_large(asked.0, newest.0),
+        ReadError::Failed { cause } => Status::internal(cause),
+    }
+}

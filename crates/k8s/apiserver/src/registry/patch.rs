@@ -1,0 +1,180 @@
+//! Patches, server-side apply among them.
+
+use serde_json::Value;
+
+use super::write::{Draft, check_fields, check_precondition, resource_version};
+use super::{Outcome, Part, Registry, WriteOptions};
+use crate::{ResourceDef, Status, schema};
+
+/// A change to an object.
+#[derive(Debug, Clone)]
+pub enum Patch {
+    /// RFC 6902 operations.
+    Json(Value),
+    /// RFC 7396.
+    Merge(Value),
+    /// Kubernetes' own: lists merge by key.
+    Strategic(Value),
+    /// Server-side apply: what a field manager wants.
+    Apply(Value),
+}
+
+impl Registry {
+    /// Changes an object. Apply creates it if it is missing.
+    pub fn patch(
+        &self,
+        def: &ResourceDef,
+        namespace: &str,
+        name: &str,
+        patch: &Patch,
+        options: &WriteOptions,
+    ) -> Result<Outcome, Status> {
+        self.patch_part(def, namespace, name, Part::Main, patch, options)
+    }
+
+    /// Applies what a field manager wants: server-side apply.
+    pub fn apply(
+        &self,
+        def: &ResourceDef,
+        namespace: &str,
+        name: &str,
+        wanted: Value,
+        options: &WriteOptions,
+    ) -> Result<Outcome, Status> {
+        self.patch(def, namespace, name, &Patch::Apply(wanted), options)
+    }
+
+    /// Changes a part of an object. A patch that names no resourceVersion is made again when another write came first.
+    pub fn patch_part(
+        &self,
+        def: &ResourceDef,
+        namespace: &str,
+        name: &str,
+        part: Part,
+        patch: &Patch,
+        options: &WriteOptions,
+    ) -> Result<Outcome, Status> {
+        if matches!(patch, Patch::Apply(_)) && options.field_manager.is_empty() {
+            return Err(Status::new(
+                422,
+                "Invalid",
+                "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch",
+            ));
+        }
+        for _ in 0..=5 {
+            let (old, expect) = self.load(def, namespace, name)?;
+            let mut draft = Draft {
+                def,
+                namespace,
+                name,
+                part,
+                old,
+                expect,
+                applied: false,
+                warnings: Vec::new(),
+            };
+            let new = match patch {
+                Patch::Apply(wanted) => self.merge_applied(&mut draft, wanted, options)?,
+                patch => {
+                    let Some(old) = &draft.old else {
+                        return Err(Status::not_found(def, name));
+                    };
+                    let mut new = change(def, old, patch)?;
+                    new = self.accept(def, namespace, name, new)?;
+                    draft.warnings = check_fields(def, &mut new, options)?;
+                    let asked = resource_version(&new).to_owned();
+                    check_precondition(def, name, old, &new, &asked)?;
+                    new
+                }
+            };
+            if let Some(outcome) = self.settle(draft, new, options)? {
+                return Ok(outcome);
+            }
+        }
+        Err(Status::modified(def, name))
+    }
+
+    fn merge_applied(
+        &self,
+        draft: &mut Draft<'_>,
+        wanted: &Value,
+        options: &WriteOptions,
+    ) -> Result<Value, Status> {
+        let (def, name) = (draft.def, draft.name);
+        let mut wanted = self.accept(def, draft.namespace, name, wanted.clone())?;
+        draft.warnings = check_fields(def, &mut wanted, options)?;
+        let managed = k8s_object::meta(&wanted).and_then(|meta| meta.get("managedFields"));
+        if managed
+            .and_then(Value::as_array)
+            .is_some_and(|list| !list.is_empty())
+        {
+            return Err(Status::bad_request("metadata.managedFields must be nil"));
+        }
+        let asked = resource_version(&wanted).to_owned();
+        match &draft.old {
+            Some(old) => {
+                if !asked.is_empty() {
+                    check_precondition(def, name, old, &wanted, &asked)?;
+                }
+            }
+            None if draft.part != Part::Main => return Err(Status::not_found(def, name)),
+            None => {
+                if !k8s_object::uid(&wanted).is_empty() {
+                    let why = "uid mismatch: the provided object specified uid, and no existing object was found";
+                    return Err(Status::conflict(def, name, why));
+                }
+                self.check_namespace(def, draft.namespace, name)?;
+            }
+        }
+        if let Some(meta) = k8s_object::meta_mut(&mut wanted) {
+            meta.remove("resourceVersion");
+            meta.remove("managedFields");
+        }
+        draft.applied = true;
+        schema::apply(
+            def,
+            name,
+            draft.old.as_ref(),
+            &schema::Applied {
+                wanted: &wanted,
+                manager: &options.field_manager,
+                force: options.force,
+                subresource: draft.part.subresource(),
+            },
+            self.clock().now(),
+        )
+    }
+}
+
+fn change(def: &ResourceDef, old: &Value, patch: &Patch) -> Result<Value, Status> {
+    match patch {
+        Patch::Json(operations) => schema::json_patch(old, operations),
+        Patch::Merge(patch) => {
+            let mut new = old.clone();
+            merge(&mut new, patch);
+            Ok(new)
+        }
+        Patch::Strategic(patch) => schema::strategic(def, old, patch),
+        Patch::Apply(_) => Ok(old.clone()),
+    }
+}
+
+/// Merges as RFC 7396 says.
+pub(super) fn merge(target: &mut Value, patch: &Value) {
+    let Value::Object(patch) = patch else {
+        *target = patch.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = Value::Object(serde_json::Map::new());
+    }
+    if let Value::Object(target) = target {
+        for (key, value) in patch {
+            if value.is_null() {
+                target.remove(key);
+            } else {
+                merge(target.entry(key.clone()).or_insert(Value::Null), value);
+            }
+        }
+    }
+}

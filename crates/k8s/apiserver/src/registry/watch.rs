@@ -1,0 +1,257 @@
+//! Watches: what changes, as events about objects.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use base_store::{Change, Revision, Watch, WatchItem};
+use bytes::Bytes;
+use serde_json::Value;
+
+use super::{ListOptions, Registry, list::parse_revision, read_error};
+use crate::{ResourceDef, Selector, Status, codec};
+
+/// What happened to an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventKind {
+    /// It came, or came to match the selector.
+    Added,
+    /// It changed.
+    Modified,
+    /// It went, or stopped matching the selector.
+    Deleted,
+    /// Nothing: everything up to this revision has been seen.
+    Bookmark,
+}
+
+impl EventKind {
+    /// The name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Added => "ADDED",
+            Self::Modified => "MODIFIED",
+            Self::Deleted => "DELETED",
+            Self::Bookmark => "BOOKMARK",
+        }
+    }
+}
+
+/// One event of a watch.
+#[derive(Debug, Clone)]
+pub struct WatchEvent {
+    /// What happened.
+    pub kind: EventKind,
+    /// The object as bytes, with its resourceVersion.
+    pub object: Bytes,
+    /// When it happened.
+    pub revision: Revision,
+    /// Does this bookmark end the initial events?
+    pub initial_events_end: bool,
+}
+
+impl WatchEvent {
+    /// Reads the object.
+    pub fn value(&self) -> Value {
+        // what the registry hands out is JSON: it was encoded here
+        serde_json::from_slice(&self.object).unwrap_or_default()
+    }
+}
+
+/// What to watch.
+#[derive(Debug, Clone, Default)]
+pub struct WatchOptions {
+    /// Which objects.
+    pub selector: Selector,
+    /// After which revision; empty or `0` begins with everything that is there.
+    pub resource_version: String,
+    /// Send what is there first, and a bookmark behind it?
+    pub send_initial_events: bool,
+    /// Send bookmarks?
+    pub bookmarks: bool,
+}
+
+/// A running watch over one resource.
+pub struct ObjectWatch {
+    def: Arc<ResourceDef>,
+    selector: Selector,
+    inner: Watch,
+    ready: VecDeque<WatchEvent>,
+    seen: Revision,
+    bookmarks: bool,
+    failed: Option<Status>,
+    ended: bool,
+}
+
+impl Registry {
+    /// Watches objects; an empty namespace means all.
+    pub fn watch(
+        &self,
+        def: &Arc<ResourceDef>,
+        namespace: &str,
+        options: &WatchOptions,
+    ) -> Result<ObjectWatch, Status> {
+        options.selector.check(def)?;
+        let asked = parse_revision(&options.resource_version)?.filter(|asked| asked.0 != 0);
+        let mut ready = VecDeque::new();
+        let from = match asked {
+            Some(asked) if !options.send_initial_events => asked,
+            _ => {
+                if let Some(asked) = asked
+                    && asked > self.revision()
+                {
+                    return Err(Status::revision_too_large(asked.0, self.revision().0));
+                }
+                // an unset resourceVersion with the initial events declined starts now
+                let list = self.list(
+                    def,
+                    namespace,
+                    &ListOptions::select(options.selector.clone()),
+                )?;
+                for object in list.items {
+                    ready.push_back(WatchEvent {
+                        kind: EventKind::Added,
+                        object,
+                        revision: list.revision,
+                        initial_events_end: false,
+                    });
+                }
+                if options.send_initial_events && options.bookmarks {
+                    ready.push_back(bookmark(def, list.revision, true));
+                }
+                list.revision
+            }
+        };
+        let inner = self
+            .store()
+            .watch(&self.key_prefix(def, namespace), from)
+            .map_err(|error| match error {
+                base_store::ReadError::Compacted { asked, oldest } => too_old(asked, oldest),
+                error => read_error(error),
+            })?;
+        Ok(ObjectWatch {
+            def: Arc::clone(def),
+            selector: options.selector.clone(),
+            inner,
+            ready,
+            seen: from,
+            bookmarks: options.bookmarks,
+            failed: None,
+            ended: false,
+        })
+    }
+}
+
+fn too_old(asked: Revision, oldest: Revision) -> Status {
+    Status::expired(format!("too old resource version: {asked} ({oldest})"))
+}
+
+fn bookmark(def: &ResourceDef, revision: Revision, end: bool) -> WatchEvent {
+    let annotations = if end {
+        ",\"annotations\":{\"k8s.io/initial-events-end\":\"true\"}"
+    } else {
+        ""
+    };
+    let object = format!(
+        "{{\"kind\":\"{}\",\"apiVersion\":\"{}\",\"metadata\":{{\"resourceVersion\":\"{revision}\",\"creationTimestamp\":null{annotations}}}}}",
+        def.kind,
+        def.api_version()
+    );
+    WatchEvent {
+        kind: EventKind::Bookmark,
+        object: object.into(),
+        revision,
+        initial_events_end: end,
+    }
+}
+
+impl ObjectWatch {
+    /// Takes the next event. `Ready(Err)`: the watch is over, read again; `Ready(Ok(None))`: the store is closed.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<WatchEvent>, Status>> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                return Poll::Ready(Ok(Some(event)));
+            }
+            if let Some(status) = self.failed.take() {
+                self.ended = true;
+                return Poll::Ready(Err(status));
+            }
+            if self.ended {
+                return Poll::Ready(Ok(None));
+            }
+            match self.inner.poll_next(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(None) => self.ended = true,
+                Poll::Ready(Some(WatchItem::Progress(revision))) => self.seen = revision,
+                Poll::Ready(Some(WatchItem::Compacted(oldest))) => {
+                    self.failed = Some(too_old(self.seen, oldest));
+                }
+                Poll::Ready(Some(WatchItem::Commit(commit))) => {
+                    for change in commit.changes.iter() {
+                        match self.event(change) {
+                            Ok(event) => self.ready.extend(event),
+                            Err(status) => self.failed = Some(status),
+                        }
+                    }
+                    self.seen = commit.revision;
+                }
+            }
+        }
+    }
+
+    /// Waits for the next event.
+    pub async fn next(&mut self) -> Result<Option<WatchEvent>, Status> {
+        std::future::poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// Takes an event that is there already.
+    pub fn try_next(&mut self) -> Result<Option<WatchEvent>, Status> {
+        match self.poll_next(&mut Context::from_waker(std::task::Waker::noop())) {
+            Poll::Ready(event) => event,
+            Poll::Pending => Ok(None),
+        }
+    }
+
+    /// Returns the revision up to which everything was handed out.
+    pub fn seen(&self) -> Revision {
+        self.ready
+            .front()
+            .map_or(self.seen, |event| Revision(event.revision.0 - 1))
+    }
+
+    /// Makes a bookmark, if they are wanted and nothing waits.
+    pub fn bookmark(&self) -> Option<WatchEvent> {
+        (self.bookmarks && self.ready.is_empty()).then(|| bookmark(&self.def, self.seen, false))
+    }
+
+    /// Returns what is watched.
+    pub fn def(&self) -> &Arc<ResourceDef> {
+        &self.def
+    }
+
+    fn event(&self, change: &Change) -> Result<Option<WatchEvent>, Status> {
+        let matches = |bytes: &Option<Bytes>| -> Result<bool, Status> {
+            match bytes {
+                None => Ok(false),
+                Some(_) if self.selector.is_empty() => Ok(true),
+                Some(bytes) => {
+                    Ok(self
+                        .selector
+                        .matches(&codec::decode(&self.def, bytes, change.revision)?))
+                }
+            }
+        };
+        let (kind, bytes) = match (matches(&change.old)?, matches(&change.new)?) {
+            (false, false) => return Ok(None),
+            (false, true) => (EventKind::Added, &change.new),
+            (true, true) => (EventKind::Modified, &change.new),
+            // an object that is gone is sent as it was; one that stopped matching, too
+            (true, false) => (EventKind::Deleted, &change.old),
+        };
+        Ok(bytes.as_ref().map(|bytes| WatchEvent {
+            kind,
+            object: codec::splice(&self.def, bytes, change.revision),
+            revision: change.revision,
+            initial_events_end: false,
+        }))
+    }
+}

@@ -1,0 +1,640 @@
+//! Creating and updating.
+
+use base_store::{Expect, Op};
+use serde_json::{Map, Value, json};
+
+use super::{Outcome, Part, Registry, WriteOptions, checks};
+use crate::{
+    AdmissionRequest, FieldError, FieldValidation, ResourceDef, Status, codec, schema, world,
+};
+
+/// How often a write without a resourceVersion is tried again when another came first.
+const RETRIES: usize = 5;
+
+/// A write on its way into the store.
+pub(super) struct Draft<'a> {
+    pub(super) def: &'a ResourceDef,
+    pub(super) namespace: &'a str,
+    pub(super) name: &'a str,
+    pub(super) part: Part,
+    pub(super) old: Option<Value>,
+    pub(super) expect: Expect,
+    /// Are managedFields settled already, by apply?
+    pub(super) applied: bool,
+    pub(super) warnings: Vec<String>,
+}
+
+impl Registry {
+    /// Creates an object.
+    pub fn create(
+        &self,
+        def: &ResourceDef,
+        namespace: &str,
+        object: Value,
+        options: &WriteOptions,
+    ) -> Result<Outcome, Status> {
+        let mut object = self.accept(def, namespace, "", object)?;
+        if !resource_version(&object).is_empty() {
+            return Err(Status::bad_request(
+                "resourceVersion should not be set on objects to be created",
+            ));
+        }
+        let warnings = check_fields(def, &mut object, options)?;
+        let base = k8s_object::meta(&object)
+            .and_then(|meta| meta.get("generateName")?.as_str())
+            .unwrap_or_default()
+            .to_owned();
+        let generate = k8s_object::name(&object).is_empty() && !base.is_empty();
+        for attempt in 0.. {
+            if generate {
+                let base: String = base.chars().take(58).collect();
+                let name = format!("{base}{}", world::suffix(&*self.config().entropy));
+                set_meta(&mut object, "name", json!(name));
+            }
+            let name = k8s_object::name(&object).to_owned();
+            self.check_namespace(def, namespace, &name)?;
+            let draft = Draft {
+                def,
+                namespace,
+                name: &name,
+                part: Part::Main,
+                old: None,
+                expect: Expect::Absent,
+                applied: false,
+                warnings: warnings.clone(),
+            };
+            if let Some(outcome) = self.settle(draft, object.clone(), options)? {
+                return Ok(outcome);
+            }
+            if !generate || attempt >= 7 {
+                return Err(Status::already_exists(def, &name));
+            }
+        }
+        Err(Status::internal("no name was found"))
+    }
+
+    /// Replaces an object. Its resourceVersion, if it has one, must be the present one.
+    pub fn update(
+        &self,
+        def: &ResourceDef,
+        namespace: &str,
+        name: &str,
+        object: Value,
+        options: &WriteOptions,
+    ) -> Result<Outcome, Status> {
+        self.update_part(def, namespace, name, Part::Main, object, options)
+    }
+
+    /// Replaces an object's status.
+    pub fn update_status(
+        &self,
+        def: &ResourceDef,
+        namespace: &str,
+        name: &str,
+        object: Value,
+        options: &WriteOptions,
+    ) -> Result<Outcome, Status> {
+        self.update_part(def, namespace, name, Part::Status, object, options)
+    }
+
+    /// Replaces a part of an object.
+    pub fn update_part(
+        &self,
+        def: &ResourceDef,
+        namespace: &str,
+        name: &str,
+        part: Part,
+        object: Value,
+        options: &WriteOptions,
+    ) -> Result<Outcome, Status> {
+        let mut object = self.accept(def, namespace, name, object)?;
+        let warnings = check_fields(def, &mut object, options)?;
+        let asked = resource_version(&object).to_owned();
+        for _ in 0..=RETRIES {
+            let (old, expect) = self.load(def, namespace, name)?;
+            match &old {
+                None if def.allow_create_on_update && part == Part::Main && asked.is_empty() => {
+                    return self.create(def, namespace, object, options);
+                }
+                None => return Err(Status::not_found(def, name)),
+                Some(old) => check_precondition(def, name, old, &object, &asked)?,
+            }
+            let draft = Draft {
+                def,
+                namespace,
+                name,
+                part,
+                old,
+                expect,
+                applied: false,
+                warnings: warnings.clone(),
+            };
+            if let Some(outcome) = self.settle(draft, object.clone(), options)? {
+                return Ok(outcome);
+            }
+            if !asked.is_empty() {
+                break;
+            }
+        }
+        Err(Status::modified(def, name))
+    }
+
+    /// Reads an object, lets `change` change it, and writes it; again when another write came first. `change`
+    /// returns false to leave it as it is.
+    pub fn modify(
+        &self,
+        def: &ResourceDef,
+        namespace: &str,
+        name: &str,
+        part: Part,
+        options: &WriteOptions,
+        mut change: impl FnMut(&mut Value) -> bool,
+    ) -> Result<Outcome, Status> {
+        for _ in 0..=RETRIES {
+            let (old, expect) = self.load(def, namespace, name)?;
+            let Some(old) = old else {
+                return Err(Status::not_found(def, name));
+            };
+            let mut object = old.clone();
+            if !change(&mut object) {
+                return Ok(Outcome {
+                    object,
+                    created: false,
+                    removed: false,
+                    warnings: Vec::new(),
+                });
+            }
+            let draft = Draft {
+                def,
+                namespace,
+                name,
+                part,
+                old: Some(old),
+                expect,
+                applied: false,
+                warnings: Vec::new(),
+            };
+            if let Some(outcome) = self.settle(draft, object, options)? {
+                return Ok(outcome);
+            }
+        }
+        Err(Status::modified(def, name))
+    }
+
+    /// Checks that an object is what the path says; fills in what the path knows.
+    pub(super) fn accept(
+        &self,
+        def: &ResourceDef,
+        namespace: &str,
+        name: &str,
+        mut object: Value,
+    ) -> Result<Value, Status> {
+        let Some(map) = object.as_object_mut() else {
+            return Err(Status::bad_request(
+                "the object provided is not a JSON object",
+            ));
+        };
+        let expected = def.api_version();
+        let api_version = map
+            .entry("apiVersion")
+            .or_insert_with(|| json!(expected.clone()))
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
+        let kind = map
+            .entry("kind")
+            .or_insert_with(|| json!(def.kind))
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
+        if kind != def.kind {
+            return Err(Status::bad_request(format!(
+                "{kind} in version {:?} cannot be handled as a {}: converting ({kind}) to ({}): unknown conversion",
+                def.version, def.kind, def.kind
+            )));
+        }
+        if api_version != expected {
+            return Err(Status::bad_request(format!(
+                "the API version in the data ({api_version}) does not match the expected API version ({expected})"
+            )));
+        }
+        if !map
+            .get("metadata")
+            .is_none_or(|meta| meta.is_object() || meta.is_null())
+        {
+            return Err(Status::bad_request("metadata is not a JSON object"));
+        }
+        if map.get("metadata").is_none_or(Value::is_null) {
+            map.insert("metadata".to_owned(), Value::Object(Map::new()));
+        }
+        let own = k8s_object::namespace(&object).to_owned();
+        if def.namespaced {
+            if own.is_empty() {
+                set_meta(&mut object, "namespace", json!(namespace));
+            } else if own != namespace {
+                return Err(Status::bad_request(
+                    "the namespace of the provided object does not match the namespace sent on the request",
+                ));
+            }
+        } else if let Some(meta) = k8s_object::meta_mut(&mut object) {
+            meta.remove("namespace");
+        }
+        if !name.is_empty() {
+            let own = k8s_object::name(&object).to_owned();
+            if own.is_empty() {
+                set_meta(&mut object, "name", json!(name));
+            } else if own != name {
+                return Err(Status::bad_request(format!(
+                    "the name of the object ({own}) does not match the name on the URL ({name})"
+                )));
+            }
+        }
+        Ok(object)
+    }
+
+    /// Checks a review, which is never stored.
+    pub(crate) fn accept_review(
+        &self,
+        def: &ResourceDef,
+        namespace: &str,
+        object: Value,
+    ) -> Result<Value, Status> {
+        self.accept(def, namespace, "", object)
+    }
+
+    /// Makes what was sent into what is stored, checks it, and stores it. `None`: another write came first.
+    pub(super) fn settle(
+        &self,
+        draft: Draft<'_>,
+        mut new: Value,
+        options: &WriteOptions,
+    ) -> Result<Option<Outcome>, Status> {
+        let Draft {
+            def,
+            namespace,
+            name,
+            part,
+            old,
+            expect,
+            applied,
+            warnings,
+        } = draft;
+        schema::drop_nulls(def, &mut new);
+        match &old {
+            None => self.begin_life(def, &mut new),
+            Some(old) => keep_server_fields(def, part, old, &mut new),
+        }
+        let request = AdmissionRequest {
+            user: &options.user,
+            operation: if old.is_some() { "update" } else { "create" },
+            def,
+            subresource: part.subresource(),
+            namespace,
+            name,
+            old: old.as_ref(),
+            dry_run: options.dry_run,
+        };
+        for admission in &self.config().admission {
+            admission.admit(self, &request, Some(&mut new))?;
+        }
+        schema::default(def, &mut new);
+        if def.group.is_empty() && def.plural == "services" && part == Part::Main {
+            self.allocate_service(&mut new, old.as_ref())?;
+        }
+        if def.group == crate::crd::GROUP && def.plural == crate::crd::PLURAL {
+            crate::crd::settle(&mut new, self.clock().now());
+        }
+        if !applied {
+            schema::track_update(
+                def,
+                old.as_ref(),
+                &mut new,
+                &options.field_manager,
+                part.subresource(),
+                self.clock().now(),
+            );
+        }
+        if let Some(old) = &old {
+            count_generation(def, old, &mut new);
+        }
+        let mut errors = checks::metadata(def, &new, old.as_ref());
+        errors.extend(schema::validate(def, &new, old.as_ref()));
+        if let Some(validate) = &def.validate {
+            errors.extend(validate(&new, old.as_ref()));
+        }
+        if !errors.is_empty() {
+            let shown = if name.is_empty() {
+                k8s_object::name(&new)
+            } else {
+                name
+            };
+            return Err(Status::invalid(def, shown, &errors));
+        }
+        self.put(def, name, old, expect, new, options, warnings)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the tail of one function")]
+    fn put(
+        &self,
+        def: &ResourceDef,
+        name: &str,
+        old: Option<Value>,
+        expect: Expect,
+        mut new: Value,
+        options: &WriteOptions,
+        warnings: Vec<String>,
+    ) -> Result<Option<Outcome>, Status> {
+        let key = self.key(def, k8s_object::namespace(&new), k8s_object::name(&new));
+        debug_assert!(name.is_empty() || name == k8s_object::name(&new));
+        let created = old.is_none();
+        if old.is_some() && ends_now(def, &new) {
+            if !options.dry_run {
+                let op = Op::Delete { key, expect };
+                if self.commit(vec![op])?.is_none() {
+                    return Ok(None);
+                }
+                self.definition_changed(def)?;
+            }
+            if let Some(old) = &old {
+                set_meta(&mut new, "resourceVersion", json!(resource_version(old)));
+            }
+            return Ok(Some(Outcome {
+                object: new,
+                created: false,
+                removed: true,
+                warnings,
+            }));
+        }
+        let value = codec::encode(def, &new)?;
+        if options.dry_run {
+            if let Some(old) = &old {
+                set_meta(&mut new, "resourceVersion", json!(resource_version(old)));
+            } else if self
+                .find(def, k8s_object::namespace(&new), k8s_object::name(&new))?
+                .is_some()
+            {
+                return Ok(None);
+            }
+        } else {
+            let unchanged = match &old {
+                Some(old) => codec::encode(def, old)? == value,
+                None => false,
+            };
+            let revision = if let (true, Expect::At(revision)) = (unchanged, expect) {
+                revision
+            } else {
+                let Some(committed) = self.commit(vec![Op::Put { key, value, expect }])? else {
+                    return Ok(None);
+                };
+                self.definition_changed(def)?;
+                committed.last
+            };
+            set_meta(&mut new, "resourceVersion", json!(revision.to_string()));
+        }
+        new["apiVersion"] = json!(def.api_version());
+        new["kind"] = json!(def.kind);
+        Ok(Some(Outcome {
+            object: new,
+            created,
+            removed: false,
+            warnings,
+        }))
+    }
+
+    fn begin_life(&self, def: &ResourceDef, new: &mut Value) {
+        let uid = world::uid(&*self.config().entropy);
+        let now = world::time_text(self.clock().now());
+        if let Some(meta) = k8s_object::meta_mut(new) {
+            for field in [
+                "deletionTimestamp",
+                "deletionGracePeriodSeconds",
+                "selfLink",
+                "resourceVersion",
+                "generation",
+            ] {
+                meta.remove(field);
+            }
+            meta.insert("uid".to_owned(), json!(uid));
+            meta.insert("creationTimestamp".to_owned(), json!(now));
+            if def.generation {
+                meta.insert("generation".to_owned(), json!(1));
+            }
+        }
+        if def.status_subresource
+            && let Some(map) = new.as_object_mut()
+        {
+            map.remove("status");
+        }
+    }
+}
+
+/// Drops, reports or refuses what the schema does not know.
+pub(super) fn check_fields(
+    def: &ResourceDef,
+    object: &mut Value,
+    options: &WriteOptions,
+) -> Result<Vec<String>, Status> {
+    let unknown = schema::prune(def, object);
+    if unknown.is_empty() || options.field_validation == FieldValidation::Ignore {
+        return Ok(Vec::new());
+    }
+    let texts: Vec<String> = unknown
+        .iter()
+        .map(|path| format!("unknown field {path:?}"))
+        .collect();
+    match options.field_validation {
+        FieldValidation::Strict => Err(Status::bad_request(format!(
+            "{} in version {:?} cannot be handled as a {}: strict decoding error: {}",
+            def.kind,
+            def.version,
+            def.kind,
+            texts.join(", ")
+        ))),
+        _ => Ok(texts),
+    }
+}
+
+/// Checks uid and resourceVersion of a body against the object.
+pub(super) fn check_precondition(
+    def: &ResourceDef,
+    name: &str,
+    old: &Value,
+    new: &Value,
+    asked: &str,
+) -> Result<(), Status> {
+    let (own, wanted) = (k8s_object::uid(old), k8s_object::uid(new));
+    if !wanted.is_empty() && wanted != own {
+        return Err(Status::conflict(
+            def,
+            name,
+            &format!(
+                "Precondition failed: UID in precondition: {wanted}, UID in object meta: {own}"
+            ),
+        ));
+    }
+    if asked.is_empty() || asked == "0" {
+        if !def.allow_unconditional_update {
+            return Err(Status::invalid(
+                def,
+                name,
+                &[FieldError::invalid(
+                    "metadata.resourceVersion",
+                    json!(0),
+                    "must be specified for an update",
+                )],
+            ));
+        }
+    } else if asked != resource_version(old) {
+        return Err(Status::modified(def, name));
+    }
+    Ok(())
+}
+
+/// Returns `metadata.resourceVersion`.
+pub(super) fn resource_version(object: &Value) -> &str {
+    k8s_object::meta(object)
+        .and_then(|meta| meta.get("resourceVersion")?.as_str())
+        .unwrap_or_default()
+}
+
+/// Sets a field of `metadata`.
+pub(super) fn set_meta(object: &mut Value, field: &str, value: Value) {
+    if let Some(meta) = k8s_object::meta_mut(object) {
+        meta.insert(field.to_owned(), value);
+    }
+}
+
+fn carry(old: &Value, new: &mut Value, field: &str) {
+    let Some(map) = new.as_object_mut() else {
+        return;
+    };
+    match old.get(field) {
+        Some(value) => map.insert(field.to_owned(), value.clone()),
+        None => map.remove(field),
+    };
+}
+
+/// Puts back what a caller may not change, and the parts that the request is not about.
+fn keep_server_fields(def: &ResourceDef, part: Part, old: &Value, new: &mut Value) {
+    let old_meta = k8s_object::meta(old).cloned().unwrap_or_default();
+    match part {
+        Part::Main | Part::Scale => {
+            if def.status_subresource {
+                carry(old, new, "status");
+            }
+            // a namespace's finalizers have their own subresource
+            if def.group.is_empty() && def.kind == "Namespace" {
+                carry(old, new, "spec");
+            }
+        }
+        Part::Status => {
+            let status = new.get("status").cloned();
+            let mut meta = k8s_object::meta(new).cloned().unwrap_or_default();
+            let kept = old_meta.iter().filter(|(key, _)| {
+                def.custom || !matches!(key.as_str(), "annotations" | "finalizers")
+            });
+            for field in ["labels", "ownerReferences"] {
+                meta.remove(field);
+            }
+            if def.custom {
+                meta.retain(|key, _| key == "managedFields");
+            }
+            for (key, value) in kept {
+                if key != "managedFields" {
+                    meta.insert(key.clone(), value.clone());
+                }
+            }
+            *new = old.clone();
+            if let Some(map) = new.as_object_mut() {
+                map.insert("metadata".to_owned(), Value::Object(meta));
+                match status {
+                    Some(status) => map.insert("status".to_owned(), status),
+                    None => map.remove("status"),
+                };
+            }
+        }
+        Part::Finalize => {
+            let finalizers = new["spec"].get("finalizers").cloned();
+            let managed = k8s_object::meta(new).and_then(|meta| meta.get("managedFields").cloned());
+            *new = old.clone();
+            if let Some(managed) = managed {
+                set_meta(new, "managedFields", managed);
+            }
+            match (finalizers, new["spec"].as_object_mut()) {
+                (Some(finalizers), Some(spec)) => {
+                    spec.insert("finalizers".to_owned(), finalizers);
+                }
+                (None, Some(spec)) => {
+                    spec.remove("finalizers");
+                }
+                _ => {}
+            }
+        }
+    }
+    if let Some(meta) = k8s_object::meta_mut(new) {
+        for field in [
+            "uid",
+            "creationTimestamp",
+            "deletionTimestamp",
+            "deletionGracePeriodSeconds",
+            "generation",
+            "namespace",
+            "name",
+            "generateName",
+        ] {
+            match old_meta.get(field) {
+                Some(value) => {
+                    meta.insert(field.to_owned(), value.clone());
+                }
+                None => {
+                    meta.remove(field);
+                }
+            }
+        }
+        meta.remove("resourceVersion");
+        meta.remove("selfLink");
+    }
+}
+
+/// Raises the generation when something else than metadata and status changed.
+fn count_generation(def: &ResourceDef, old: &Value, new: &mut Value) {
+    if !def.generation {
+        return;
+    }
+    let wanted = |key: &&String| {
+        !matches!(key.as_str(), "metadata" | "apiVersion" | "kind")
+            && (key.as_str() != "status" || (def.custom && !def.status_subresource))
+    };
+    let empty = Map::new();
+    let parts = |object: &Value| -> Map<String, Value> {
+        let map = object.as_object().unwrap_or(&empty);
+        map.iter()
+            .filter(|(key, _)| wanted(key))
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect()
+    };
+    if parts(old) != parts(new) {
+        let generation = k8s_object::meta(old)
+            .and_then(|meta| meta.get("generation")?.as_i64())
+            .unwrap_or(0);
+        set_meta(new, "generation", json!(generation + 1));
+    }
+}
+
+/// Is it being deleted, with nothing left that holds it?
+pub(super) fn ends_now(def: &ResourceDef, object: &Value) -> bool {
+    let Some(meta) = k8s_object::meta(object) else {
+        return false;
+    };
+    let empty = |list: Option<&Value>| list.and_then(Value::as_array).is_none_or(Vec::is_empty);
+    meta.contains_key("deletionTimestamp")
+        && empty(meta.get("finalizers"))
+        && meta
+            .get("deletionGracePeriodSeconds")
+            .and_then(Value::as_i64)
+            .unwrap_or(0)
+            == 0
+        && !(def.group.is_empty()
+            && def.kind == "Namespace"
+            && !empty(object["spec"].get("finalizers")))
+}

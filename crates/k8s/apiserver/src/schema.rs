@@ -1,0 +1,202 @@
+//! What a resource's schema is used for: unknown fields, patches by key, field ownership, defaults.
+
+use jiff::Timestamp;
+use k8s_apply::fieldpath::FieldSet;
+use k8s_apply::patch::PatchError;
+use k8s_apply::schema::TypeRef;
+use k8s_apply::{ApplyError, ApplyOptions, UpdateOptions};
+use k8s_object::Gvk;
+use serde_json::Value;
+
+use crate::{Cause, Details, FieldError, ResourceDef, Schema, Status, structural, world};
+
+/// Returns the type of a resource's objects.
+pub(crate) fn type_of(def: &ResourceDef) -> TypeRef {
+    def.typed
+        .get_or_init(|| match &def.schema {
+            Schema::None => TypeRef::deduced(),
+            Schema::Builtin => TypeRef::builtin_or_deduced(&Gvk {
+                group: def.group.clone(),
+                version: def.version.clone(),
+                kind: def.kind.clone(),
+            }),
+            Schema::Json(schema) => TypeRef::from_crd_schema(schema),
+        })
+        .clone()
+}
+
+/// Removes nulls where the schema knows none, as decoding into a typed object does.
+pub(crate) fn drop_nulls(def: &ResourceDef, object: &mut Value) {
+    if matches!(def.schema, Schema::Builtin) {
+        strip(object);
+    }
+}
+
+fn strip(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.retain(|_, value| !value.is_null());
+            map.values_mut().for_each(strip);
+        }
+        Value::Array(list) => list.iter_mut().for_each(strip),
+        _ => {}
+    }
+}
+
+/// Removes fields that the schema does not know; returns their paths.
+pub(crate) fn prune(def: &ResourceDef, object: &mut Value) -> Vec<String> {
+    if matches!(def.schema, Schema::None) {
+        return Vec::new();
+    }
+    let ty = type_of(def);
+    let unknown = k8s_apply::schema::unknown_fields(object, &ty);
+    if !unknown.is_empty() {
+        k8s_apply::schema::prune(object, &ty);
+    }
+    unknown
+}
+
+/// Fills in defaults.
+pub(crate) fn default(def: &ResourceDef, object: &mut Value) {
+    if let Schema::Json(schema) = &def.schema {
+        structural::default(object, schema);
+    }
+    if let Some(default) = &def.default {
+        default(object);
+    }
+}
+
+/// Checks an object against its schema. What was wrong before and did not change is let pass.
+pub(crate) fn validate(def: &ResourceDef, new: &Value, old: Option<&Value>) -> Vec<FieldError> {
+    match &def.schema {
+        Schema::Json(schema) => structural::validate(new, old, schema),
+        _ => Vec::new(),
+    }
+}
+
+/// What a write to this part never sets.
+fn reset_fields(def: &ResourceDef, subresource: &str) -> Option<FieldSet> {
+    match subresource {
+        "" if def.status_subresource => Some(FieldSet::of_fields(&["status"])),
+        "status" if def.custom => Some(FieldSet::of_fields(&[
+            "spec",
+            "metadata.labels",
+            "metadata.annotations",
+            "metadata.finalizers",
+            "metadata.ownerReferences",
+        ])),
+        "status" => Some(FieldSet::of_fields(&["spec", "metadata.labels"])),
+        _ => None,
+    }
+}
+
+/// Notes in managedFields who wrote what.
+pub(crate) fn track_update(
+    def: &ResourceDef,
+    old: Option<&Value>,
+    new: &mut Value,
+    manager: &str,
+    subresource: &str,
+    now: Timestamp,
+) {
+    let reset = reset_fields(def, subresource);
+    *new = k8s_apply::track_update(
+        old,
+        new,
+        &UpdateOptions {
+            manager,
+            subresource,
+            now: &world::time_text(now),
+            schema: type_of(def),
+            reset_fields: reset.as_ref(),
+        },
+    );
+}
+
+/// A configuration that a manager applies.
+pub(crate) struct Applied<'a> {
+    pub(crate) wanted: &'a Value,
+    pub(crate) manager: &'a str,
+    pub(crate) force: bool,
+    pub(crate) subresource: &'a str,
+}
+
+/// Merges what a manager wants into an object.
+pub(crate) fn apply(
+    def: &ResourceDef,
+    name: &str,
+    live: Option<&Value>,
+    applied: &Applied<'_>,
+    now: Timestamp,
+) -> Result<Value, Status> {
+    let reset = reset_fields(def, applied.subresource);
+    k8s_apply::apply(
+        live,
+        applied.wanted,
+        &ApplyOptions {
+            manager: applied.manager,
+            force: applied.force,
+            subresource: applied.subresource,
+            now: &world::time_text(now),
+            schema: type_of(def),
+            reset_fields: reset.as_ref(),
+        },
+    )
+    .map_err(|error| match error {
+        ApplyError::Conflicts(conflicts) => {
+            let causes = conflicts
+                .iter()
+                .map(|conflict| Cause {
+                    reason: "FieldManagerConflict".to_owned(),
+                    message: conflict.cause(),
+                    field: conflict.path.to_string(),
+                })
+                .collect();
+            let message = ApplyError::Conflicts(conflicts).to_string();
+            Status::new(409, "Conflict", message).about(Details {
+                causes,
+                ..Details::default()
+            })
+        }
+        ApplyError::ManagedFieldsPresent | ApplyError::Version { .. } => {
+            Status::bad_request(error.to_string())
+        }
+        ApplyError::Typed { .. } => Status::internal(error),
+        ApplyError::Managed(inner) => Status::internal(format_args!(
+            "managed fields of {} {name:?} cannot be read: {inner}",
+            def.group_resource()
+        )),
+    })
+}
+
+/// Merges a strategic patch.
+pub(crate) fn strategic(def: &ResourceDef, old: &Value, patch: &Value) -> Result<Value, Status> {
+    if def.custom {
+        return Err(Status::unsupported_media_type(&[
+            "application/json-patch+json",
+            "application/merge-patch+json",
+            "application/apply-patch+yaml",
+        ]));
+    }
+    k8s_apply::patch::strategic_merge(old, patch, &type_of(def)).map_err(patch_error)
+}
+
+/// Applies RFC 6902 operations.
+pub(crate) fn json_patch(old: &Value, operations: &Value) -> Result<Value, Status> {
+    k8s_apply::patch::json_patch(old, operations).map_err(patch_error)
+}
+
+fn patch_error(error: PatchError) -> Status {
+    match error {
+        PatchError::JsonSyntax(cause) => {
+            Status::bad_request(format!("error decoding patch: {cause}"))
+        }
+        PatchError::JsonOperation(_) => Status::unprocessable_patch(),
+        PatchError::TooManyOperations(count) => Status::new(
+            413,
+            "RequestEntityTooLarge",
+            format!("The allowed maximum operations in a JSON patch is 10000, got {count}"),
+        ),
+        PatchError::Strategic { .. } => Status::bad_request(error.to_string()),
+    }
+}

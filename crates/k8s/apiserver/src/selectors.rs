@@ -1,0 +1,191 @@
+//! Label and field selectors over objects.
+
+use k8s_object::LabelSelector;
+use serde_json::Value;
+
+use crate::{ResourceDef, Status};
+
+/// One term of a field selector.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldTerm {
+    /// The field, such as `status.phase`.
+    pub field: String,
+    /// What it must be, or must not be.
+    pub value: String,
+    /// Must it be equal?
+    pub equal: bool,
+}
+
+/// What objects must be like.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Selector {
+    /// What their labels must be.
+    pub labels: LabelSelector,
+    /// What their fields must be.
+    pub fields: Vec<FieldTerm>,
+}
+
+impl Selector {
+    /// Selects by labels.
+    pub fn labels(labels: LabelSelector) -> Self {
+        Self {
+            labels,
+            fields: Vec::new(),
+        }
+    }
+
+    /// Reads both text forms; empty texts select everything.
+    pub fn parse(labels: &str, fields: &str) -> Result<Self, Status> {
+        let labels = labels.parse::<LabelSelector>().map_err(|error| {
+            Status::bad_request(format!("unable to parse requirement: {error}"))
+        })?;
+        let mut terms = Vec::new();
+        for term in split_terms(fields) {
+            let (field, value, equal) = if let Some((field, value)) = term.split_once("!=") {
+                (field, value, false)
+            } else if let Some((field, value)) =
+                term.split_once("==").or_else(|| term.split_once('='))
+            {
+                (field, value, true)
+            } else {
+                return Err(Status::bad_request(format!(
+                    "invalid selector: '{fields}'; can't understand '{term}'"
+                )));
+            };
+            terms.push(FieldTerm {
+                field: field.trim().to_owned(),
+                value: unescape(value.trim()),
+                equal,
+            });
+        }
+        Ok(Self {
+            labels,
+            fields: terms,
+        })
+    }
+
+    /// Does it select everything?
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty() && self.fields.is_empty()
+    }
+
+    /// Checks that the resource knows the fields.
+    pub fn check(&self, def: &ResourceDef) -> Result<(), Status> {
+        for FieldTerm { field, .. } in &self.fields {
+            let known = field == "metadata.name"
+                || field == "metadata.namespace"
+                || def.selectable_fields.iter().any(|known| known == field);
+            if !known {
+                return Err(Status::bad_request(format!(
+                    "field label not supported: {field}"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the one name that can match, if the selector says so.
+    pub fn only_name(&self) -> Option<&str> {
+        self.fields
+            .iter()
+            .find(|term| term.equal && term.field == "metadata.name")
+            .map(|term| term.value.as_str())
+    }
+
+    /// Does this object match?
+    pub fn matches(&self, object: &Value) -> bool {
+        self.labels.matches(|key| k8s_object::label(object, key))
+            && self
+                .fields
+                .iter()
+                .all(|term| (field_text(object, &term.field) == term.value) == term.equal)
+    }
+}
+
+fn split_terms(text: &str) -> Vec<&str> {
+    let (mut parts, mut start, mut escaped) = (Vec::new(), 0, false);
+    for (index, c) in text.char_indices() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            ',' => {
+                parts.push(&text[start..index]);
+                start = index + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(&text[start..]);
+    parts.retain(|part| !part.trim().is_empty());
+    parts
+}
+
+fn unescape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        out.push(if c == '\\' {
+            chars.next().unwrap_or('\\')
+        } else {
+            c
+        });
+    }
+    out
+}
+
+/// Reads a field as a text; missing is empty. Both Event versions' names of the same field are understood.
+fn field_text(object: &Value, path: &str) -> String {
+    let mut value = object;
+    for part in path.split('.') {
+        match value.get(part) {
+            Some(next) => value = next,
+            None => {
+                return match path {
+                    // fields whose absence means a value
+                    "spec.unschedulable" | "spec.hostNetwork" => "false".to_owned(),
+                    _ => String::new(),
+                };
+            }
+        }
+    }
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn selects_by_fields_and_labels() {
+        let object = json!({
+            "metadata": {"name": "a", "namespace": "n", "labels": {"x": "y"}},
+            "spec": {"nodeName": "n1"}, "status": {"phase": "Running", "replicas": 3},
+        });
+        for (labels, fields, expected) in [
+            ("", "", true),
+            ("x=y", "metadata.name=a", true),
+            ("x=z", "", false),
+            ("", "status.phase!=Running", false),
+            ("", "status.phase==Running,spec.nodeName=n1", true),
+            ("", "status.replicas=3", true),
+            ("", "spec.unschedulable=false", true),
+            ("", "status.reason=", true),
+        ] {
+            let selector = Selector::parse(labels, fields).expect("parses");
+            assert_eq!(selector.matches(&object), expected, "{labels} {fields}");
+        }
+        assert!(Selector::parse("", "nonsense").is_err());
+        let def = ResourceDef::new("", "v1", "Pod", "pods", true);
+        let unknown = Selector::parse("", "spec.x=1").expect("parses");
+        assert_eq!(
+            unknown.check(&def).expect_err("unknown").message,
+            "field label not supported: spec.x"
+        );
+    }
+}

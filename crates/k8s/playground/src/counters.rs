@@ -1,0 +1,52 @@
+//! What those outside asked of a cluster.
+
+use std::collections::BTreeMap;
+
+/// How often something was asked, and how often it changed anything.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Requests that the server took up, refused ones included; dry runs are not counted.
+    pub requests: u64,
+    /// Those that changed the stored object.
+    pub changes: u64,
+}
+
+/// What those outside asked of a cluster since it was made, or since the counters were last reset. What its own
+/// controllers write is not in it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Reads by verb: `get`, `list`, `watch`, `discover`.
+    pub reads: BTreeMap<&'static str, u64>,
+    /// Writes by verb: `create`, `apply`, `patch`, `update`, `delete`.
+    pub writes: BTreeMap<&'static str, Tally>,
+    /// Writes by object, as `group/Kind/namespace/name`, or `group/resource/namespace/name` when they came over HTTP.
+    pub objects: BTreeMap<String, Tally>,
+    /// Requests that a fault answered.
+    pub faults: u64,
+}
+
+impl Counters {
+    /// All writes together.
+    pub fn all_writes(&self) -> Tally {
+        self.writes
+            .values()
+            .fold(Tally::default(), |sum, tally| Tally {
+                requests: sum.requests + tally.requests,
+                changes: sum.changes + tally.changes,
+            })
+    }
+
+    pub(crate) fn read(&mut self, verb: &'static str) {
+        *self.reads.entry(verb).or_default() += 1;
+    }
+
+    pub(crate) fn write(&mut self, verb: &'static str, object: String, changed: bool) {
+        for tally in [
+            self.writes.entry(verb).or_default(),
+            self.objects.entry(object).or_default(),
+        ] {
+            tally.requests += 1;
+            tally.changes += u64::from(changed);
+        }
+    }
+}
