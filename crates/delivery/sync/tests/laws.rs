@@ -197,7 +197,7 @@ fn check(acts: &[Act]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn comes_to_rest_as_ordered_and_removes_nothing_else(acts in prop::collection::vec(act(), 0..60)) {

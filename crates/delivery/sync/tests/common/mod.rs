@@ -41,6 +41,8 @@ pub struct Fake {
     pub faults: BTreeMap<ObjectId, Vec<ErrorKind>>,
     /// Objects whose removal a finalizer stops.
     pub finalized: BTreeSet<ObjectId>,
+    /// What every write left and found, to resume watches.
+    pub history: Vec<(u64, Gvk, Option<Value>, Option<Value>)>,
 }
 
 pub fn id(text: &str) -> ObjectId {
@@ -101,15 +103,7 @@ impl Fake {
         }
         self.stamp(&mut object);
         self.objects.insert(id, object.clone());
-        if let Some(labels) = self.watches.get(&gvk).cloned() {
-            let bytes: Bytes = base_json::canonical(&object).into();
-            let before = old.is_some_and(|old| Self::fits(&labels, &old));
-            if Self::fits(&labels, &object) {
-                self.events.push_back((gvk, WatchEvent::Applied(bytes)));
-            } else if before {
-                self.events.push_back((gvk, WatchEvent::Deleted(bytes)));
-            }
-        }
+        self.tell(gvk, old, Some(object.clone()));
         object
     }
 
@@ -117,12 +111,25 @@ impl Fake {
         if let Some(mut object) = self.objects.remove(id) {
             self.stamp(&mut object);
             let gvk = Gvk::of(&object).expect("an object");
-            if let Some(labels) = self.watches.get(&gvk)
-                && Self::fits(labels, &object)
-            {
-                let bytes = base_json::canonical(&object).into();
-                self.events.push_back((gvk, WatchEvent::Deleted(bytes)));
-            }
+            self.tell(gvk, Some(object), None);
+        }
+    }
+
+    fn tell(&mut self, gvk: Gvk, old: Option<Value>, new: Option<Value>) {
+        if let Some(labels) = self.watches.get(&gvk)
+            && let Some(event) = Self::event(labels, old.as_ref(), new.as_ref())
+        {
+            self.events.push_back((gvk.clone(), event));
+        }
+        self.history.push((self.revision, gvk, old, new));
+    }
+
+    fn event(labels: &str, old: Option<&Value>, new: Option<&Value>) -> Option<WatchEvent> {
+        let bytes = |object: &Value| Bytes::from(base_json::canonical(object));
+        match (old, new) {
+            (_, Some(new)) if Self::fits(labels, new) => Some(WatchEvent::Applied(bytes(new))),
+            (Some(old), new) if Self::fits(labels, old) => Some(WatchEvent::Deleted(bytes(new.unwrap_or(old)))),
+            _ => None,
         }
     }
 
@@ -430,7 +437,19 @@ impl Fake {
         }
     }
 
-    pub fn watch(&mut self, gvk: Gvk, labels: String) {
+    pub fn watch(&mut self, gvk: Gvk, labels: String, from: &str) {
+        if let Ok(from) = from.parse::<u64>() {
+            for (revision, other, old, new) in &self.history {
+                if *revision > from
+                    && *other == gvk
+                    && let Some(event) = Self::event(&labels, old.as_ref(), new.as_ref())
+                {
+                    self.events.push_back((gvk.clone(), event));
+                }
+            }
+            self.watches.insert(gvk, labels);
+            return;
+        }
         for object in self.objects.values() {
             if Gvk::of(object).as_ref() == Some(&gvk) && Self::fits(&labels, object) {
                 let bytes = base_json::canonical(object).into();
@@ -605,7 +624,7 @@ impl World {
                 let result = self.fake.call(call);
                 self.replies.push_back((id, result));
             }
-            Effect::Watch(spec) => self.fake.watch(spec.gvk, spec.labels),
+            Effect::Watch(spec) => self.fake.watch(spec.gvk, spec.labels, &spec.from),
             Effect::Unwatch(gvk) => {
                 self.fake.watches.remove(&gvk);
             }
