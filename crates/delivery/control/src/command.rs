@@ -62,18 +62,31 @@ pub enum CommandRefused {
 }
 
 /// Turns a command into writes and one sentence on what was done.
-pub fn command(index: &mut Index, app: &AppKey, command: &Command, by: &By) -> Result<(Vec<Op>, String), CommandRefused> {
+pub fn command(
+    index: &mut Index,
+    app: &AppKey,
+    command: &Command,
+    by: &By,
+) -> Result<(Vec<Op>, String), CommandRefused> {
     let mut writes = Writes::new(app, by.at);
     let said = match command {
-        Command::Rollout { number, action } => rollout(index, app, *number, action, by, &mut writes)?,
+        Command::Rollout { number, action } => {
+            rollout(index, app, *number, action, by, &mut writes)?
+        }
         Command::ApproveLeaving => approve_leaving(index, app, by, &mut writes)?,
         Command::ApproveRemovals => approve_removals(index, app, by, &mut writes)?,
         Command::Hold { cluster, hold } => {
             let id = cluster_id(index, cluster)?;
             if index.assignment(&id, app).is_none() {
-                return Err(CommandRefused::NotFound(format!("cluster {cluster} has nothing of {app}")));
+                return Err(CommandRefused::NotFound(format!(
+                    "cluster {cluster} has nothing of {app}"
+                )));
             }
-            let hold = Hold { actor: by.actor.clone(), reason: by.reason.clone(), ..hold.clone() };
+            let hold = Hold {
+                actor: by.actor.clone(),
+                reason: by.reason.clone(),
+                ..hold.clone()
+            };
             writes.put(keys::hold(&id, app), &hold, Expect::Any);
             let said = format!("{app} on {cluster} is left alone");
             writes.event(0, event(by, "Held", &said));
@@ -82,25 +95,40 @@ pub fn command(index: &mut Index, app: &AppKey, command: &Command, by: &By) -> R
         Command::Unhold { cluster } => {
             let id = cluster_id(index, cluster)?;
             if index.hold(&id, app).is_none() {
-                return Err(CommandRefused::NotNow(format!("{app} on {cluster} is not on hold")));
+                return Err(CommandRefused::NotNow(format!(
+                    "{app} on {cluster} is not on hold"
+                )));
             }
             writes.delete(keys::hold(&id, app));
             let said = format!("{app} on {cluster} is synced again");
             writes.event(0, event(by, "Unheld", &said));
             said
         }
-        Command::Start { release, clusters } => start(index, app, release, clusters, by, &mut writes)?,
+        Command::Start { release, clusters } => {
+            start(index, app, release, clusters, by, &mut writes)?
+        }
     };
     Ok((writes.ops, said))
 }
 
 fn event(by: &By, reason: &str, message: &str) -> Event {
-    let message = if by.reason.is_empty() { message.to_owned() } else { format!("{message}: {}", by.reason) };
-    Event { at: by.at, actor: by.actor.clone(), reason: reason.to_owned(), message }
+    let message = if by.reason.is_empty() {
+        message.to_owned()
+    } else {
+        format!("{message}: {}", by.reason)
+    };
+    Event {
+        at: by.at,
+        actor: by.actor.clone(),
+        reason: reason.to_owned(),
+        message,
+    }
 }
 
 fn cluster_id(index: &Index, name: &str) -> Result<ClusterId, CommandRefused> {
-    index.cluster_id(name).ok_or_else(|| CommandRefused::NotFound(format!("there is no cluster {name:?}")))
+    index
+        .cluster_id(name)
+        .ok_or_else(|| CommandRefused::NotFound(format!("there is no cluster {name:?}")))
 }
 
 fn rollout(
@@ -118,7 +146,8 @@ fn rollout(
     };
     let (rollout, revision) = index.rollout(app, number).ok_or_else(missing)?;
     let mut rollout = rollout.clone();
-    let done = act(&mut rollout, action, by).map_err(|refused| CommandRefused::NotNow(refused.to_string()))?;
+    let done = act(&mut rollout, action, by)
+        .map_err(|refused| CommandRefused::NotNow(refused.to_string()))?;
     if *action == Action::Retry {
         retry(index, app, number, &rollout.release, by.at, writes);
     }
@@ -130,49 +159,116 @@ fn rollout(
 
 /// The Rollout that an action without a number means: the newest that it can apply to.
 fn newest_for(index: &Index, app: &AppKey, action: &Action) -> Option<u64> {
-    let by = By { actor: String::new(), at: Time(0), reason: String::new() };
-    let applies = |rollout: &&roadstead_rollout::Rollout| act(&mut (*rollout).clone(), action, &by).is_ok();
-    let newest = index.rollouts(app).next_back().map(|rollout| rollout.number);
+    let by = By {
+        actor: String::new(),
+        at: Time(0),
+        reason: String::new(),
+    };
+    let applies =
+        |rollout: &&roadstead_rollout::Rollout| act(&mut (*rollout).clone(), action, &by).is_ok();
+    let newest = index
+        .rollouts(app)
+        .next_back()
+        .map(|rollout| rollout.number);
     // an action is about what happens now; only when the newest cannot take it, an older one that still runs is meant
-    let running = index.rollouts(app).rev().filter(|rollout| !rollout.phase.is_terminal()).find(applies);
-    let fits = index.rollouts(app).next_back().filter(applies).map(|rollout| rollout.number);
+    let running = index
+        .rollouts(app)
+        .rev()
+        .filter(|rollout| !rollout.phase.is_terminal())
+        .find(applies);
+    let fits = index
+        .rollouts(app)
+        .next_back()
+        .filter(applies)
+        .map(|rollout| rollout.number);
     fits.or(running.map(|rollout| rollout.number)).or(newest)
 }
 
 /// The failed clusters get another attempt, and the Release is barred no more.
-fn retry(index: &Index, app: &AppKey, number: u64, release: &ReleaseId, now: Time, writes: &mut Writes<'_>) {
+fn retry(
+    index: &Index,
+    app: &AppKey,
+    number: u64,
+    release: &ReleaseId,
+    now: Time,
+    writes: &mut Writes<'_>,
+) {
     for (id, assignment) in index.assignments_of(app) {
-        if assignment.rollout == number && assignment.release == *release && assignment.has_failed() {
-            let again = Assignment { attempt: assignment.attempt + 1, outcome: None, since: now, ..assignment.clone() };
-            let expect = index.assignment(id, app).map_or(Expect::Absent, |(_, revision)| Expect::At(revision));
+        if assignment.rollout == number && assignment.release == *release && assignment.has_failed()
+        {
+            let again = Assignment {
+                attempt: assignment.attempt + 1,
+                outcome: None,
+                since: now,
+                ..assignment.clone()
+            };
+            let expect = index
+                .assignment(id, app)
+                .map_or(Expect::Absent, |(_, revision)| Expect::At(revision));
             writes.put(keys::assigned(id, app), &again, expect);
         }
     }
-    if let Some(kept) = index.releases.get(app).and_then(|of| of.values().find(|kept| kept.value.id == *release))
+    if let Some(kept) = index
+        .releases
+        .get(app)
+        .and_then(|of| of.values().find(|kept| kept.value.id == *release))
         && kept.value.barred.is_some()
     {
-        let record = ReleaseRecord { barred: None, ..kept.value.clone() };
-        writes.put(keys::release(app, record.number), &record, Expect::At(kept.revision));
+        let record = ReleaseRecord {
+            barred: None,
+            ..kept.value.clone()
+        };
+        writes.put(
+            keys::release(app, record.number),
+            &record,
+            Expect::At(kept.revision),
+        );
     }
 }
 
-fn approve_leaving(index: &mut Index, app: &AppKey, by: &By, writes: &mut Writes<'_>) -> Result<String, CommandRefused> {
+fn approve_leaving(
+    index: &mut Index,
+    app: &AppKey,
+    by: &By,
+    writes: &mut Writes<'_>,
+) -> Result<String, CommandRefused> {
     let leaving = crate::leave::leaving(index, app);
     let Some(digest) = leaving.digest.filter(|_| leaving.needs_approval) else {
-        return Err(CommandRefused::NotNow(format!("no clusters of {app} wait to be let go of")));
+        return Err(CommandRefused::NotNow(format!(
+            "no clusters of {app} wait to be let go of"
+        )));
     };
     let (old, expect) = approval(index, app);
-    writes.put(keys::approval(app), &Approval { leaving: Some((digest, by.clone())), ..old }, expect);
-    let said = format!("{} clusters of {app} may be let go of", leaving.clusters.len());
+    writes.put(
+        keys::approval(app),
+        &Approval {
+            leaving: Some((digest, by.clone())),
+            ..old
+        },
+        expect,
+    );
+    let said = format!(
+        "{} clusters of {app} may be let go of",
+        leaving.clusters.len()
+    );
     writes.event(0, event(by, "Approved", &said));
     Ok(said)
 }
 
 fn approval(index: &Index, app: &AppKey) -> (Approval, Expect) {
-    index.approval(app).map_or((Approval::default(), Expect::Absent), |(old, revision)| (old.clone(), Expect::At(revision)))
+    index
+        .approval(app)
+        .map_or((Approval::default(), Expect::Absent), |(old, revision)| {
+            (old.clone(), Expect::At(revision))
+        })
 }
 
-fn approve_removals(index: &Index, app: &AppKey, by: &By, writes: &mut Writes<'_>) -> Result<String, CommandRefused> {
+fn approve_removals(
+    index: &Index,
+    app: &AppKey,
+    by: &By,
+    writes: &mut Writes<'_>,
+) -> Result<String, CommandRefused> {
     let mut objects = std::collections::BTreeSet::new();
     let mut release = None;
     for (id, assignment) in index.assignments_of(app) {
@@ -184,7 +280,9 @@ fn approve_removals(index: &Index, app: &AppKey, by: &By, writes: &mut Writes<'_
         }
     }
     let Some(release) = release else {
-        return Err(CommandRefused::NotNow(format!("no removals of {app} wait for approval")));
+        return Err(CommandRefused::NotNow(format!(
+            "no removals of {app} wait for approval"
+        )));
     };
     let (old, expect) = approval(index, app);
     let count = objects.len();
@@ -208,21 +306,37 @@ fn start(
     }
     let number = release.parse::<u64>().ok();
     let found = index.releases(app).find(|record| {
-        Some(record.number) == number || record.id.to_string() == release || record.commit.starts_with(release) && release.len() >= 7
+        Some(record.number) == number
+            || record.id.to_string() == release
+            || record.commit.starts_with(release) && release.len() >= 7
     });
     let Some(record) = found.cloned() else {
-        return Err(CommandRefused::NotFound(format!("{app} has no Release {release}")));
+        return Err(CommandRefused::NotFound(format!(
+            "{app} has no Release {release}"
+        )));
     };
     let placed = index.placed(app, record.number);
     for name in clusters {
         let id = cluster_id(index, name)?;
-        let input = placed.clusters.get(&id).and_then(|placed| placed.input.as_ref().ok());
+        let input = placed
+            .clusters
+            .get(&id)
+            .and_then(|placed| placed.input.as_ref().ok());
         let variant = match input.and_then(|input| record.variants.get(&input.digest())) {
             Some(VariantOutcome::Variant { id, .. }) => *id,
-            Some(VariantOutcome::Error(error)) => return Err(CommandRefused::NotNow(format!("{name}: {error}"))),
-            None => return Err(CommandRefused::NotNow(format!("release {} has no variant for cluster {name}", record.number))),
+            Some(VariantOutcome::Error(error)) => {
+                return Err(CommandRefused::NotNow(format!("{name}: {error}")));
+            }
+            None => {
+                return Err(CommandRefused::NotNow(format!(
+                    "release {} has no variant for cluster {name}",
+                    record.number
+                )));
+            }
         };
-        let old = index.assignment(&id, app).map(|(old, revision)| (old.clone(), revision));
+        let old = index
+            .assignment(&id, app)
+            .map(|(old, revision)| (old.clone(), revision));
         let assignment = Assignment {
             release: record.id,
             variant,
@@ -232,12 +346,19 @@ fn start(
             attempt: old.as_ref().map_or(0, |(old, _)| old.attempt + 1),
             counted: false,
             outcome: None,
-            good: old.as_ref().map(|(old, _)| old.good.clone()).unwrap_or_default(),
+            good: old
+                .as_ref()
+                .map(|(old, _)| old.good.clone())
+                .unwrap_or_default(),
         };
         let expect = old.map_or(Expect::Absent, |(_, revision)| Expect::At(revision));
         writes.put(keys::assigned(&id, app), &assignment, expect);
     }
-    let said = format!("release {} of {app} goes to {} at once", record.number, clusters.join(", "));
+    let said = format!(
+        "release {} of {app} goes to {} at once",
+        record.number,
+        clusters.join(", ")
+    );
     writes.event(0, event(by, "EmergencyStart", &said));
     Ok(said)
 }

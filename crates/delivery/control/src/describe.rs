@@ -70,12 +70,19 @@ pub fn assignments(index: &Index, now: Time) -> Vec<AssignmentView> {
 
 impl Index {
     /// One assignment with what is known of it.
-    pub fn assignment_view(&self, id: &ClusterId, app: &AppKey, now: Time) -> Option<AssignmentView> {
+    pub fn assignment_view(
+        &self,
+        id: &ClusterId,
+        app: &AppKey,
+        now: Time,
+    ) -> Option<AssignmentView> {
         let (assignment, _) = self.assignment(id, app)?;
         let observed = self.observed(id, app);
         let record = self.release(app, &assignment.release);
         let sighting = self.sighting(id, now);
-        let mut message = observed.map(|observed| observed.message.clone()).unwrap_or_default();
+        let mut message = observed
+            .map(|observed| observed.message.clone())
+            .unwrap_or_default();
         if sighting == Sighting::Offline {
             message = match self.seen(id) {
                 Some(seen) => format!("not heard of since {}", seen.last.seconds()),
@@ -90,21 +97,37 @@ impl Index {
             project: app.project.clone(),
             app: app.name.clone(),
             release: record.map_or(0, |record| record.number),
-            commit: record.map(|record| record.commit.chars().take(12).collect()).unwrap_or_default(),
+            commit: record
+                .map(|record| record.commit.chars().take(12).collect())
+                .unwrap_or_default(),
             phase: assignment.phase,
             state: observed.map(|observed| observed.state),
-            current: observed.is_some_and(|o| o.variant == assignment.variant && o.release == assignment.release),
+            current: observed.is_some_and(|o| {
+                o.variant == assignment.variant && o.release == assignment.release
+            }),
             connected: self.is_connected(id),
             outcome: assignment.outcome.as_ref().map(|outcome| outcome.kind),
             message,
-            objects: observed.map(|o| format!("{}/{}", o.health.healthy, o.health.total)).unwrap_or_default(),
+            objects: observed
+                .map(|o| format!("{}/{}", o.health.healthy, o.health.total))
+                .unwrap_or_default(),
             writes: observed.map_or(0, |observed| observed.writes),
             healed: observed.map_or(0, |observed| observed.healed),
-            drift: observed.map(|observed| observed.drift.clone()).unwrap_or_default(),
-            problems: observed.map(|observed| observed.problems.clone()).unwrap_or_default(),
+            drift: observed
+                .map(|observed| observed.drift.clone())
+                .unwrap_or_default(),
+            problems: observed
+                .map(|observed| observed.problems.clone())
+                .unwrap_or_default(),
             hold: self.hold(id, app).cloned(),
             awaiting_approval: observed
-                .map(|observed| observed.awaiting_approval.iter().map(ToString::to_string).collect())
+                .map(|observed| {
+                    observed
+                        .awaiting_approval
+                        .iter()
+                        .map(ToString::to_string)
+                        .collect()
+                })
                 .unwrap_or_default(),
             since: assignment.since,
             state_since: observed.map(|observed| observed.since),

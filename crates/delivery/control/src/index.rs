@@ -6,7 +6,8 @@ use std::sync::Arc;
 use base_store::{Change, Revision};
 use roadstead_dispatch::AppReport;
 use roadstead_model::{
-    App, AppKey, Cluster, ClusterId, ClusterSet, Key, Noun, Project, Source, Strategy, StrategySpec, Time, parse_noun,
+    App, AppKey, Cluster, ClusterId, ClusterSet, Key, Noun, Project, Source, Strategy,
+    StrategySpec, Time, parse_noun,
 };
 use roadstead_rollout::{Assignment, Rollout, Sighting};
 use serde::de::DeserializeOwned;
@@ -75,7 +76,11 @@ pub struct Index {
 impl Index {
     /// Makes an empty one. `offline_after_ms`: how long a cluster may be silent before it counts as offline.
     pub fn new(began: Time, offline_after_ms: u64) -> Self {
-        Self { began, offline_after_ms, ..Self::default() }
+        Self {
+            began,
+            offline_after_ms,
+            ..Self::default()
+        }
     }
 
     /// Takes in one change of the log.
@@ -100,15 +105,29 @@ impl Index {
                 set(&mut self.heads, source.clone(), head, revision);
                 self.touch_apps_reading(&source);
             }
-        } else if let Some((app, number)) = key.strip_prefix(keys::RELEASES).and_then(app_and_number) {
+        } else if let Some((app, number)) =
+            key.strip_prefix(keys::RELEASES).and_then(app_and_number)
+        {
             let record = self.read(key, value);
-            set(self.releases.entry(app.clone()).or_default(), number, record, revision);
+            set(
+                self.releases.entry(app.clone()).or_default(),
+                number,
+                record,
+                revision,
+            );
             self.placements.forget(&app, number);
             self.touch_app(&app);
             self.touch_orders_of(&app);
-        } else if let Some((app, number)) = key.strip_prefix(keys::ROLLOUTS).and_then(app_and_number) {
+        } else if let Some((app, number)) =
+            key.strip_prefix(keys::ROLLOUTS).and_then(app_and_number)
+        {
             let rollout = self.read(key, value);
-            set(self.rollouts.entry(app.clone()).or_default(), number, rollout, revision);
+            set(
+                self.rollouts.entry(app.clone()).or_default(),
+                number,
+                rollout,
+                revision,
+            );
             self.touch_app(&app);
         } else if let Some(rest) = key.strip_prefix(keys::SEEN) {
             let cluster = ClusterId(rest.to_owned());
@@ -122,7 +141,8 @@ impl Index {
                 self.touch_app(&app);
                 self.touch_orders_of(&app);
             }
-        } else if let Some((cluster, app)) = key.strip_prefix(keys::HOLDS).and_then(cluster_and_app) {
+        } else if let Some((cluster, app)) = key.strip_prefix(keys::HOLDS).and_then(cluster_and_app)
+        {
             match self.read(key, value) {
                 Some(hold) => drop(self.holds.insert((cluster.clone(), app.clone()), hold)),
                 None => drop(self.holds.remove(&(cluster.clone(), app.clone()))),
@@ -136,7 +156,8 @@ impl Index {
         match serde_json::from_slice(value?) {
             Ok(value) => Some(value),
             Err(error) => {
-                self.problems.push(format!("record {key} cannot be read: {error}"));
+                self.problems
+                    .push(format!("record {key} cannot be read: {error}"));
                 None
             }
         }
@@ -154,14 +175,23 @@ impl Index {
     }
 
     fn apply_noun(&mut self, rest: &str, value: Option<&[u8]>) {
-        let Some(rest) = rest.strip_prefix("roadstead.dev/") else { return };
-        let Some((plural, name)) = rest.split_once('/') else { return };
+        let Some(rest) = rest.strip_prefix("roadstead.dev/") else {
+            return;
+        };
+        let Some((plural, name)) = rest.split_once('/') else {
+            return;
+        };
         match plural {
             "projects" => {
                 let noun = self.noun(rest, value);
                 put(&mut self.projects, name.to_owned(), noun);
                 self.placements.forget_all();
-                let apps: Vec<AppKey> = self.apps.keys().filter(|app| app.project == name).cloned().collect();
+                let apps: Vec<AppKey> = self
+                    .apps
+                    .keys()
+                    .filter(|app| app.project == name)
+                    .cloned()
+                    .collect();
                 apps.iter().for_each(|app| self.touch_app(app));
             }
             "sources" => {
@@ -183,16 +213,24 @@ impl Index {
                     let same = match (&noun, old) {
                         (Some(new), Some(old)) => {
                             new.spec == old.spec
-                                && new.metadata.deletion_timestamp == old.metadata.deletion_timestamp
+                                && new.metadata.deletion_timestamp
+                                    == old.metadata.deletion_timestamp
                                 && new.metadata.finalizers == old.metadata.finalizers
                         }
                         (None, None) => true,
                         _ => false,
                     };
                     if !same {
-                        for spec in noun.iter().chain(old).map(|app| app.spec.clone()).collect::<Vec<_>>() {
+                        for spec in noun
+                            .iter()
+                            .chain(old)
+                            .map(|app| app.spec.clone())
+                            .collect::<Vec<_>>()
+                        {
                             for input in &spec.inputs {
-                                self.dirty.sources.insert(Key::new(key.project.clone(), input.source.clone()));
+                                self.dirty
+                                    .sources
+                                    .insert(Key::new(key.project.clone(), input.source.clone()));
                             }
                         }
                         put(&mut self.apps, key.clone(), noun);
@@ -227,7 +265,11 @@ impl Index {
 
     fn apply_cluster(&mut self, rest: &str, name: &str, value: Option<&[u8]>) {
         let noun: Option<Cluster> = self.noun(rest, value);
-        let old = self.clusters.iter().find(|(_, cluster)| cluster.metadata.name == name).map(|(id, _)| id.clone());
+        let old = self
+            .clusters
+            .iter()
+            .find(|(_, cluster)| cluster.metadata.name == name)
+            .map(|(id, _)| id.clone());
         let Some(noun) = noun else {
             if let Some(id) = old {
                 self.clusters.remove(&id);
@@ -254,7 +296,9 @@ impl Index {
     }
 
     fn apply_assigned(&mut self, rest: &str, value: Option<&[u8]>, revision: Revision) {
-        let Some((cluster, app)) = cluster_and_app(rest) else { return };
+        let Some((cluster, app)) = cluster_and_app(rest) else {
+            return;
+        };
         let assignment = self.read(rest, value);
         let of = self.apps_of.entry(cluster.clone()).or_default();
         if assignment.is_some() {
@@ -262,14 +306,21 @@ impl Index {
         } else {
             of.remove(&app);
         }
-        set(self.assigned.entry(app.clone()).or_default(), cluster.clone(), assignment, revision);
+        set(
+            self.assigned.entry(app.clone()).or_default(),
+            cluster.clone(),
+            assignment,
+            revision,
+        );
         self.dirty.orders.insert(cluster.clone());
         self.dirty.shown_clusters.insert(cluster);
         self.touch_app(&app);
     }
 
     fn apply_observed(&mut self, rest: &str, value: Option<&[u8]>, revision: Revision) {
-        let Some((cluster, app)) = cluster_and_app(rest) else { return };
+        let Some((cluster, app)) = cluster_and_app(rest) else {
+            return;
+        };
         let new: Option<AppReport> = self.read(rest, value);
         let reports = self.observed.entry(app.clone()).or_default();
         let old = reports.get(&cluster).map(|kept| &kept.value.inventory);
@@ -294,8 +345,16 @@ impl Index {
     }
 
     fn touch_apps_reading(&mut self, source: &Key) {
-        let reads = |app: &App| app.spec.inputs.iter().any(|input| input.source == source.name);
-        let apps = self.apps.iter().filter(|(key, app)| key.project == source.project && reads(app));
+        let reads = |app: &App| {
+            app.spec
+                .inputs
+                .iter()
+                .any(|input| input.source == source.name)
+        };
+        let apps = self
+            .apps
+            .iter()
+            .filter(|(key, app)| key.project == source.project && reads(app));
         let apps: Vec<AppKey> = apps.map(|(key, _)| key.clone()).collect();
         apps.iter().for_each(|app| self.touch_app(app));
     }
@@ -303,7 +362,12 @@ impl Index {
     /// Clusters changed: every App may have other targets.
     fn touch_everything(&mut self) {
         self.placements.forget_all();
-        let apps: BTreeSet<AppKey> = self.apps.keys().chain(self.assigned.keys()).cloned().collect();
+        let apps: BTreeSet<AppKey> = self
+            .apps
+            .keys()
+            .chain(self.assigned.keys())
+            .cloned()
+            .collect();
         apps.iter().for_each(|app| self.touch_app(app));
     }
 
@@ -351,7 +415,10 @@ impl Index {
         let apps: Vec<AppKey> = self.apps.keys().cloned().collect();
         for app in apps {
             let placed = self.placements.is_placed(&app, cluster);
-            let assigned = self.assigned.get(&app).is_some_and(|of| of.contains_key(cluster));
+            let assigned = self
+                .assigned
+                .get(&app)
+                .is_some_and(|of| of.contains_key(cluster));
             if placed || assigned {
                 self.touch_app(&app);
             }
@@ -363,9 +430,15 @@ impl Index {
         if self.sessions.contains_key(cluster) {
             return Sighting::Online;
         }
-        let Some(seen) = self.seen.get(cluster) else { return Sighting::Never };
+        let Some(seen) = self.seen.get(cluster) else {
+            return Sighting::Never;
+        };
         let last = seen.value.last.max(self.began);
-        if now.since_ms(last) < self.offline_after_ms { Sighting::Online } else { Sighting::Offline }
+        if now.since_ms(last) < self.offline_after_ms {
+            Sighting::Online
+        } else {
+            Sighting::Offline
+        }
     }
 
     /// When a cluster that is not connected will count as offline.
@@ -374,7 +447,12 @@ impl Index {
             return None;
         }
         let seen = self.seen.get(cluster)?;
-        Some(seen.value.last.max(self.began).plus_ms(self.offline_after_ms))
+        Some(
+            seen.value
+                .last
+                .max(self.began)
+                .plus_ms(self.offline_after_ms),
+        )
     }
 
     /// The newest revision that was taken in.
@@ -392,12 +470,17 @@ impl Index {
         if name == "hub" {
             return Some(ClusterId("hub".to_owned()));
         }
-        self.clusters.iter().find(|(_, cluster)| cluster.metadata.name == name).map(|(id, _)| id.clone())
+        self.clusters
+            .iter()
+            .find(|(_, cluster)| cluster.metadata.name == name)
+            .map(|(id, _)| id.clone())
     }
 
     /// A cluster's name, for people.
     pub fn cluster_name<'a>(&'a self, id: &'a ClusterId) -> &'a str {
-        self.clusters.get(id).map_or(id.0.as_str(), |cluster| cluster.metadata.name.as_str())
+        self.clusters
+            .get(id)
+            .map_or(id.0.as_str(), |cluster| cluster.metadata.name.as_str())
     }
 
     /// All clusters.
@@ -437,14 +520,22 @@ impl Index {
 
     /// The paths that Apps read of a Source.
     pub fn paths_of(&self, source: &Key) -> BTreeSet<String> {
-        let apps = self.apps.iter().filter(|(key, _)| key.project == source.project);
-        let inputs = apps.flat_map(|(_, app)| &app.spec.inputs).filter(|input| input.source == source.name);
+        let apps = self
+            .apps
+            .iter()
+            .filter(|(key, _)| key.project == source.project);
+        let inputs = apps
+            .flat_map(|(_, app)| &app.spec.inputs)
+            .filter(|input| input.source == source.name);
         inputs.map(|input| input.path.clone()).collect()
     }
 
     /// An App's Releases, oldest first.
     pub fn releases(&self, app: &AppKey) -> impl DoubleEndedIterator<Item = &ReleaseRecord> {
-        self.releases.get(app).into_iter().flat_map(|of| of.values().map(|kept| &kept.value))
+        self.releases
+            .get(app)
+            .into_iter()
+            .flat_map(|of| of.values().map(|kept| &kept.value))
     }
 
     /// A Release by its id.
@@ -454,22 +545,35 @@ impl Index {
 
     /// An App's Rollouts, oldest first.
     pub fn rollouts(&self, app: &AppKey) -> impl DoubleEndedIterator<Item = &Rollout> {
-        self.rollouts.get(app).into_iter().flat_map(|of| of.values().map(|kept| &kept.value))
+        self.rollouts
+            .get(app)
+            .into_iter()
+            .flat_map(|of| of.values().map(|kept| &kept.value))
     }
 
     /// A Rollout with the revision of its record.
     pub fn rollout(&self, app: &AppKey, number: u64) -> Option<(&Rollout, Revision)> {
-        self.rollouts.get(app)?.get(&number).map(|kept| (&kept.value, kept.revision))
+        self.rollouts
+            .get(app)?
+            .get(&number)
+            .map(|kept| (&kept.value, kept.revision))
     }
 
     /// What clusters should run of an App.
     pub fn assignments_of(&self, app: &AppKey) -> impl Iterator<Item = (&ClusterId, &Assignment)> {
-        self.assigned.get(app).into_iter().flatten().map(|(id, kept)| (id, &kept.value))
+        self.assigned
+            .get(app)
+            .into_iter()
+            .flatten()
+            .map(|(id, kept)| (id, &kept.value))
     }
 
     /// What a cluster should run of an App, with the revision of its record.
     pub fn assignment(&self, cluster: &ClusterId, app: &AppKey) -> Option<(&Assignment, Revision)> {
-        self.assigned.get(app)?.get(cluster).map(|kept| (&kept.value, kept.revision))
+        self.assigned
+            .get(app)?
+            .get(cluster)
+            .map(|kept| (&kept.value, kept.revision))
     }
 
     /// What a cluster's agent says of an App.
@@ -494,7 +598,9 @@ impl Index {
 
     /// What people approved for an App, with the revision of the record.
     pub fn approval(&self, app: &AppKey) -> Option<(&Approval, Revision)> {
-        self.approvals.get(app).map(|kept| (&kept.value, kept.revision))
+        self.approvals
+            .get(app)
+            .map(|kept| (&kept.value, kept.revision))
     }
 
     /// The hold on one assignment.
@@ -509,15 +615,28 @@ impl Index {
         }
         let own = self.strategies.get(&Key::new(app.project.clone(), name));
         let shared = || self.strategies.get(&Key::new("default", name));
-        own.or_else(shared).map(|strategy| strategy.spec.clone()).ok_or_else(|| {
-            format!("strategy {name:?} is neither in project {:?} nor in \"default\"", app.project)
-        })
+        own.or_else(shared)
+            .map(|strategy| strategy.spec.clone())
+            .ok_or_else(|| {
+                format!(
+                    "strategy {name:?} is neither in project {:?} nor in \"default\"",
+                    app.project
+                )
+            })
     }
 
     /// Where an App's Release puts clusters.
     pub(crate) fn placed(&mut self, app: &AppKey, release: u64) -> Arc<Placing> {
-        let Some(record) = self.releases.get(app).and_then(|of| of.get(&release)) else { return Arc::default() };
-        self.placements.of(app, &record.value, &self.clusters, &self.sets, self.projects.get(&app.project))
+        let Some(record) = self.releases.get(app).and_then(|of| of.get(&release)) else {
+            return Arc::default();
+        };
+        self.placements.of(
+            app,
+            &record.value,
+            &self.clusters,
+            &self.sets,
+            self.projects.get(&app.project),
+        )
     }
 }
 

@@ -13,9 +13,18 @@ use crate::records::{Seen, keys};
 /// to the cluster is dropped: an agent speaks of what it was told to run, and of nothing else.
 pub fn ingest(index: &Index, cluster: &ClusterId, report: &Report, now: Time) -> Vec<Op> {
     let mut ops = Vec::new();
-    let mut put = |key: String, bytes: Vec<u8>| ops.push(Op::Put { key, value: Bytes::from(bytes), expect: Expect::Any });
+    let mut put = |key: String, bytes: Vec<u8>| {
+        ops.push(Op::Put {
+            key,
+            value: Bytes::from(bytes),
+            expect: Expect::Any,
+        })
+    };
     let old = index.seen(cluster);
-    let mut seen = old.cloned().unwrap_or(Seen { last: now, ..Seen::default() });
+    let mut seen = old.cloned().unwrap_or(Seen {
+        last: now,
+        ..Seen::default()
+    });
     if let Some(root) = &report.root {
         seen.root = Some(root.clone());
     }
@@ -34,7 +43,10 @@ pub fn ingest(index: &Index, cluster: &ClusterId, report: &Report, now: Time) ->
     }
     for app in &report.gone {
         if index.observed(cluster, app).is_some() && index.assignment(cluster, app).is_none() {
-            ops.push(Op::Delete { key: keys::observed(cluster, app), expect: Expect::Any });
+            ops.push(Op::Delete {
+                key: keys::observed(cluster, app),
+                expect: Expect::Any,
+            });
         }
     }
     ops
@@ -44,8 +56,15 @@ pub fn ingest(index: &Index, cluster: &ClusterId, report: &Report, now: Time) ->
 impl Index {
     /// The write that notes that a cluster was heard of now.
     pub fn note_seen(&self, cluster: &ClusterId, now: Time) -> Op {
-        let seen = Seen { last: now, ..self.seen(cluster).cloned().unwrap_or_default() };
-        Op::Put { key: keys::seen(cluster), value: Bytes::from(encode(&seen)), expect: Expect::Any }
+        let seen = Seen {
+            last: now,
+            ..self.seen(cluster).cloned().unwrap_or_default()
+        };
+        Op::Put {
+            key: keys::seen(cluster),
+            value: Bytes::from(encode(&seen)),
+            expect: Expect::Any,
+        }
     }
 }
 

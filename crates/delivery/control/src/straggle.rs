@@ -13,12 +13,30 @@ use crate::index::Index;
 use crate::records::keys;
 
 /// Takes stragglers along.
-pub(crate) fn catch_up(index: &mut Index, app: &AppKey, noun: &App, now: Time, writes: &mut Writes<'_>, out: &mut Decision) {
+pub(crate) fn catch_up(
+    index: &mut Index,
+    app: &AppKey,
+    noun: &App,
+    now: Time,
+    writes: &mut Writes<'_>,
+    out: &mut Decision,
+) {
     settle(index, app, now, writes);
-    let barred: Vec<base_json::Digest> =
-        index.releases(app).filter(|record| record.barred.is_some()).map(|record| record.id).collect();
-    let rollouts: Vec<Rollout> = index.rollouts(app).rev().filter(|r| !barred.contains(&r.release)).cloned().collect();
-    if index.rollouts(app).any(|rollout| rollout.phase == Phase::RollingBack) {
+    let barred: Vec<base_json::Digest> = index
+        .releases(app)
+        .filter(|record| record.barred.is_some())
+        .map(|record| record.id)
+        .collect();
+    let rollouts: Vec<Rollout> = index
+        .rollouts(app)
+        .rev()
+        .filter(|r| !barred.contains(&r.release))
+        .cloned()
+        .collect();
+    if index
+        .rollouts(app)
+        .any(|rollout| rollout.phase == Phase::RollingBack)
+    {
         return;
     }
     // Releases whose clusters may be behind: each one's placements, newest first
@@ -32,23 +50,47 @@ pub(crate) fn catch_up(index: &mut Index, app: &AppKey, noun: &App, now: Time, w
     let on_their_way = index
         .assignments_of(app)
         .filter(|(id, assignment)| {
-            assignment.rollout == 0 && assignment.outcome.is_none() && index.sighting(id, now) == Sighting::Online
+            assignment.rollout == 0
+                && assignment.outcome.is_none()
+                && index.sighting(id, now) == Sighting::Online
         })
         .count();
-    let Some(newest) = numbers.first() else { return };
-    let targets: Vec<ClusterId> = index.placed(app, newest.1).clusters.keys().cloned().collect();
+    let Some(newest) = numbers.first() else {
+        return;
+    };
+    let targets: Vec<ClusterId> = index
+        .placed(app, newest.1)
+        .clusters
+        .keys()
+        .cloned()
+        .collect();
     let mut room = (targets.len() / 10).max(1).saturating_sub(on_their_way);
     for id in targets {
         let labels = index.labels_of(&id);
-        let Some(due) = rollouts.iter().find(|rollout| has_passed(rollout, rollout.stage_of(&labels))) else { continue };
-        let Some(variant) = index.variants_now(app, &due.release).get(&id).copied() else { continue };
-        let old = index.assignment(&id, app).map(|(assignment, revision)| (assignment.clone(), revision));
+        let Some(due) = rollouts
+            .iter()
+            .find(|rollout| has_passed(rollout, rollout.stage_of(&labels)))
+        else {
+            continue;
+        };
+        let Some(variant) = index.variants_now(app, &due.release).get(&id).copied() else {
+            continue;
+        };
+        let old = index
+            .assignment(&id, app)
+            .map(|(assignment, revision)| (assignment.clone(), revision));
         if let Some((old, _)) = &old {
             if matches!(old.phase, EntryPhase::Release | EntryPhase::Remove) {
                 continue;
             }
             // what it has is newer, or is what it should have
-            let newest_of = |release| index.rollouts(app).rev().find(|rollout| rollout.release == release).map(|r| r.number);
+            let newest_of = |release| {
+                index
+                    .rollouts(app)
+                    .rev()
+                    .find(|rollout| rollout.release == release)
+                    .map(|r| r.number)
+            };
             let has = newest_of(old.release).unwrap_or(0);
             let same = old.release == due.release && old.variant == variant;
             let variant_moved = old.release == due.release && old.variant != variant;
@@ -66,7 +108,10 @@ pub(crate) fn catch_up(index: &mut Index, app: &AppKey, noun: &App, now: Time, w
             }
             room -= 1;
         }
-        let good = old.as_ref().map(|(old, _)| old.good.clone()).unwrap_or_default();
+        let good = old
+            .as_ref()
+            .map(|(old, _)| old.good.clone())
+            .unwrap_or_default();
         let attempt = old.as_ref().map_or(0, |(old, _)| old.attempt);
         let assignment = Assignment {
             release: due.release,
@@ -89,7 +134,11 @@ pub(crate) fn catch_up(index: &mut Index, app: &AppKey, noun: &App, now: Time, w
 }
 
 fn has_passed(rollout: &Rollout, stage: usize) -> bool {
-    rollout.phase == Phase::Completed || rollout.stages.get(stage).is_some_and(|state| state.phase.is_behind())
+    rollout.phase == Phase::Completed
+        || rollout
+            .stages
+            .get(stage)
+            .is_some_and(|state| state.phase.is_behind())
 }
 
 /// Notes what became of stragglers, and of clusters that went back.
@@ -99,7 +148,9 @@ fn settle(index: &Index, app: &AppKey, now: Time, writes: &mut Writes<'_>) {
         if !alone || assignment.outcome.is_some() {
             continue;
         }
-        let Some(observed) = index.observed(id, app) else { continue };
+        let Some(observed) = index.observed(id, app) else {
+            continue;
+        };
         if observed.variant != assignment.variant || observed.attempt != assignment.attempt {
             continue;
         }
@@ -109,12 +160,22 @@ fn settle(index: &Index, app: &AppKey, now: Time, writes: &mut Writes<'_>) {
             _ => continue,
         };
         let mut settled = assignment.clone();
-        let reason = if kind == OutcomeKind::Failed { observed.message.clone() } else { String::new() };
-        settled.outcome = Some(Outcome { kind, at: now, reason });
+        let reason = if kind == OutcomeKind::Failed {
+            observed.message.clone()
+        } else {
+            String::new()
+        };
+        settled.outcome = Some(Outcome {
+            kind,
+            at: now,
+            reason,
+        });
         if kind == OutcomeKind::Healthy {
             settled.mark_good();
         }
-        let expect = index.assignment(id, app).map_or(Expect::Absent, |(_, revision)| Expect::At(revision));
+        let expect = index
+            .assignment(id, app)
+            .map_or(Expect::Absent, |(_, revision)| Expect::At(revision));
         let key = keys::assigned(id, app);
         if writes.ops.iter().all(|op| op.key() != key) {
             writes.put(key, &settled, expect);

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_apiserver::{
-    Catalog, Column, Config, Extensions, FieldError, ListOptions, NamespacePolicy, Query, Rbac, Registry, ResourceDef,
-    Schema, Server, Status, SubresourceHandler, SubresourceRequest, SubresourceResponse, UserInfo, VersionInfo, VirtualList,
-    VirtualRequest, VirtualResource,
+    Catalog, Column, Config, Extensions, FieldError, ListOptions, NamespacePolicy, Query, Rbac,
+    Registry, ResourceDef, Schema, Server, Status, SubresourceHandler, SubresourceRequest,
+    SubresourceResponse, UserInfo, VersionInfo, VirtualList, VirtualRequest, VirtualResource,
 };
 use roadstead_control::{AssignmentView, Command, CommandRefused, assignments, command, why};
 use roadstead_model::{AppKey, Described, GROUP, Key, VERSION, nouns};
@@ -44,7 +44,11 @@ fn resource(described: Described) -> ResourceDef {
     let info = described.info;
     let mut def = ResourceDef::new(GROUP, VERSION, info.kind, info.plural, info.namespaced);
     info.singular.clone_into(&mut def.singular);
-    def.short_names = info.short_names.iter().map(|name| (*name).to_owned()).collect();
+    def.short_names = info
+        .short_names
+        .iter()
+        .map(|name| (*name).to_owned())
+        .collect();
     def.categories = vec!["roadstead".to_owned()];
     info.about.clone_into(&mut def.description);
     def.status_subresource = true;
@@ -56,10 +60,16 @@ fn resource(described: Described) -> ResourceDef {
         let shown = Column::path(column.name, column.kind, column.path);
         if column.wide { shown.wide() } else { shown }
     });
-    def.columns = std::iter::once(Column::name()).chain(columns).chain([Column::age()]).collect();
+    def.columns = std::iter::once(Column::name())
+        .chain(columns)
+        .chain([Column::age()])
+        .collect();
     let validate = described.validate;
     def.validate = Some(Arc::new(move |new, _| {
-        validate(new).into_iter().map(|error| FieldError::invalid(&error.field, Value::Null, &error.message)).collect()
+        validate(new)
+            .into_iter()
+            .map(|error| FieldError::invalid(&error.field, Value::Null, &error.message))
+            .collect()
     }));
     match info.kind {
         "App" => {
@@ -105,28 +115,41 @@ fn assignment_resource() -> ResourceDef {
         Column::path("Writes", "integer", ".status.writes").wide(),
         Column::path("Healed", "integer", ".status.healed").wide(),
     ];
-    def.selectable_fields = ["spec.cluster", "spec.app", "status.state", "spec.phase"].map(str::to_owned).to_vec();
+    def.selectable_fields = ["spec.cluster", "spec.app", "status.state", "spec.phase"]
+        .map(str::to_owned)
+        .to_vec();
     def
 }
 
 /// Everything that the hub serves.
 pub(crate) fn catalog() -> Catalog {
     let kubernetes = Catalog::kubernetes();
-    let borrowed = kubernetes.all().filter(|def| BORROWED.contains(&(def.group.as_str(), def.plural.as_str())));
+    let borrowed = kubernetes
+        .all()
+        .filter(|def| BORROWED.contains(&(def.group.as_str(), def.plural.as_str())));
     let mut catalog = Catalog::new();
     for def in borrowed {
         catalog.add_shared(Arc::clone(def));
     }
-    catalog.with(nouns().into_iter().map(resource)).with([assignment_resource()])
+    catalog
+        .with(nouns().into_iter().map(resource))
+        .with([assignment_resource()])
 }
 
 /// The API server's settings.
 pub(crate) fn config() -> Config {
-    let sleep = |duration: Duration| -> k8s_apiserver::Sleep { Box::pin(tokio::time::sleep(duration)) };
+    let sleep =
+        |duration: Duration| -> k8s_apiserver::Sleep { Box::pin(tokio::time::sleep(duration)) };
     let clock = || jiff::Timestamp::now();
     let mut config = Config::new(clock, sleep, |buffer: &mut [u8]| random(buffer));
-    config.namespaces = NamespacePolicy::Resource { group: GROUP.to_owned(), plural: "projects".to_owned() };
-    config.version = VersionInfo { git_version: format!("v1.36.0+roadstead-{}", env!("CARGO_PKG_VERSION")), ..VersionInfo::default() };
+    config.namespaces = NamespacePolicy::Resource {
+        group: GROUP.to_owned(),
+        plural: "projects".to_owned(),
+    };
+    config.version = VersionInfo {
+        git_version: format!("v1.36.0+roadstead-{}", env!("CARGO_PKG_VERSION")),
+        ..VersionInfo::default()
+    };
     config.audit = Some(Arc::new(|record| {
         if ["get", "list", "watch"].contains(&record.verb) && record.code < 400 {
             return;
@@ -163,7 +186,11 @@ pub(crate) fn server(api: Api) -> Server {
     let shared = Arc::new(api);
     let extensions = Extensions::new()
         .authorizer(Arc::new(Rbac::new()))
-        .virtual_resource(GROUP, "assignments", Arc::clone(&shared) as Arc<dyn VirtualResource>);
+        .virtual_resource(
+            GROUP,
+            "assignments",
+            Arc::clone(&shared) as Arc<dyn VirtualResource>,
+        );
     let subresources = [
         ("apps", "why"),
         ("apps", "actions"),
@@ -173,9 +200,16 @@ pub(crate) fn server(api: Api) -> Server {
         ("clusters", "revoke"),
         ("sources", "poll"),
     ];
-    let extensions = subresources.into_iter().fold(extensions, |extensions, (plural, name)| {
-        extensions.subresource(GROUP, plural, name, Arc::clone(&shared) as Arc<dyn SubresourceHandler>)
-    });
+    let extensions = subresources
+        .into_iter()
+        .fold(extensions, |extensions, (plural, name)| {
+            extensions.subresource(
+                GROUP,
+                plural,
+                name,
+                Arc::clone(&shared) as Arc<dyn SubresourceHandler>,
+            )
+        });
     Server::with(registry, Arc::new(extensions))
 }
 
@@ -229,7 +263,10 @@ fn ending() -> Status {
 
 impl Api {
     async fn views(&self) -> Result<(Vec<Value>, String), Status> {
-        let asked = self.brain.ask(|index, _| (assignments(index, now()), index.revision())).await;
+        let asked = self
+            .brain
+            .ask(|index, _| (assignments(index, now()), index.revision()))
+            .await;
         let (views, revision) = asked.ok_or_else(ending)?;
         Ok((views.iter().map(assignment).collect(), revision.to_string()))
     }
@@ -240,23 +277,34 @@ impl VirtualResource for Api {
     async fn get(&self, request: &VirtualRequest) -> Result<Value, Status> {
         let (views, _) = self.views().await?;
         let found = views.into_iter().find(|view| {
-            k8s_object::namespace(view) == request.namespace && k8s_object::name(view) == request.name
+            k8s_object::namespace(view) == request.namespace
+                && k8s_object::name(view) == request.name
         });
         found.ok_or_else(|| Status::not_found(&assignment_resource(), &request.name))
     }
 
-    async fn list(&self, request: &VirtualRequest, options: &ListOptions) -> Result<VirtualList, Status> {
+    async fn list(
+        &self,
+        request: &VirtualRequest,
+        options: &ListOptions,
+    ) -> Result<VirtualList, Status> {
         let (views, resource_version) = self.views().await?;
         let after = options.continue_token.as_str();
-        let place = |view: &Value| format!("{}/{}", k8s_object::namespace(view), k8s_object::name(view));
+        let place =
+            |view: &Value| format!("{}/{}", k8s_object::namespace(view), k8s_object::name(view));
         let mut items: Vec<Value> = views
             .into_iter()
-            .filter(|view| request.namespace.is_empty() || k8s_object::namespace(view) == request.namespace)
+            .filter(|view| {
+                request.namespace.is_empty() || k8s_object::namespace(view) == request.namespace
+            })
             .filter(|view| options.selector.matches(view))
             .collect();
         items.sort_by_key(place);
         items.retain(|view| place(view).as_str() > after);
-        let remaining = options.limit.gt(&0).then(|| items.len().saturating_sub(options.limit));
+        let remaining = options
+            .limit
+            .gt(&0)
+            .then(|| items.len().saturating_sub(options.limit));
         if options.limit > 0 {
             items.truncate(options.limit);
         }
@@ -264,7 +312,12 @@ impl VirtualResource for Api {
             (Some(left), Some(last)) if left > 0 => place(last),
             _ => String::new(),
         };
-        Ok(VirtualList { items, resource_version, continue_token, remaining: remaining.filter(|left| *left > 0) })
+        Ok(VirtualList {
+            items,
+            resource_version,
+            continue_token,
+            remaining: remaining.filter(|left| *left > 0),
+        })
     }
 }
 
@@ -281,8 +334,11 @@ impl SubresourceHandler for Api {
             "revoke" if post => self.revoke(&request).await,
             "objects" if get => self.detail(&request).await,
             "poll" if post => {
-                self.asked.ask([Key::new(request.namespace.clone(), request.name.clone())]);
-                Ok(SubresourceResponse::Object(json!({ "message": "it is polled now" })))
+                self.asked
+                    .ask([Key::new(request.namespace.clone(), request.name.clone())]);
+                Ok(SubresourceResponse::Object(
+                    json!({ "message": "it is polled now" }),
+                ))
             }
             _ => Err(Status::method_not_allowed()),
         }
@@ -305,12 +361,18 @@ impl Api {
             .ask(move |index, waiting| {
                 let cluster = match name.as_str() {
                     "" => None,
-                    name => Some(index.cluster_id(name).ok_or_else(|| format!("there is no cluster {name:?}"))?),
+                    name => Some(
+                        index
+                            .cluster_id(name)
+                            .ok_or_else(|| format!("there is no cluster {name:?}"))?,
+                    ),
                 };
                 Ok::<_, String>(why(index, &app, cluster.as_ref(), waiting.get(&app), now()))
             })
             .await;
-        let answer = asked.ok_or_else(ending)?.map_err(|message| Status::new(404, "NotFound", message))?;
+        let answer = asked
+            .ok_or_else(ending)?
+            .map_err(|message| Status::new(404, "NotFound", message))?;
         Ok(SubresourceResponse::Object(json!({ "answer": answer })))
     }
 
@@ -318,13 +380,25 @@ impl Api {
         let prefix = format!("{}{}/", roadstead_control::keys::HISTORY, app_of(request));
         let store = Arc::clone(self.registry.store());
         let read = move || {
-            let range = base_store::Range { prefix, after: None, limit: 0, at: base_store::At::Newest };
+            let range = base_store::Range {
+                prefix,
+                after: None,
+                limit: 0,
+                at: base_store::At::Newest,
+            };
             store.range(&range).map_err(|error| error.to_string())
         };
-        let page = tokio::task::spawn_blocking(read).await.map_err(|_| ending())?;
+        let page = tokio::task::spawn_blocking(read)
+            .await
+            .map_err(|_| ending())?;
         let page = page.map_err(|error| Status::new(500, "InternalError", error))?;
-        let items = page.entries.iter().filter_map(|entry| serde_json::from_slice::<Value>(&entry.value).ok());
-        Ok(SubresourceResponse::Object(json!({ "items": items.collect::<Vec<_>>() })))
+        let items = page
+            .entries
+            .iter()
+            .filter_map(|entry| serde_json::from_slice::<Value>(&entry.value).ok());
+        Ok(SubresourceResponse::Object(
+            json!({ "items": items.collect::<Vec<_>>() }),
+        ))
     }
 
     async fn act(&self, request: &SubresourceRequest) -> Result<SubresourceResponse, Status> {
@@ -333,12 +407,20 @@ impl Api {
         let wanted: Command = serde_json::from_value(body["command"].clone())
             .map_err(|error| Status::bad_request(format!("not a command: {error}")))?;
         let app = app_of(request);
-        let by = By { actor: request.user.name.clone(), at: now(), reason };
+        let by = By {
+            actor: request.user.name.clone(),
+            at: now(),
+            reason,
+        };
         let mut last = String::new();
         // somebody else may write between the look and the commit
         for _ in 0..5 {
             let (app, by, wanted) = (app.clone(), by.clone(), wanted.clone());
-            let made = self.brain.ask(move |index, _| command(index, &app, &wanted, &by)).await.ok_or_else(ending)?;
+            let made = self
+                .brain
+                .ask(move |index, _| command(index, &app, &wanted, &by))
+                .await
+                .ok_or_else(ending)?;
             let (ops, said) = made.map_err(|refused| {
                 let (code, reason) = match refused {
                     CommandRefused::NotFound(_) => (404, "NotFound"),
@@ -349,7 +431,9 @@ impl Api {
             })?;
             let store = Arc::clone(self.registry.store());
             let batch = base_store::Batch::new(base_store::CommitId(commit_id()), ops);
-            let outcome = tokio::task::spawn_blocking(move || store.commit(batch)).await.map_err(|_| ending())?;
+            let outcome = tokio::task::spawn_blocking(move || store.commit(batch))
+                .await
+                .map_err(|_| ending())?;
             match outcome {
                 Ok(_) => return Ok(SubresourceResponse::Object(json!({ "message": said }))),
                 Err(error @ base_store::CommitError::Conflict { .. }) => {
@@ -359,14 +443,19 @@ impl Api {
                 Err(error) => return Err(Status::new(500, "InternalError", error.to_string())),
             }
         }
-        Err(Status::new(409, "Conflict", format!("the Rollout changes too fast; try again ({last})")))
+        Err(Status::new(
+            409,
+            "Conflict",
+            format!("the Rollout changes too fast; try again ({last})"),
+        ))
     }
 
     async fn join(&self, request: &SubresourceRequest) -> Result<SubresourceResponse, Status> {
         let body = request.object()?;
         let labels: BTreeMap<String, String> = match &body["labels"] {
             Value::Null => BTreeMap::new(),
-            labels => serde_json::from_value(labels.clone()).map_err(|error| Status::bad_request(format!("labels: {error}")))?,
+            labels => serde_json::from_value(labels.clone())
+                .map_err(|error| Status::bad_request(format!("labels: {error}")))?,
         };
         let minutes = body["minutes"].as_u64().unwrap_or(60);
         let name = request.name.clone();
@@ -374,45 +463,93 @@ impl Api {
             return Err(Status::bad_request("\"hub\" is the hub itself"));
         }
         let asked = name.clone();
-        let existing = self.brain.ask(move |index, _| index.cluster_id(&asked)).await.ok_or_else(ending)?;
+        let existing = self
+            .brain
+            .ask(move |index, _| index.cluster_id(&asked))
+            .await
+            .ok_or_else(ending)?;
         let target = match existing {
-            Some(id) => TokenFor::Cluster { id, name: name.clone() },
+            Some(id) => TokenFor::Cluster {
+                id,
+                name: name.clone(),
+            },
             None if name.contains('*') => TokenFor::Pattern(name.clone()),
             None => TokenFor::Name(name.clone()),
         };
-        let uses = body["uses"].as_u64().map_or(1, |uses| u32::try_from(uses).unwrap_or(u32::MAX));
+        let uses = body["uses"]
+            .as_u64()
+            .map_or(1, |uses| u32::try_from(uses).unwrap_or(u32::MAX));
         let (identity, user) = (Arc::clone(&self.identity), request.user.name.clone());
         let expires_at = now().plus_ms(minutes.saturating_mul(60_000));
         let made = tokio::task::spawn_blocking(move || {
-            identity.make_token(|id, hash| TokenRecord { id, hash, target, labels, uses_left: uses, expires_at, created_by: user })
+            identity.make_token(|id, hash| TokenRecord {
+                id,
+                hash,
+                target,
+                labels,
+                uses_left: uses,
+                expires_at,
+                created_by: user,
+            })
         });
-        let token = made.await.map_err(|_| ending())?.map_err(|error| Status::new(500, "InternalError", error.to_string()))?;
-        Ok(SubresourceResponse::Object(json!({ "token": token.to_string(), "expiresAt": expires_at })))
+        let token = made
+            .await
+            .map_err(|_| ending())?
+            .map_err(|error| Status::new(500, "InternalError", error.to_string()))?;
+        Ok(SubresourceResponse::Object(
+            json!({ "token": token.to_string(), "expiresAt": expires_at }),
+        ))
     }
 
     async fn revoke(&self, request: &SubresourceRequest) -> Result<SubresourceResponse, Status> {
         let name = request.name.clone();
         let asked = name.clone();
-        let id = self.brain.ask(move |index, _| index.cluster_id(&asked)).await.ok_or_else(ending)?;
-        let id = id.ok_or_else(|| Status::new(404, "NotFound", format!("there is no cluster {name:?}")))?;
+        let id = self
+            .brain
+            .ask(move |index, _| index.cluster_id(&asked))
+            .await
+            .ok_or_else(ending)?;
+        let id = id
+            .ok_or_else(|| Status::new(404, "NotFound", format!("there is no cluster {name:?}")))?;
         let (identity, cluster) = (Arc::clone(&self.identity), id.clone());
-        let revoked = tokio::task::spawn_blocking(move || identity.revoke(&cluster)).await.map_err(|_| ending())?;
-        let revoked = revoked.map_err(|error| Status::new(500, "InternalError", error.to_string()))?;
-        self.connections.close_cluster(&id, "the certificate of this cluster was revoked");
+        let revoked = tokio::task::spawn_blocking(move || identity.revoke(&cluster))
+            .await
+            .map_err(|_| ending())?;
+        let revoked =
+            revoked.map_err(|error| Status::new(500, "InternalError", error.to_string()))?;
+        self.connections
+            .close_cluster(&id, "the certificate of this cluster was revoked");
         Ok(SubresourceResponse::Object(json!({ "revoked": revoked })))
     }
 
     async fn detail(&self, request: &SubresourceRequest) -> Result<SubresourceResponse, Status> {
         let object = text(&request.query, "object");
-        let object = object.parse().map_err(|error: k8s_object::ParseIdError| Status::bad_request(error.to_string()))?;
-        let kind = if request.query.flag("events") { DetailKind::Events } else { DetailKind::Object };
+        let object = object
+            .parse()
+            .map_err(|error: k8s_object::ParseIdError| Status::bad_request(error.to_string()))?;
+        let kind = if request.query.flag("events") {
+            DetailKind::Events
+        } else {
+            DetailKind::Object
+        };
         let name = request.name.clone();
         let asked = name.clone();
-        let id = self.brain.ask(move |index, _| index.cluster_id(&asked)).await.ok_or_else(ending)?;
-        let id = id.ok_or_else(|| Status::new(404, "NotFound", format!("there is no cluster {name:?}")))?;
-        let unreachable = |why: String| Status::new(503, "ServiceUnavailable", format!("cluster {name}: {why}"));
-        let bytes = self.details.ask(&id, kind, object).await.map_err(unreachable)?;
-        let value = serde_json::from_slice(&bytes).map_err(|error| Status::new(500, "InternalError", error.to_string()))?;
+        let id = self
+            .brain
+            .ask(move |index, _| index.cluster_id(&asked))
+            .await
+            .ok_or_else(ending)?;
+        let id = id
+            .ok_or_else(|| Status::new(404, "NotFound", format!("there is no cluster {name:?}")))?;
+        let unreachable =
+            |why: String| Status::new(503, "ServiceUnavailable", format!("cluster {name}: {why}"));
+        let bytes = self
+            .details
+            .ask(&id, kind, object)
+            .await
+            .map_err(unreachable)?;
+        let value = serde_json::from_slice(&bytes)
+            .map_err(|error| Status::new(500, "InternalError", error.to_string()))?;
         Ok(SubresourceResponse::Object(value))
     }
 }
@@ -426,6 +563,10 @@ pub(crate) fn user_of(peer: &roadstead_wire::PeerInfo) -> Result<UserInfo, Statu
             Ok(UserInfo::new(&user.name, &groups))
         }
         roadstead_wire::Peer::Anonymous => Ok(UserInfo::anonymous()),
-        roadstead_wire::Peer::Agent(_) => Err(Status::new(403, "Forbidden", "an agent's certificate opens nothing here but its own session")),
+        roadstead_wire::Peer::Agent(_) => Err(Status::new(
+            403,
+            "Forbidden",
+            "an agent's certificate opens nothing here but its own session",
+        )),
     }
 }

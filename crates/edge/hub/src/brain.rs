@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use base_store::{At, Batch, CommitError, CommitId, Op, Range, Revision, Store, WatchItem};
 use parking_lot::Mutex;
-use roadstead_control::{Decision, Index, RenderJob, Rendered, decide, entries, ingest, project, rendered};
+use roadstead_control::{
+    Decision, Index, RenderJob, Rendered, decide, entries, ingest, project, rendered,
+};
 use roadstead_dispatch::Report;
 use roadstead_model::{AppKey, ClusterId, Key, Time};
 use roadstead_rollout::Sighting;
@@ -89,7 +91,10 @@ impl Brain {
             let _ = sender.send(question(index, waiting));
         });
         // a full queue must not hold up a worker thread
-        tokio::task::spawn_blocking(move || inputs.send(Input::Ask(ask))).await.ok()?.ok()?;
+        tokio::task::spawn_blocking(move || inputs.send(Input::Ask(ask)))
+            .await
+            .ok()?
+            .ok()?;
         receiver.await.ok()
     }
 }
@@ -124,13 +129,21 @@ struct State {
 
 impl Thread {
     /// Reads everything that is stored; returns the index and the revision to follow from.
-    pub(crate) fn load(store: &dyn Store, offline_after_ms: u64) -> Result<Index, base_store::ReadError> {
+    pub(crate) fn load(
+        store: &dyn Store,
+        offline_after_ms: u64,
+    ) -> Result<Index, base_store::ReadError> {
         let mut index = Index::new(now(), offline_after_ms);
         let revision = store.revision();
         for prefix in [roadstead_control::NOUNS, "d/"] {
             let mut after = None;
             loop {
-                let range = Range { prefix: prefix.to_owned(), after: after.take(), limit: 2000, at: At::Revision(revision) };
+                let range = Range {
+                    prefix: prefix.to_owned(),
+                    after: after.take(),
+                    limit: 2000,
+                    at: At::Revision(revision),
+                };
                 let page = store.range(&range)?;
                 for entry in &page.entries {
                     index.apply_entry(&entry.key, Some(&entry.value), entry.modified);
@@ -171,7 +184,9 @@ impl Thread {
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             while batch.len() < QUEUE {
-                let Ok(input) = self.inputs.try_recv() else { break };
+                let Ok(input) = self.inputs.try_recv() else {
+                    break;
+                };
                 batch.push(input);
             }
             if !self.take(&mut state, batch) {
@@ -186,9 +201,19 @@ impl Thread {
             return Duration::ZERO;
         }
         let now = now();
-        let wake = state.wakes.values().min().map(|at| Duration::from_millis(at.since_ms(now)));
-        let show = state.show_at.map(|at| at.saturating_duration_since(Instant::now()));
-        [Some(TICK), wake, show].into_iter().flatten().min().unwrap_or(TICK)
+        let wake = state
+            .wakes
+            .values()
+            .min()
+            .map(|at| Duration::from_millis(at.since_ms(now)));
+        let show = state
+            .show_at
+            .map(|at| at.saturating_duration_since(Instant::now()));
+        [Some(TICK), wake, show]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(TICK)
     }
 
     /// Takes in what came; false when it is time to end.
@@ -299,7 +324,12 @@ impl Thread {
         }
         let now = now();
         self.look_at_clusters(state, now);
-        let due: Vec<AppKey> = state.wakes.iter().filter(|(_, at)| **at <= now).map(|(app, _)| app.clone()).collect();
+        let due: Vec<AppKey> = state
+            .wakes
+            .iter()
+            .filter(|(_, at)| **at <= now)
+            .map(|(app, _)| app.clone())
+            .collect();
         for app in due {
             state.wakes.remove(&app);
             state.index.mark(&app);
@@ -315,7 +345,12 @@ impl Thread {
         let (finished, wait) = sync_channel(dirty.apps.len().max(1));
         for app in &dirty.apps {
             let started = Instant::now();
-            let Decision { ops, render, wake, waiting } = decide(&mut state.index, app, now, true);
+            let Decision {
+                ops,
+                render,
+                wake,
+                waiting,
+            } = decide(&mut state.index, app, now, true);
             self.metrics.decided(started.elapsed());
             match waiting {
                 Some(waiting) => drop(state.waiting.insert(app.clone(), waiting)),
@@ -394,7 +429,9 @@ impl Thread {
 
     /// Hands what people see to the writer, a little later than it changed, so that a burst is written once.
     fn show(&self, state: &mut State) {
-        let nothing = state.apps_shown.is_empty() && state.clusters_shown.is_empty() && state.sources_shown.is_empty();
+        let nothing = state.apps_shown.is_empty()
+            && state.clusters_shown.is_empty()
+            && state.sources_shown.is_empty();
         if nothing {
             return;
         }
@@ -410,7 +447,10 @@ impl Thread {
         let mut out = Vec::new();
         for app in std::mem::take(&mut state.apps_shown) {
             out.extend(project(&state.index, &app, state.waiting.get(&app), now));
-            let deleted = state.index.app(&app).is_some_and(|noun| noun.metadata.deletion_timestamp.is_some());
+            let deleted = state
+                .index
+                .app(&app)
+                .is_some_and(|noun| noun.metadata.deletion_timestamp.is_some());
             if deleted && state.index.may_forget(&app, now) {
                 self.shown.let_go(&app);
             }

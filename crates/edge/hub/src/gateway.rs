@@ -15,8 +15,9 @@ use roadstead_dispatch::{OrderHeader, delta, sign_header};
 use roadstead_model::{ClusterId, GROUP, VERSION};
 use roadstead_wire::token::{JoinToken, TokenFor};
 use roadstead_wire::{
-    AgentIdentity, AgentSays, Answer, Blob, BlobSender, DetailKind, DetailRequest, Gateway, HubSays, JoinReply, JoinRequest,
-    Refusal, RefusalKind, RenewReply, Session, Want, async_trait, variant_patch,
+    AgentIdentity, AgentSays, Answer, Blob, BlobSender, DetailKind, DetailRequest, Gateway,
+    HubSays, JoinReply, JoinRequest, Refusal, RefusalKind, RenewReply, Session, Want, async_trait,
+    variant_patch,
 };
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
@@ -44,14 +45,21 @@ pub(crate) struct Details {
 
 impl Details {
     /// Asks a cluster's agent about an object.
-    pub(crate) async fn ask(&self, cluster: &ClusterId, kind: DetailKind, object: k8s_object::ObjectId) -> Result<Bytes, String> {
+    pub(crate) async fn ask(
+        &self,
+        cluster: &ClusterId,
+        kind: DetailKind,
+        object: k8s_object::ObjectId,
+    ) -> Result<Bytes, String> {
         let Some(outbound) = self.sessions.lock().get(cluster).cloned() else {
             return Err("its agent is not connected".to_owned());
         };
         let id = self.next.fetch_add(1, Ordering::Relaxed) + 1;
         let (sender, receiver) = oneshot::channel();
         self.open.lock().insert(id, (cluster.clone(), sender));
-        let sent = outbound.send(&HubSays::Detail(DetailRequest { id, kind, object })).await;
+        let sent = outbound
+            .send(&HubSays::Detail(DetailRequest { id, kind, object }))
+            .await;
         let answer = match sent {
             Ok(()) => tokio::time::timeout(DETAIL_PATIENCE, receiver).await,
             Err(_) => Ok(Ok(Err("its agent has gone".to_owned()))),
@@ -60,7 +68,10 @@ impl Details {
         match answer {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err("its agent has gone".to_owned()),
-            Err(_) => Err(format!("its agent has not answered within {} s", DETAIL_PATIENCE.as_secs())),
+            Err(_) => Err(format!(
+                "its agent has not answered within {} s",
+                DETAIL_PATIENCE.as_secs()
+            )),
         }
     }
 }
@@ -120,10 +131,19 @@ impl Agents {
         };
         let signed = sign_header(&header, &self.identity.key);
         let known = base.and_then(|base| sent.iter().find(|old| old.root == base).cloned());
-        let delta = delta(known.as_ref().map(|old| (old.root, &old.entries)), &order.entries, signed);
+        let delta = delta(
+            known.as_ref().map(|old| (old.root, &old.entries)),
+            &order.entries,
+            signed,
+        );
         self.metrics.orders.inc();
-        self.metrics.order_bytes.inc_by(serde_json::to_vec(&delta).map_or(0, |bytes| bytes.len() as u64));
-        session.outbound.send(&HubSays::Order(Box::new(delta))).await?;
+        self.metrics
+            .order_bytes
+            .inc_by(serde_json::to_vec(&delta).map_or(0, |bytes| bytes.len() as u64));
+        session
+            .outbound
+            .send(&HubSays::Order(Box::new(delta)))
+            .await?;
         if sent.iter().all(|old| old.root != order.root) {
             sent.push(Arc::clone(order));
         }
@@ -143,7 +163,10 @@ impl Agents {
             if session.hello.root == Some(current.root) {
                 sent.push(Arc::clone(&current));
             }
-            session.outbound.send(&HubSays::RootIs(current.root)).await?;
+            session
+                .outbound
+                .send(&HubSays::RootIs(current.root))
+                .await?;
         }
         session.outbound.send(&HubSays::NeedStatus).await?;
         loop {
@@ -207,15 +230,39 @@ impl Agents {
 
     fn join_now(&self, request: &JoinRequest) -> Result<JoinReply, Refusal> {
         let token: JoinToken =
-            request.token.parse().map_err(|error: roadstead_wire::token::TokenError| Refusal::new(RefusalKind::Unauthenticated, error.to_string()))?;
-        let unknown = || Refusal::new(RefusalKind::Unauthenticated, roadstead_wire::token::TokenRefused::Unknown.to_string());
-        let (record, revision) = self.identity.token(&token).map_err(|e| internal(&e))?.ok_or_else(unknown)?;
-        record.check(&token, &request.name, now()).map_err(|why| Refusal::new(RefusalKind::Unauthenticated, why.to_string()))?;
-        let def = self.registry.resource(GROUP, "clusters").map_err(|s| Refusal::new(RefusalKind::Internal, s.message()))?;
-        let existing = self.registry.find(&def, "", &request.name).map_err(|s| Refusal::new(RefusalKind::Internal, s.message()))?;
+            request
+                .token
+                .parse()
+                .map_err(|error: roadstead_wire::token::TokenError| {
+                    Refusal::new(RefusalKind::Unauthenticated, error.to_string())
+                })?;
+        let unknown = || {
+            Refusal::new(
+                RefusalKind::Unauthenticated,
+                roadstead_wire::token::TokenRefused::Unknown.to_string(),
+            )
+        };
+        let (record, revision) = self
+            .identity
+            .token(&token)
+            .map_err(|e| internal(&e))?
+            .ok_or_else(unknown)?;
+        record
+            .check(&token, &request.name, now())
+            .map_err(|why| Refusal::new(RefusalKind::Unauthenticated, why.to_string()))?;
+        let def = self
+            .registry
+            .resource(GROUP, "clusters")
+            .map_err(|s| Refusal::new(RefusalKind::Internal, s.message.clone()))?;
+        let existing = self
+            .registry
+            .find(&def, "", &request.name)
+            .map_err(|s| Refusal::new(RefusalKind::Internal, s.message.clone()))?;
         let uid = |object: &Value| ClusterId(k8s_object::uid(object).to_owned());
         let (cluster, replaces) = match (&record.target, existing) {
-            (TokenFor::Cluster { id, .. }, Some(object)) if uid(&object) == *id => (Some(id.clone()), true),
+            (TokenFor::Cluster { id, .. }, Some(object)) if uid(&object) == *id => {
+                (Some(id.clone()), true)
+            }
             (_, Some(_)) => {
                 let text = format!(
                     "there is a cluster {:?} already; to give it a new agent, make a token with `roadstead cluster join {}`",
@@ -224,12 +271,22 @@ impl Agents {
                 return Err(Refusal::new(RefusalKind::Taken, text));
             }
             (TokenFor::Cluster { name, .. }, None) => {
-                return Err(Refusal::new(RefusalKind::NotFound, format!("cluster {name:?}, which the token is for, is gone")));
+                return Err(Refusal::new(
+                    RefusalKind::NotFound,
+                    format!("cluster {name:?}, which the token is for, is gone"),
+                ));
             }
             (_, None) => (None, false),
         };
-        if !self.identity.use_token(&record, revision).map_err(|e| internal(&e))? {
-            return Err(Refusal::new(RefusalKind::Busy, "the token is being used by another agent at this moment; try again"));
+        if !self
+            .identity
+            .use_token(&record, revision)
+            .map_err(|e| internal(&e))?
+        {
+            return Err(Refusal::new(
+                RefusalKind::Busy,
+                "the token is being used by another agent at this moment; try again",
+            ));
         }
         let cluster = match cluster {
             Some(cluster) => cluster,
@@ -243,7 +300,7 @@ impl Agents {
                 let made = self
                     .registry
                     .create(&def, "", object, &WriteOptions::manager("roadstead-join"))
-                    .map_err(|status| Refusal::new(RefusalKind::Invalid, status.message()))?;
+                    .map_err(|status| Refusal::new(RefusalKind::Invalid, status.message.clone()))?;
                 uid(&made.object)
             }
         };
@@ -271,8 +328,9 @@ impl Gateway for Agents {
 
     async fn renew(&self, agent: &AgentIdentity, request_pem: &str) -> Result<RenewReply, Refusal> {
         self.known(&agent.cluster).await?;
-        let issued = tokio::task::block_in_place(|| self.identity.agent(request_pem, &agent.cluster, false))
-            .map_err(|error| Refusal::new(RefusalKind::Invalid, error.to_string()))?;
+        let issued =
+            tokio::task::block_in_place(|| self.identity.agent(request_pem, &agent.cluster, false))
+                .map_err(|error| Refusal::new(RefusalKind::Invalid, error.to_string()))?;
         Ok(RenewReply {
             certificate_pem: issued.certificate_pem,
             ca_pem: self.identity.ca.certificate_pem(),
@@ -283,16 +341,29 @@ impl Gateway for Agents {
     async fn session(&self, mut session: Session) -> Result<(), Refusal> {
         let cluster = session.agent.cluster.clone();
         self.known(&cluster).await?;
-        session.welcome(&self.identity.hub_id, self.identity.epoch).await?;
-        self.details.sessions.lock().insert(cluster.clone(), session.outbound.clone());
+        session
+            .welcome(&self.identity.hub_id, self.identity.epoch)
+            .await?;
+        self.details
+            .sessions
+            .lock()
+            .insert(cluster.clone(), session.outbound.clone());
         self.tell(Input::SessionUp(cluster.clone())).await;
-        let connected = Connected { agents: self, cluster };
+        let connected = Connected {
+            agents: self,
+            cluster,
+        };
         let ended = self.hold(&mut session).await;
         drop(connected);
         ended
     }
 
-    async fn fetch(&self, agent: &AgentIdentity, wants: Vec<Want>, out: BlobSender) -> Result<(), Refusal> {
+    async fn fetch(
+        &self,
+        agent: &AgentIdentity,
+        wants: Vec<Want>,
+        out: BlobSender,
+    ) -> Result<(), Refusal> {
         let allowed = tokio::task::block_in_place(|| self.allowed(&agent.cluster));
         for want in wants {
             let blob = tokio::task::block_in_place(|| self.blob(&want, &allowed));
@@ -308,7 +379,9 @@ impl Gateway for Agents {
     async fn answer(&self, agent: &AgentIdentity, answer: Answer) -> Result<(), Refusal> {
         let mut open = self.details.open.lock();
         // an agent answers only what it was asked itself
-        if open.get(&answer.id).is_some_and(|(cluster, _)| *cluster == agent.cluster)
+        if open
+            .get(&answer.id)
+            .is_some_and(|(cluster, _)| *cluster == agent.cluster)
             && let Some((_, waiting)) = open.remove(&answer.id)
         {
             let _ = waiting.send(answer.outcome);
@@ -323,10 +396,16 @@ impl Agents {
             return Ok(());
         }
         let id = cluster.clone();
-        let known = self.brain.ask(move |index, _| index.cluster(&id).is_some()).await;
+        let known = self
+            .brain
+            .ask(move |index, _| index.cluster(&id).is_some())
+            .await;
         match known {
             Some(true) => Ok(()),
-            Some(false) => Err(Refusal::new(RefusalKind::Denied, "this cluster was forgotten; join it again")),
+            Some(false) => Err(Refusal::new(
+                RefusalKind::Denied,
+                "this cluster was forgotten; join it again",
+            )),
             None => Err(Refusal::new(RefusalKind::Unavailable, "the hub is ending")),
         }
     }

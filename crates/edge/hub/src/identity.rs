@@ -67,13 +67,24 @@ pub(crate) struct Identity {
 }
 
 fn put<T: Serialize>(key: &str, value: &T, expect: Expect) -> Op {
-    Op::Put { key: key.to_owned(), value: Bytes::from(serde_json::to_vec(value).unwrap_or_default()), expect }
+    Op::Put {
+        key: key.to_owned(),
+        value: Bytes::from(serde_json::to_vec(value).unwrap_or_default()),
+        expect,
+    }
 }
 
-fn read<T: DeserializeOwned>(store: &dyn Store, key: &str) -> Result<Option<(T, Revision)>, HubError> {
-    let Some(entry) = store.get(key, At::Newest)? else { return Ok(None) };
-    let value = serde_json::from_slice(&entry.value)
-        .map_err(|error| HubError::Damaged { key: key.to_owned(), problem: error.to_string() })?;
+fn read<T: DeserializeOwned>(
+    store: &dyn Store,
+    key: &str,
+) -> Result<Option<(T, Revision)>, HubError> {
+    let Some(entry) = store.get(key, At::Newest)? else {
+        return Ok(None);
+    };
+    let value = serde_json::from_slice(&entry.value).map_err(|error| HubError::Damaged {
+        key: key.to_owned(),
+        problem: error.to_string(),
+    })?;
     Ok(Some((value, entry.modified)))
 }
 
@@ -87,23 +98,50 @@ impl Identity {
             random(&mut bytes);
             let id = base_json::Digest::of(&bytes).short();
             let ops = vec![
-                put(CA, &StoredCa { certificate: ca.certificate_pem(), key: ca.key_pem() }, Expect::Absent),
+                put(
+                    CA,
+                    &StoredCa {
+                        certificate: ca.certificate_pem(),
+                        key: ca.key_pem(),
+                    },
+                    Expect::Absent,
+                ),
                 put(KEY, &StoredKey { key: key.to_pem()? }, Expect::Absent),
                 put(HUB, &StoredHub { id }, Expect::Absent),
             ];
             store.commit(Batch::new(CommitId(commit_id()), ops))?;
         }
-        let missing = |key: &str| HubError::Damaged { key: key.to_owned(), problem: "it is missing".to_owned() };
+        let missing = |key: &str| HubError::Damaged {
+            key: key.to_owned(),
+            problem: "it is missing".to_owned(),
+        };
         let (ca, _): (StoredCa, _) = read(&*store, CA)?.ok_or_else(|| missing(CA))?;
         let (key, _): (StoredKey, _) = read(&*store, KEY)?.ok_or_else(|| missing(KEY))?;
         let (hub, _): (StoredHub, _) = read(&*store, HUB)?.ok_or_else(|| missing(HUB))?;
         let ca = Ca::load(&ca.certificate, &ca.key)?;
         let key = SigningKey::from_pem(&key.key)?;
         let keys = KeySet::new(key.public().clone());
-        let range = Range { prefix: REVOKED.to_owned(), after: None, limit: 0, at: At::Newest };
-        let revoked = store.range(&range)?.entries.into_iter().map(|entry| entry.key[REVOKED.len()..].to_owned());
+        let range = Range {
+            prefix: REVOKED.to_owned(),
+            after: None,
+            limit: 0,
+            at: At::Newest,
+        };
+        let revoked = store
+            .range(&range)?
+            .entries
+            .into_iter()
+            .map(|entry| entry.key[REVOKED.len()..].to_owned());
         let revoked = RwLock::new(revoked.collect());
-        Ok(Self { ca, key, keys, hub_id: hub.id, epoch, revoked, store })
+        Ok(Self {
+            ca,
+            key,
+            keys,
+            hub_id: hub.id,
+            epoch,
+            revoked,
+            store,
+        })
     }
 
     /// Was this certificate revoked?
@@ -113,17 +151,28 @@ impl Identity {
 
     /// Makes the certificate that the port shows.
     pub(crate) fn server(&self, names: &[String]) -> Result<IssuedPair, HubError> {
-        Ok(self.ca.server(names, Validity::starting(now(), SERVER_DAYS))?)
+        Ok(self
+            .ca
+            .server(names, Validity::starting(now(), SERVER_DAYS))?)
     }
 
     /// Makes a person's certificate.
     pub(crate) fn user(&self, name: &str, groups: &[String]) -> Result<IssuedPair, HubError> {
-        Ok(self.ca.user(name, groups, Validity::starting(now(), USER_DAYS))?)
+        Ok(self
+            .ca
+            .user(name, groups, Validity::starting(now(), USER_DAYS))?)
     }
 
     /// Makes an agent's certificate and writes down that it is the cluster's; an earlier one is revoked if asked for.
-    pub(crate) fn agent(&self, request_pem: &str, cluster: &ClusterId, revoke_old: bool) -> Result<Issued, HubError> {
-        let issued = self.ca.agent(request_pem, cluster, Validity::starting(now(), AGENT_DAYS))?;
+    pub(crate) fn agent(
+        &self,
+        request_pem: &str,
+        cluster: &ClusterId,
+        revoke_old: bool,
+    ) -> Result<Issued, HubError> {
+        let issued = self
+            .ca
+            .agent(request_pem, cluster, Validity::starting(now(), AGENT_DAYS))?;
         let key = format!("{AGENTS}{cluster}");
         let mut ops = Vec::new();
         let old: Option<(AgentRecord, Revision)> = read(&*self.store, &key)?;
@@ -131,7 +180,10 @@ impl Identity {
             ops.push(put(&format!("{REVOKED}{}", old.serial), &old, Expect::Any));
             self.revoked.write().insert(old.serial);
         }
-        let record = AgentRecord { serial: issued.serial.clone(), not_after: issued.not_after };
+        let record = AgentRecord {
+            serial: issued.serial.clone(),
+            not_after: issued.not_after,
+        };
         ops.push(put(&key, &record, Expect::Any));
         self.store.commit(Batch::new(CommitId(commit_id()), ops))?;
         Ok(issued)
@@ -145,10 +197,15 @@ impl Identity {
     /// Revokes a cluster's certificate; returns its serial number.
     pub(crate) fn revoke(&self, cluster: &ClusterId) -> Result<Option<String>, HubError> {
         let key = format!("{AGENTS}{cluster}");
-        let Some((record, _)) = read::<AgentRecord>(&*self.store, &key)? else { return Ok(None) };
+        let Some((record, _)) = read::<AgentRecord>(&*self.store, &key)? else {
+            return Ok(None);
+        };
         let ops = vec![
             put(&format!("{REVOKED}{}", record.serial), &record, Expect::Any),
-            Op::Delete { key, expect: Expect::Any },
+            Op::Delete {
+                key,
+                expect: Expect::Any,
+            },
         ];
         self.store.commit(Batch::new(CommitId(commit_id()), ops))?;
         self.revoked.write().insert(record.serial.clone());
@@ -165,20 +222,30 @@ impl Identity {
         let token = JoinToken::new(&bytes, self.ca.hash());
         let record = record(token.id().to_owned(), token.hash());
         let op = put(&format!("{TOKENS}{}", token.id()), &record, Expect::Absent);
-        self.store.commit(Batch::new(CommitId(commit_id()), vec![op]))?;
+        self.store
+            .commit(Batch::new(CommitId(commit_id()), vec![op]))?;
         Ok(token)
     }
 
     /// Finds what is kept of a token.
-    pub(crate) fn token(&self, token: &JoinToken) -> Result<Option<(TokenRecord, Revision)>, HubError> {
+    pub(crate) fn token(
+        &self,
+        token: &JoinToken,
+    ) -> Result<Option<(TokenRecord, Revision)>, HubError> {
         read(&*self.store, &format!("{TOKENS}{}", token.id()))
     }
 
     /// Takes one use off a token; false if somebody else was faster.
     pub(crate) fn use_token(&self, record: &TokenRecord, at: Revision) -> Result<bool, HubError> {
-        let used = TokenRecord { uses_left: record.uses_left.saturating_sub(1), ..record.clone() };
+        let used = TokenRecord {
+            uses_left: record.uses_left.saturating_sub(1),
+            ..record.clone()
+        };
         let op = put(&format!("{TOKENS}{}", record.id), &used, Expect::At(at));
-        match self.store.commit(Batch::new(CommitId(commit_id()), vec![op])) {
+        match self
+            .store
+            .commit(Batch::new(CommitId(commit_id()), vec![op]))
+        {
             Ok(_) => Ok(true),
             Err(CommitError::Conflict { .. }) => Ok(false),
             Err(error) => Err(error.into()),

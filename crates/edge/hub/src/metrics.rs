@@ -46,19 +46,63 @@ impl Metrics {
             decide_seconds: seconds(),
         };
         let registry = &mut metrics.registry;
-        registry.register("hub_agents_connected", "Agents that are connected now", metrics.connected.clone());
-        registry.register("hub_reports", "Reports taken in from agents", metrics.reports.clone());
-        registry.register("hub_orders", "Orders sent to agents", metrics.orders.clone());
-        registry.register("hub_order_bytes", "Bytes of orders sent, as JSON", metrics.order_bytes.clone());
+        registry.register(
+            "hub_agents_connected",
+            "Agents that are connected now",
+            metrics.connected.clone(),
+        );
+        registry.register(
+            "hub_reports",
+            "Reports taken in from agents",
+            metrics.reports.clone(),
+        );
+        registry.register(
+            "hub_orders",
+            "Orders sent to agents",
+            metrics.orders.clone(),
+        );
+        registry.register(
+            "hub_order_bytes",
+            "Bytes of orders sent, as JSON",
+            metrics.order_bytes.clone(),
+        );
         registry.register("hub_blobs", "Blobs sent to agents", metrics.blobs.clone());
-        registry.register("hub_blob_bytes", "Bytes of blobs sent on the wire", metrics.blob_bytes.clone());
-        registry.register("hub_source_polls", "Polls of Sources", metrics.polls.clone());
-        registry.register("hub_source_poll_errors", "Polls of Sources that failed", metrics.poll_errors.clone());
-        registry.register("hub_renders", "Renders of Releases", metrics.renders.clone());
-        registry.register("hub_render_duration_seconds", "How long renders take", metrics.render_seconds.clone());
+        registry.register(
+            "hub_blob_bytes",
+            "Bytes of blobs sent on the wire",
+            metrics.blob_bytes.clone(),
+        );
+        registry.register(
+            "hub_source_polls",
+            "Polls of Sources",
+            metrics.polls.clone(),
+        );
+        registry.register(
+            "hub_source_poll_errors",
+            "Polls of Sources that failed",
+            metrics.poll_errors.clone(),
+        );
+        registry.register(
+            "hub_renders",
+            "Renders of Releases",
+            metrics.renders.clone(),
+        );
+        registry.register(
+            "hub_render_duration_seconds",
+            "How long renders take",
+            metrics.render_seconds.clone(),
+        );
         registry.register("hub_joins", "Clusters joined", metrics.joins.clone());
-        registry.register("hub_store_errors", "Commits that failed for another reason than a conflict", metrics.store_errors.clone());
-        registry.register("hub_decide_duration_seconds", "How long one look at one App takes", metrics.decide_seconds.clone());
+        registry.register(
+            "hub_store_errors",
+            "Commits that failed for another reason than a conflict",
+            metrics.store_errors.clone(),
+        );
+        registry.register(
+            "hub_decide_duration_seconds",
+            "How long one look at one App takes",
+            metrics.decide_seconds.clone(),
+        );
         metrics
     }
 

@@ -25,7 +25,9 @@ impl Orders {
     pub(crate) fn set(&self, cluster: &ClusterId, entries: BTreeMap<AppKey, Entry>) {
         let root = root_of(&entries);
         let mut all = self.0.lock();
-        let sender = all.entry(cluster.clone()).or_insert_with(|| watch::Sender::new(None));
+        let sender = all
+            .entry(cluster.clone())
+            .or_insert_with(|| watch::Sender::new(None));
         sender.send_if_modified(|held| {
             if held.as_ref().is_some_and(|held| held.root == root) {
                 return false;
@@ -37,11 +39,18 @@ impl Orders {
 
     /// Follows a cluster's order.
     pub(crate) fn follow(&self, cluster: &ClusterId) -> watch::Receiver<Option<Arc<ClusterOrder>>> {
-        self.0.lock().entry(cluster.clone()).or_insert_with(|| watch::Sender::new(None)).subscribe()
+        self.0
+            .lock()
+            .entry(cluster.clone())
+            .or_insert_with(|| watch::Sender::new(None))
+            .subscribe()
     }
 
     /// A cluster's order as it is now.
     pub(crate) fn get(&self, cluster: &ClusterId) -> Option<Arc<ClusterOrder>> {
-        self.0.lock().get(cluster).and_then(|sender| sender.borrow().clone())
+        self.0
+            .lock()
+            .get(cluster)
+            .and_then(|sender| sender.borrow().clone())
     }
 }

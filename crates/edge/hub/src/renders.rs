@@ -36,36 +36,61 @@ impl Renders {
     pub(crate) fn start(&self, job: RenderJob) {
         let this = self.clone();
         tokio::spawn(async move {
-            let Ok(_place) = this.room.clone().acquire_owned().await else { return };
+            let Ok(_place) = this.room.clone().acquire_owned().await else {
+                return;
+            };
             let (app, number) = (job.app.clone(), job.number);
             let brain = this.brain.clone();
             let project_name = app.project.clone();
-            let key = job.record.inputs.first().map(|input| Key::new(app.project.clone(), input.source.clone()));
+            let key = job
+                .record
+                .inputs
+                .first()
+                .map(|input| Key::new(app.project.clone(), input.source.clone()));
             let asked = brain
                 .ask(move |index, _| {
-                    let project = index.project(&project_name).map(|project| project.spec.clone());
+                    let project = index
+                        .project(&project_name)
+                        .map(|project| project.spec.clone());
                     let request = key.and_then(|key| crate::sources::request_of(index, &key));
                     (project.unwrap_or_default(), request)
                 })
                 .await;
-            let Some((project, request)) = asked else { return };
+            let Some((project, request)) = asked else {
+                return;
+            };
             let this_again = this.clone();
             let outcome = tokio::task::spawn_blocking(move || {
                 let started = Instant::now();
                 let outcome = this_again.render(&job, &project, request);
                 this_again.metrics.renders.inc();
-                this_again.metrics.render_seconds.observe(started.elapsed().as_secs_f64());
+                this_again
+                    .metrics
+                    .render_seconds
+                    .observe(started.elapsed().as_secs_f64());
                 outcome
             })
             .await
-            .unwrap_or_else(|_| failed("the renderer ended by a bug; see the hub's log".to_owned()));
+            .unwrap_or_else(|_| {
+                failed("the renderer ended by a bug; see the hub's log".to_owned())
+            });
             let brain = this.brain.clone();
-            let _ = tokio::task::spawn_blocking(move || brain.send(Input::Rendered(app, number, Box::new(outcome)))).await;
+            let _ = tokio::task::spawn_blocking(move || {
+                brain.send(Input::Rendered(app, number, Box::new(outcome)))
+            })
+            .await;
         });
     }
 
-    fn render(&self, job: &RenderJob, project: &ProjectSpec, request: Option<crate::sources::Wanted>) -> Rendered {
-        let Some(input) = job.record.inputs.first() else { return failed("the App has no input".to_owned()) };
+    fn render(
+        &self,
+        job: &RenderJob,
+        project: &ProjectSpec,
+        request: Option<crate::sources::Wanted>,
+    ) -> Rendered {
+        let Some(input) = job.record.inputs.first() else {
+            return failed("the App has no input".to_owned());
+        };
         let Some(request) = request else {
             return failed(format!("Source {:?} is gone", input.source));
         };
@@ -77,14 +102,20 @@ impl Renders {
             .into_iter()
             .map(|(name, bytes)| {
                 let folder = input.path.trim_matches('/');
-                let whole = if folder.is_empty() || name == folder { name } else { format!("{folder}/{name}") };
+                let whole = if folder.is_empty() || name == folder {
+                    name
+                } else {
+                    format!("{folder}/{name}")
+                };
                 (whole, bytes)
             })
             .collect();
         let mut outcome = roadstead_control::render(job, &files, (&job.app.project, project));
         // contents first: what a Release names must be there
         if let Err(error) = self.store.put_blobs(&outcome.blobs) {
-            return failed(format!("rendered, but the contents could not be stored: {error}"));
+            return failed(format!(
+                "rendered, but the contents could not be stored: {error}"
+            ));
         }
         outcome.blobs.clear();
         outcome
@@ -92,5 +123,8 @@ impl Renders {
 }
 
 fn failed(error: String) -> Rendered {
-    Rendered { error, ..Rendered::default() }
+    Rendered {
+        error,
+        ..Rendered::default()
+    }
 }

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use base_store::{Store, WatchItem};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use base_store::{Store, WatchItem};
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
@@ -22,6 +22,7 @@ use roadstead_wire::{ClientTrust, Connections, PeerInfo, Port, ServerTls};
 use serde_json::json;
 use tokio::net::TcpListener;
 
+use crate::HubError;
 use crate::api::{self, Api};
 use crate::brain::{Brain, Hands, Input, Thread};
 use crate::gateway::{Agents, Details};
@@ -32,7 +33,6 @@ use crate::renders::Renders;
 use crate::shown::Shown;
 use crate::sources::{Asked, Poller, Reader, auth_of};
 use crate::variants::Variants;
-use crate::{HubError, clock};
 
 /// How many bytes a request's body may have.
 const MOST_BODY: usize = 3 << 20;
@@ -112,13 +112,22 @@ impl Hub {
         };
         std::fs::create_dir_all(&config.data).map_err(folder(&config.data))?;
         let path = config.data.join("hub.db");
-        let options = Options { holder: format!("roadstead hub, process {}", std::process::id()), ..Options::default() };
+        let options = Options {
+            holder: format!("roadstead hub, process {}", std::process::id()),
+            ..Options::default()
+        };
         let opened = tokio::task::block_in_place(|| SqliteStore::open(&path, options));
         let sqlite = Arc::new(opened.map_err(HubError::Open)?);
         let store: Arc<dyn Store> = Arc::clone(&sqlite) as Arc<dyn Store>;
         let identity = Arc::new(Identity::open(Arc::clone(&store), sqlite.epoch())?);
-        let api_problem = |status: k8s_apiserver::Status| HubError::Api(status.message());
-        let registry = Registry::open(Arc::clone(&store), NOUNS, Arc::new(api::catalog()), Arc::new(api::config())).map_err(api_problem)?;
+        let api_problem = |status: k8s_apiserver::Status| HubError::Api(status.message.clone());
+        let registry = Registry::open(
+            Arc::clone(&store),
+            NOUNS,
+            Arc::new(api::catalog()),
+            Arc::new(api::config()),
+        )
+        .map_err(api_problem)?;
         bootstrap_rbac(&registry).map_err(api_problem)?;
         first_project(&registry).map_err(api_problem)?;
 
@@ -132,7 +141,11 @@ impl Hub {
             while let Some(item) = log.next().await {
                 let ended = matches!(item, WatchItem::Compacted(_));
                 let brain = to_brain.clone();
-                if tokio::task::spawn_blocking(move || brain.send(Input::Log(item))).await.is_err() || ended {
+                if tokio::task::spawn_blocking(move || brain.send(Input::Log(item)))
+                    .await
+                    .is_err()
+                    || ended
+                {
                     return;
                 }
             }
@@ -140,9 +153,12 @@ impl Hub {
         let orders = Arc::new(Orders::default());
         let variants = Arc::new(Variants::new(Arc::clone(&store)));
         let cache = config.data.join("sources");
-        let sources = tokio::task::block_in_place(|| Sources::open(cache, Limits::default())).map_err(HubError::Sources)?;
+        let sources = tokio::task::block_in_place(|| Sources::open(cache, Limits::default()))
+            .map_err(HubError::Sources)?;
         let secrets = registry.clone();
-        let reader = Arc::new(Reader::new(sources, move |project, name| secret(&secrets, project, name)));
+        let reader = Arc::new(Reader::new(sources, move |project, name| {
+            secret(&secrets, project, name)
+        }));
         let renders = Renders {
             store: Arc::clone(&store),
             reader: Arc::clone(&reader),
@@ -182,12 +198,23 @@ impl Hub {
             .map_err(HubError::Thread)?;
         let polling = tokio::spawn(poller.run());
 
-        let listener = TcpListener::bind(config.listen)
-            .await
-            .map_err(|source| HubError::Listen { address: config.listen, source })?;
-        let address = listener.local_addr().map_err(|source| HubError::Listen { address: config.listen, source })?;
+        let listener =
+            TcpListener::bind(config.listen)
+                .await
+                .map_err(|source| HubError::Listen {
+                    address: config.listen,
+                    source,
+                })?;
+        let address = listener.local_addr().map_err(|source| HubError::Listen {
+            address: config.listen,
+            source,
+        })?;
         let server = identity.server(&config.names)?;
-        let chain = format!("{}{}", server.certificate.certificate_pem, identity.ca.certificate_pem());
+        let chain = format!(
+            "{}{}",
+            server.certificate.certificate_pem,
+            identity.ca.certificate_pem()
+        );
         let revoked = Arc::clone(&identity);
         let clients = ClientTrust {
             ca_pems: vec![identity.ca.certificate_pem()],
@@ -230,7 +257,10 @@ impl Hub {
                 async move { handler.answer(request, peer).await }
             },
             connections,
-            limits: roadstead_wire::Limits { beat: config.beat, ..roadstead_wire::Limits::default() },
+            limits: roadstead_wire::Limits {
+                beat: config.beat,
+                ..roadstead_wire::Limits::default()
+            },
         };
         let (stop, mut stopped) = tokio::sync::watch::channel(false);
         let serving = tokio::spawn(roadstead_wire::serve(port, async move {
@@ -257,7 +287,11 @@ impl Hub {
 
     /// The URL by which it is reached.
     pub fn url(&self) -> String {
-        let name = self.names.first().cloned().unwrap_or_else(|| self.address.ip().to_string());
+        let name = self
+            .names
+            .first()
+            .cloned()
+            .unwrap_or_else(|| self.address.ip().to_string());
         format!("https://{name}:{}", self.address.port())
     }
 
@@ -322,12 +356,20 @@ fn first_project(registry: &Registry) -> Result<(), k8s_apiserver::Status> {
 
 /// Reads a Secret of a Project as credentials for a Source.
 fn secret(registry: &Registry, project: &str, name: &str) -> Result<Auth, String> {
-    let def = registry.resource("", "secrets").map_err(|status| status.message())?;
-    let found = registry.find(&def, project, name).map_err(|status| status.message())?;
-    let found = found.ok_or_else(|| format!("there is no Secret {name:?} in project {project:?}"))?;
+    let def = registry
+        .resource("", "secrets")
+        .map_err(|status| status.message.clone())?;
+    let found = registry
+        .find(&def, project, name)
+        .map_err(|status| status.message.clone())?;
+    let found =
+        found.ok_or_else(|| format!("there is no Secret {name:?} in project {project:?}"))?;
     let mut data = BTreeMap::new();
     for (key, value) in found["data"].as_object().into_iter().flatten() {
-        let bytes = value.as_str().and_then(|text| BASE64.decode(text).ok()).unwrap_or_default();
+        let bytes = value
+            .as_str()
+            .and_then(|text| BASE64.decode(text).ok())
+            .unwrap_or_default();
         data.insert(key.clone(), String::from_utf8(bytes).unwrap_or_default());
     }
     auth_of(&data).map_err(|problem| format!("Secret {name:?} of project {project:?}: {problem}"))
@@ -346,15 +388,21 @@ struct Handler {
 fn plain(code: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
     let mut response = Response::new(Body::from(text.into()));
     *response.status_mut() = code;
-    response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("text/plain; charset=utf-8"));
+    response.headers_mut().insert(
+        http::header::CONTENT_TYPE,
+        http::HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
     response
 }
 
 fn refused(status: &k8s_apiserver::Status) -> Response<Body> {
-    let code = StatusCode::from_u16(status.code()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let code = StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let bytes = serde_json::to_vec(&status.to_value()).unwrap_or_default();
     let mut response = plain(code, bytes);
-    response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(
+        http::header::CONTENT_TYPE,
+        http::HeaderValue::from_static("application/json"),
+    );
     response
 }
 
@@ -363,16 +411,28 @@ impl Handler {
         let (parts, body) = request.into_parts();
         let body = match Limited::new(body, MOST_BODY).collect().await {
             Ok(body) => body.to_bytes(),
-            Err(_) => return plain(StatusCode::PAYLOAD_TOO_LARGE, format!("a request may have {MOST_BODY} bytes\n")),
+            Err(_) => {
+                return plain(
+                    StatusCode::PAYLOAD_TOO_LARGE,
+                    format!("a request may have {MOST_BODY} bytes\n"),
+                );
+            }
         };
         match parts.uri.path() {
             "/metrics" => {
                 return match api::user_of(&peer) {
-                    Ok(user) if user.name != UserInfo::anonymous().name => plain(StatusCode::OK, self.metrics.text()),
-                    _ => plain(StatusCode::UNAUTHORIZED, "metrics need a client certificate\n"),
+                    Ok(user) if user.name != UserInfo::anonymous().name => {
+                        plain(StatusCode::OK, self.metrics.text())
+                    }
+                    _ => plain(
+                        StatusCode::UNAUTHORIZED,
+                        "metrics need a client certificate\n",
+                    ),
                 };
             }
-            "/webhook" if parts.method == http::Method::POST => return self.webhook(&parts.headers, &body).await,
+            "/webhook" if parts.method == http::Method::POST => {
+                return self.webhook(&parts.headers, &body).await;
+            }
             _ => {}
         }
         match api::user_of(&peer) {
@@ -388,19 +448,33 @@ impl Handler {
     async fn webhook(&self, headers: &http::HeaderMap, body: &Bytes) -> Response<Body> {
         use roadstead_source::{normalise_url, webhook};
         let Some(secret) = &self.webhook_secret else {
-            return plain(StatusCode::NOT_FOUND, "webhooks are off: the hub was started without a webhook secret\n");
+            return plain(
+                StatusCode::NOT_FOUND,
+                "webhooks are off: the hub was started without a webhook secret\n",
+            );
         };
         let Some(kind) = webhook::Kind::of(headers) else {
-            return plain(StatusCode::BAD_REQUEST, "no header says which forge this comes from\n");
+            return plain(
+                StatusCode::BAD_REQUEST,
+                "no header says which forge this comes from\n",
+            );
         };
         if webhook::verify(kind, headers, body, secret.as_bytes()).is_err() {
-            return plain(StatusCode::UNAUTHORIZED, "the signature is not made with the hub's webhook secret\n");
+            return plain(
+                StatusCode::UNAUTHORIZED,
+                "the signature is not made with the hub's webhook secret\n",
+            );
         }
-        let urls: Vec<String> = webhook::repo_urls(body).iter().map(|url| normalise_url(url)).collect();
+        let urls: Vec<String> = webhook::repo_urls(body)
+            .iter()
+            .map(|url| normalise_url(url))
+            .collect();
         let asked = self
             .brain
             .ask(move |index, _| {
-                let named = index.sources().filter(|(_, source)| urls.contains(&normalise_url(&source.spec.git.url)));
+                let named = index
+                    .sources()
+                    .filter(|(_, source)| urls.contains(&normalise_url(&source.spec.git.url)));
                 named.map(|(key, _)| key.clone()).collect::<Vec<_>>()
             })
             .await

@@ -27,7 +27,9 @@ impl Shown {
     /// Starts the writer's thread.
     pub(crate) fn start(registry: Registry) -> std::io::Result<Self> {
         let (sender, receiver) = channel();
-        std::thread::Builder::new().name("status-writer".to_owned()).spawn(move || run(&registry, &receiver))?;
+        std::thread::Builder::new()
+            .name("status-writer".to_owned())
+            .spawn(move || run(&registry, &receiver))?;
         Ok(Self(sender))
     }
 
@@ -53,7 +55,10 @@ fn run(registry: &Registry, jobs: &Receiver<Job>) {
         let mut gone = Vec::new();
         for job in std::iter::once(first).chain(jobs.try_iter()) {
             match job {
-                Job::Write(p) => drop(newest.insert((p.plural.to_owned(), p.namespace.clone(), p.name.clone()), p)),
+                Job::Write(p) => drop(newest.insert(
+                    (p.plural.to_owned(), p.namespace.clone(), p.name.clone()),
+                    p,
+                )),
                 Job::LetGo(app) => gone.push(app),
             }
         }
@@ -77,40 +82,66 @@ fn run(registry: &Registry, jobs: &Receiver<Job>) {
 }
 
 fn write(registry: &Registry, shown: &Projection, options: &WriteOptions) -> Result<(), String> {
-    let def = registry.resource(GROUP, shown.plural).map_err(|status| status.message())?;
-    let found = registry.find(&def, &shown.namespace, &shown.name).map_err(|status| status.message())?;
+    let def = registry
+        .resource(GROUP, shown.plural)
+        .map_err(|status| status.message.clone())?;
+    let found = registry
+        .find(&def, &shown.namespace, &shown.name)
+        .map_err(|status| status.message.clone())?;
     if found.is_none() {
         // what people write and have removed again is not made anew
-        let Some(spec) = &shown.spec else { return Ok(()) };
+        let Some(spec) = &shown.spec else {
+            return Ok(());
+        };
         let object = json!({
             "apiVersion": format!("{GROUP}/{VERSION}"),
             "kind": def.kind,
             "metadata": { "name": shown.name, "namespace": shown.namespace, "labels": { "roadstead.dev/app-name": spec["app"] } },
             "spec": spec,
         });
-        registry.create(&def, &shown.namespace, object, options).map_err(|status| status.message())?;
+        registry
+            .create(&def, &shown.namespace, object, options)
+            .map_err(|status| status.message.clone())?;
     }
     registry
-        .modify(&def, &shown.namespace, &shown.name, Part::Status, options, |object| {
-            if object.get("status") == Some(&shown.status) {
-                return false;
-            }
-            object["status"] = shown.status.clone();
-            true
-        })
+        .modify(
+            &def,
+            &shown.namespace,
+            &shown.name,
+            Part::Status,
+            options,
+            |object| {
+                if object.get("status") == Some(&shown.status) {
+                    return false;
+                }
+                object["status"] = shown.status.clone();
+                true
+            },
+        )
         .map(|_| ())
-        .map_err(|status| status.message())
+        .map_err(|status| status.message.clone())
 }
 
 fn let_go(registry: &Registry, app: &AppKey, options: &WriteOptions) -> Result<(), String> {
-    let def = registry.resource(GROUP, "apps").map_err(|status| status.message())?;
+    let def = registry
+        .resource(GROUP, "apps")
+        .map_err(|status| status.message.clone())?;
     registry
-        .modify(&def, &app.project, &app.name, Part::Main, options, |object| {
-            let Some(finalizers) = object["metadata"]["finalizers"].as_array_mut() else { return false };
-            let before = finalizers.len();
-            finalizers.retain(|finalizer| finalizer != FINALIZER);
-            finalizers.len() != before
-        })
+        .modify(
+            &def,
+            &app.project,
+            &app.name,
+            Part::Main,
+            options,
+            |object| {
+                let Some(finalizers) = object["metadata"]["finalizers"].as_array_mut() else {
+                    return false;
+                };
+                let before = finalizers.len();
+                finalizers.retain(|finalizer| finalizer != FINALIZER);
+                finalizers.len() != before
+            },
+        )
         .map(|_| ())
-        .map_err(|status| status.message())
+        .map_err(|status| status.message.clone())
 }

@@ -10,7 +10,9 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use roadstead_control::{Head, HeadInput, Index, keys};
 use roadstead_model::{Key, Time};
-use roadstead_source::{Auth, GitRequest, Poll, Reference, Snapshot, SourceError, Sources, SshKey, poll_delay};
+use roadstead_source::{
+    Auth, GitRequest, Poll, Reference, Snapshot, SourceError, Sources, SshKey, poll_delay,
+};
 use tokio::sync::{Notify, Semaphore};
 
 use crate::brain::{Brain, Input};
@@ -72,7 +74,11 @@ impl Reader {
         sources: Sources,
         secrets: impl Fn(&str, &str) -> Result<Auth, String> + Send + Sync + 'static,
     ) -> Self {
-        Self { sources, snapshots: Mutex::default(), secrets: Box::new(secrets) }
+        Self {
+            sources,
+            snapshots: Mutex::default(),
+            secrets: Box::new(secrets),
+        }
     }
 
     fn request(&self, wanted: &Wanted) -> Result<GitRequest, String> {
@@ -84,7 +90,12 @@ impl Reader {
     }
 
     /// The files at or below a path of a commit.
-    pub(crate) fn files(&self, wanted: &Wanted, commit: &str, path: &str) -> Result<BTreeMap<String, Bytes>, String> {
+    pub(crate) fn files(
+        &self,
+        wanted: &Wanted,
+        commit: &str,
+        path: &str,
+    ) -> Result<BTreeMap<String, Bytes>, String> {
         let snapshot = self.snapshot(wanted, commit)?;
         let input = snapshot.input(path).map_err(|error| tell(&error))?;
         input.load().map_err(|error| tell(&error))
@@ -97,7 +108,11 @@ impl Reader {
         }
         let mut request = self.request(wanted)?;
         request.reference = Reference::Commit(commit.to_owned());
-        match self.sources.poll(&request, None, &AtomicBool::new(false)).map_err(|error| tell(&error))? {
+        match self
+            .sources
+            .poll(&request, None, &AtomicBool::new(false))
+            .map_err(|error| tell(&error))?
+        {
             Poll::Changed(snapshot) => {
                 self.keep(&key.0, &snapshot);
                 Ok(snapshot)
@@ -118,11 +133,20 @@ impl Reader {
     fn poll(&self, wanted: &Wanted) -> Result<Option<Head>, String> {
         let request = self.request(wanted)?;
         let known = wanted.head.as_ref().filter(|head| {
-            head.origin == wanted.origin && wanted.paths.iter().all(|path| head.inputs.contains_key(path))
+            head.origin == wanted.origin
+                && wanted
+                    .paths
+                    .iter()
+                    .all(|path| head.inputs.contains_key(path))
         });
         let last = known.map(|head| head.commit.as_str());
-        let found = self.sources.poll(&request, last, &AtomicBool::new(false)).map_err(|error| tell(&error))?;
-        let Poll::Changed(snapshot) = found else { return Ok(None) };
+        let found = self
+            .sources
+            .poll(&request, last, &AtomicBool::new(false))
+            .map_err(|error| tell(&error))?;
+        let Poll::Changed(snapshot) = found else {
+            return Ok(None);
+        };
         for warning in &snapshot.warnings {
             tracing::warn!(source = %wanted.key, %warning, "read with a warning");
         }
@@ -201,7 +225,15 @@ impl Poller {
         let room = Arc::new(Semaphore::new(AT_ONCE));
         let turns: Arc<Mutex<BTreeMap<Key, Turn>>> = Arc::default();
         loop {
-            let known = this.brain.ask(|index, _| index.sources().map(|(key, _)| key.clone()).collect::<BTreeSet<Key>>()).await;
+            let known = this
+                .brain
+                .ask(|index, _| {
+                    index
+                        .sources()
+                        .map(|(key, _)| key.clone())
+                        .collect::<BTreeSet<Key>>()
+                })
+                .await;
             let Some(known) = known else { return };
             let start = Instant::now();
             let asked = std::mem::take(&mut *this.asked.keys.lock());
@@ -211,7 +243,12 @@ impl Poller {
                 let mut turns = turns.lock();
                 turns.retain(|key, turn| known.contains(key) || turn.busy);
                 for key in known {
-                    let turn = turns.entry(key.clone()).or_insert(Turn { due: start, failures: 0, busy: false, again: false });
+                    let turn = turns.entry(key.clone()).or_insert(Turn {
+                        due: start,
+                        failures: 0,
+                        busy: false,
+                        again: false,
+                    });
                     if asked.contains(&key) {
                         turn.due = start;
                         turn.again = turn.busy;
@@ -228,33 +265,52 @@ impl Poller {
                 }
             }
             for key in go {
-                let (this, room, turns) = (Arc::clone(&this), Arc::clone(&room), Arc::clone(&turns));
+                let (this, room, turns) =
+                    (Arc::clone(&this), Arc::clone(&room), Arc::clone(&turns));
                 tokio::spawn(async move {
-                    let Ok(_place) = room.acquire_owned().await else { return };
+                    let Ok(_place) = room.acquire_owned().await else {
+                        return;
+                    };
                     let outcome = this.once(&key).await;
                     let mut turns = turns.lock();
                     if let Some(turn) = turns.get_mut(&key) {
                         turn.busy = false;
-                        turn.failures = if outcome.is_ok() { 0 } else { turn.failures.saturating_add(1) };
+                        turn.failures = if outcome.is_ok() {
+                            0
+                        } else {
+                            turn.failures.saturating_add(1)
+                        };
                         let mut seed = [0; 8];
                         random(&mut seed);
                         let interval = match outcome {
                             Ok(interval) | Err(interval) => interval,
                         };
                         let wait = poll_delay(interval, turn.failures, u64::from_le_bytes(seed));
-                        turn.due = if std::mem::take(&mut turn.again) { Instant::now() } else { Instant::now() + wait };
+                        turn.due = if std::mem::take(&mut turn.again) {
+                            Instant::now()
+                        } else {
+                            Instant::now() + wait
+                        };
                     }
                     this.asked.wake.notify_one();
                 });
             }
-            let _ = tokio::time::timeout(next.saturating_duration_since(Instant::now()), this.asked.wake.notified()).await;
+            let _ = tokio::time::timeout(
+                next.saturating_duration_since(Instant::now()),
+                this.asked.wake.notified(),
+            )
+            .await;
         }
     }
 
     /// Polls one Source; its interval, in `Err` if the poll failed.
     async fn once(self: &Arc<Self>, key: &Key) -> Result<Duration, Duration> {
         let asked = key.clone();
-        let Some(Some(wanted)) = self.brain.ask(move |index, _| request_of(index, &asked)).await else {
+        let Some(Some(wanted)) = self
+            .brain
+            .ask(move |index, _| request_of(index, &asked))
+            .await
+        else {
             return Ok(Duration::from_secs(60));
         };
         let interval = wanted.interval;
@@ -268,8 +324,14 @@ impl Poller {
             if let Some(head) = head {
                 // a head is written whole; a newer one simply follows
                 let value = Bytes::from(serde_json::to_vec(&head).unwrap_or_default());
-                let op = Op::Put { key: keys::head(&wanted.key), value, expect: Expect::Any };
-                this.store.commit(Batch::new(CommitId(commit_id()), vec![op])).map_err(|error| error.to_string())?;
+                let op = Op::Put {
+                    key: keys::head(&wanted.key),
+                    value,
+                    expect: Expect::Any,
+                };
+                this.store
+                    .commit(Batch::new(CommitId(commit_id()), vec![op]))
+                    .map_err(|error| error.to_string())?;
                 tracing::info!(source = %wanted.key, commit = %head.commit, "new commit");
             }
             Ok::<(), String>(())
@@ -283,7 +345,11 @@ impl Poller {
         }
         let (brain, key) = (self.brain.clone(), key.clone());
         let _ = tokio::task::spawn_blocking(move || brain.send(Input::Polled(key, problem))).await;
-        if polled.is_ok() { Ok(interval) } else { Err(interval) }
+        if polled.is_ok() {
+            Ok(interval)
+        } else {
+            Err(interval)
+        }
     }
 }
 
@@ -291,13 +357,19 @@ impl Poller {
 pub(crate) fn auth_of(data: &BTreeMap<String, String>) -> Result<Auth, String> {
     let get = |key: &str| data.get(key).filter(|value| !value.is_empty());
     if let Some(key) = get("sshPrivateKey") {
-        return Ok(Auth::Ssh { key: SshKey::Inline(key.clone()), known_hosts: get("knownHosts").cloned() });
+        return Ok(Auth::Ssh {
+            key: SshKey::Inline(key.clone()),
+            known_hosts: get("knownHosts").cloned(),
+        });
     }
     if let Some(token) = get("token") {
         return Ok(Auth::Token(token.clone()));
     }
     match (get("username"), get("password")) {
-        (Some(user), Some(password)) => Ok(Auth::Basic { user: user.clone(), password: password.clone() }),
+        (Some(user), Some(password)) => Ok(Auth::Basic {
+            user: user.clone(),
+            password: password.clone(),
+        }),
         _ => Err("it needs `username` and `password`, `token`, or `sshPrivateKey`".to_owned()),
     }
 }

@@ -31,7 +31,10 @@ pub(crate) struct Variants {
 impl Variants {
     /// Reads from a store.
     pub(crate) fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, kept: Mutex::default() }
+        Self {
+            store,
+            kept: Mutex::default(),
+        }
     }
 
     /// A variant's list; `None` if it is not stored, or is damaged.
@@ -53,10 +56,15 @@ impl Variants {
                 return None;
             }
         };
-        let mut lasting: Vec<ObjectId> = variant.lasting().map(|object| object.id.clone()).collect();
+        let mut lasting: Vec<ObjectId> =
+            variant.lasting().map(|object| object.id.clone()).collect();
         lasting.sort();
         let contents = variant.objects.iter().map(|object| object.digest).collect();
-        let listed = Arc::new(Listed { variant, lasting: lasting.into(), contents });
+        let listed = Arc::new(Listed {
+            variant,
+            lasting: lasting.into(),
+            contents,
+        });
         let mut kept = self.kept.lock();
         if kept.len() >= KEPT {
             kept.clear();

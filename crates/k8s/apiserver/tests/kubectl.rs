@@ -54,7 +54,12 @@ fn play(text: &str, home: &Path) -> String {
 }
 
 async fn check(name: &str) {
-    if Command::new("kubectl").arg("version").arg("--client").output().is_err() {
+    if Command::new("kubectl")
+        .arg("version")
+        .arg("--client")
+        .output()
+        .is_err()
+    {
         println!("skipped: kubectl is not on PATH");
         return;
     }
@@ -84,7 +89,11 @@ async fn check(name: &str) {
     for (index, (found, expected)) in found.lines().zip(expected.lines()).enumerate() {
         assert_eq!(found, expected, "{name}.txt:{}", index + 1);
     }
-    assert_eq!(found.lines().count(), expected.lines().count(), "{name}.txt");
+    assert_eq!(
+        found.lines().count(),
+        expected.lines().count(),
+        "{name}.txt"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,6 +3,7 @@
 //! A cluster answers requests that are plain data, and streams watches. The sync state machine makes the requests and
 //! takes the answers as inputs, so it never knows whether a playground, a real API server or a simulation is behind it.
 
+pub mod contract;
 mod error;
 mod request;
 mod status;

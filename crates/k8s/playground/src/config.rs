@@ -57,6 +57,8 @@ pub struct Timings {
     pub retry: Span,
     /// How long Events are kept, in milliseconds.
     pub event_ttl_ms: u64,
+    /// How long history is kept after the last write, in milliseconds: until then a watch can go on from an old revision.
+    pub history_ms: u64,
 }
 
 impl Default for Timings {
@@ -77,6 +79,7 @@ impl Default for Timings {
             provision: Span::new(100, 200),
             retry: Span::new(1000, 500),
             event_ttl_ms: 3_600_000,
+            history_ms: 300_000,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What every cluster has from the start; all of them share it.
+//! What every cluster has from the start, beside roles; all of them share it.
 
 use serde_json::{Value, json};
 
@@ -46,7 +46,6 @@ pub(crate) fn objects(config: &Config) -> Vec<Value> {
         "reclaimPolicy": "Delete",
         "volumeBindingMode": "Immediate",
     }));
-    objects.extend(roles());
     objects
 }
 
@@ -98,75 +97,4 @@ fn node(config: &Config, number: u32) -> Value {
             },
         },
     })
-}
-
-fn roles() -> Vec<Value> {
-    let rule = |groups: &[&str], resources: &[&str], verbs: &[&str]| json!({"apiGroups": groups, "resources": resources, "verbs": verbs});
-    let role = |name: &str, rules: Value| {
-        json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "ClusterRole",
-            "metadata": {
-                "name": name,
-                "labels": {"kubernetes.io/bootstrapping": "rbac-defaults"},
-            },
-            "rules": rules,
-        })
-    };
-    let read = ["get", "list", "watch"];
-    let all = ["*"];
-    let admin = json!([
-        rule(&all, &all, &all),
-        {"nonResourceURLs": ["*"], "verbs": ["*"]},
-    ]);
-    vec![
-        role("cluster-admin", admin),
-        role("admin", json!([rule(&all, &all, &all)])),
-        role("edit", json!([rule(&all, &all, &all)])),
-        role("view", json!([rule(&all, &all, &read)])),
-        role(
-            "system:discovery",
-            json!([{
-                "nonResourceURLs": ["/api", "/api/*", "/apis", "/apis/*", "/healthz", "/livez",
-                    "/openapi", "/openapi/*", "/readyz", "/version", "/version/"],
-                "verbs": ["get"],
-            }]),
-        ),
-        json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "ClusterRoleBinding",
-            "metadata": {
-                "name": "cluster-admin",
-                "labels": {"kubernetes.io/bootstrapping": "rbac-defaults"},
-            },
-            "roleRef": {
-                "apiGroup": "rbac.authorization.k8s.io",
-                "kind": "ClusterRole",
-                "name": "cluster-admin",
-            },
-            "subjects": [{
-                "apiGroup": "rbac.authorization.k8s.io",
-                "kind": "Group",
-                "name": "system:masters",
-            }],
-        }),
-        json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "ClusterRoleBinding",
-            "metadata": {
-                "name": "system:discovery",
-                "labels": {"kubernetes.io/bootstrapping": "rbac-defaults"},
-            },
-            "roleRef": {
-                "apiGroup": "rbac.authorization.k8s.io",
-                "kind": "ClusterRole",
-                "name": "system:discovery",
-            },
-            "subjects": [{
-                "apiGroup": "rbac.authorization.k8s.io",
-                "kind": "Group",
-                "name": "system:authenticated",
-            }],
-        }),
-    ]
 }

@@ -1,13 +1,15 @@
 //! Many clusters, and whose turn it is.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 
 use base_store::memory::{Image, MemoryStore};
 use jiff::Timestamp;
-use k8s_apiserver::{Catalog, Clock, Part, Registry, Status, Timer, UserInfo, WriteOptions};
+use k8s_apiserver::{
+    Catalog, Clock, Part, Registry, Server, Status, Timer, UserInfo, WriteOptions, bootstrap_rbac,
+};
 use parking_lot::Mutex;
 use serde_json::Value;
 
@@ -17,6 +19,7 @@ use crate::counters::Counters;
 use crate::dice::Dice;
 use crate::fault::Fault;
 use crate::image;
+use crate::packed::{PackedStore, Packer};
 use crate::sim::Simulated;
 
 /// Why a playground or a cluster could not be made.
@@ -30,6 +33,9 @@ pub enum PlaygroundError {
         /// What the API server said.
         source: Status,
     },
+    /// The compression of stored objects could not be set up.
+    #[error("failed to set up the compression of stored objects")]
+    Packer,
     /// There is a cluster of this name.
     #[error("there is a cluster {name:?} already")]
     Exists {
@@ -46,6 +52,9 @@ pub enum PlaygroundError {
     },
 }
 
+/// Typical objects as they are stored: what clusters compress theirs with. `tests/typical.rs` writes it.
+const TYPICAL: &[u8] = include_bytes!("typical.txt");
+
 /// Any number of simulated clusters. Cheap to clone; all clones are one playground.
 #[derive(Clone)]
 pub struct Playground(Arc<Inner>);
@@ -56,6 +65,7 @@ struct Inner {
     timer: Arc<dyn Timer>,
     catalog: Arc<Catalog>,
     image: Arc<Image>,
+    packer: Arc<Packer>,
     members: Mutex<BTreeMap<String, Handle>>,
     agenda: Arc<Agenda>,
 }
@@ -116,6 +126,7 @@ pub(crate) struct Member {
     id: AtomicU64,
     pub(crate) registry: Registry,
     pub(crate) timer: Arc<dyn Timer>,
+    pub(crate) server: OnceLock<Server>,
     sim: Mutex<Simulated>,
     outside: Mutex<Outside>,
     agenda: Arc<Agenda>,
@@ -142,13 +153,15 @@ impl Playground {
         let config = Arc::new(config);
         let catalog = Arc::new(Catalog::kubernetes());
         let api = api_config(&config, &clock, &timer, "image");
-        let image = make_image(&config, &catalog, api)?;
+        let image = Arc::new(make_image(&config, &catalog, api)?);
+        let packer = Packer::new(TYPICAL).ok_or(PlaygroundError::Packer)?;
         Ok(Self(Arc::new(Inner {
             config,
             clock,
             timer,
             catalog,
-            image: Arc::new(image),
+            image,
+            packer: Arc::new(packer),
             members: Mutex::default(),
             agenda: Arc::default(),
         })))
@@ -167,6 +180,7 @@ impl Playground {
             timer,
             catalog,
             image,
+            packer,
             members,
             agenda,
         } = &*self.0;
@@ -176,7 +190,7 @@ impl Playground {
                 name: name.to_owned(),
             });
         }
-        let store = Arc::new(MemoryStore::fork(Arc::clone(image)));
+        let store = Arc::new(PackedStore::fork(Arc::clone(image), Arc::clone(packer)));
         let api = api_config(config, clock, timer, name);
         let registry =
             Registry::open(store, "", Arc::clone(catalog), Arc::new(api)).map_err(|source| {
@@ -191,6 +205,7 @@ impl Playground {
             sim: Mutex::new(Simulated::new(registry.clone(), Arc::clone(config), name)),
             registry,
             timer: Arc::clone(timer),
+            server: OnceLock::new(),
             outside: Mutex::new(Outside {
                 fault: Fault::none(),
                 counters: Counters::default(),
@@ -416,6 +431,7 @@ fn api_config(
         move |duration| own_timer.sleep(duration),
         move |buffer: &mut [u8]| dice.lock().fill(buffer),
     );
+    api.admission.push(Arc::new(Defaults));
     api.version
         .git_version
         .clone_from(&config.kubernetes_version);
@@ -464,6 +480,10 @@ fn make_image(
                 .map_err(failed(&object))?;
         }
     }
+    bootstrap_rbac(&registry).map_err(|source| PlaygroundError::Image {
+        object: "roles".to_owned(),
+        source,
+    })?;
     sim.run_due(now);
     Ok(store.image())
 }

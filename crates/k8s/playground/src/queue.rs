@@ -17,6 +17,8 @@ pub(crate) enum Work {
     Selectors(String),
     /// Remove Events that are too old.
     ExpireEvents,
+    /// Forget the history, if nothing was written for a while.
+    Forget,
 }
 
 /// Work by when it is due; the same work is never due twice at the same moment.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use base_store::{At, Change, Range, Revision, Watch, WatchItem};
+use base_store::{At, Change, Range, Watch, WatchItem};
 use jiff::Timestamp;
 use k8s_apiserver::Registry;
 
@@ -13,7 +13,7 @@ use crate::cx::{Cx, State};
 use crate::dice::Dice;
 use crate::index::{Head, Index};
 use crate::inproc::InProcess;
-use crate::queue::{Queue, Work, after};
+use crate::queue::{Work, after};
 
 /// Controllers that keep finding something to do at one moment are stopped after so many steps, and go on at the next.
 const STEPS_AT_ONCE: usize = 100_000;
@@ -22,24 +22,25 @@ const STEPS_AT_ONCE: usize = 100_000;
 pub(crate) struct Simulated {
     registry: Registry,
     watch: Option<Watch>,
-    seen: Revision,
     state: State,
     config: Arc<Config>,
     /// It was stopped in the middle: go on at this moment.
     go_on: Option<Timestamp>,
+    /// When history may be forgotten, if there is any: so long after the last write.
+    forget_at: Option<Timestamp>,
 }
 
 impl Simulated {
     /// Makes one over the objects of a registry. Those that are there already are taken as settled.
     pub(crate) fn new(registry: Registry, config: Arc<Config>, name: &str) -> Self {
-        let seen = registry.revision();
+        let newest = registry.revision();
         Self {
-            watch: registry.store().watch(registry.prefix(), seen).ok(),
-            seen,
+            watch: registry.store().watch(registry.prefix(), newest).ok(),
             state: State::new(Dice::new(config.seed, name)),
             registry,
             config,
             go_on: None,
+            forget_at: None,
         }
     }
 
@@ -55,7 +56,6 @@ impl Simulated {
             return;
         };
         self.state.index = Index::default();
-        self.seen = page.revision;
         self.watch = self
             .registry
             .store()
@@ -74,18 +74,37 @@ impl Simulated {
         self.state.index.change(old.as_ref(), new.as_ref());
     }
 
+    /// Puts the forgetting of history off, since something was written.
+    fn written(&mut self, now: Timestamp) {
+        let at = after(now, self.config.timings.history_ms);
+        if self.forget_at.replace(at).is_none() {
+            self.state.queue.add_at(at, Work::Forget);
+        }
+    }
+
+    fn forget(&mut self, now: Timestamp) {
+        match self.forget_at {
+            Some(at) if at > now => self.state.queue.add_at(at, Work::Forget),
+            _ => {
+                self.forget_at = None;
+                // A store that cannot forget only costs memory.
+                let _ = self.registry.store().compact(self.registry.revision());
+            }
+        }
+    }
+
     /// Takes in what changed since the last time.
     fn drain(&mut self, now: Timestamp) {
         loop {
             let item = self.watch.as_mut().map(Watch::try_next);
             match item {
                 Some(Some(WatchItem::Commit(commit))) => {
-                    self.seen = commit.revision;
+                    self.written(now);
                     for Change { old, new, .. } in commit.changes.iter() {
                         self.take_in(now, old.as_deref(), new.as_deref());
                     }
                 }
-                Some(Some(WatchItem::Progress(revision))) => self.seen = revision,
+                Some(Some(WatchItem::Progress(_))) => {}
                 Some(None) => return,
                 Some(Some(WatchItem::Compacted(_))) | None => return self.resync(now),
             }
@@ -98,6 +117,10 @@ impl Simulated {
         self.go_on = None;
         self.drain(now);
         while let Some(work) = self.state.queue.take(now) {
+            if work == Work::Forget {
+                self.forget(now);
+                continue;
+            }
             let api = InProcess::new(&self.registry);
             let mut cx = Cx {
                 api: &api as &dyn Api,

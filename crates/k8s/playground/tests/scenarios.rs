@@ -9,6 +9,11 @@
 //! KIND QUERY => expectation                see `ask`
 //! ```
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a story that cannot be read fails its test"
+)]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

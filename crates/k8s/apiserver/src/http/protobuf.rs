@@ -344,9 +344,7 @@ pub(crate) fn decode(body: &[u8]) -> Result<Value, Status> {
         .kinds
         .get(&(api_version.as_str(), kind.as_str()))
         .or_else(|| types().kinds.get(&("v1", kind.as_str())))
-        .ok_or_else(|| {
-            Status::unsupported_media_type(&["application/json", "application/yaml"])
-        })?;
+        .ok_or_else(|| Status::unsupported_media_type(&["application/json", "application/yaml"]))?;
     let mut out = message(name, raw, 0)?;
     out.insert("apiVersion".to_owned(), json!(api_version));
     out.insert("kind".to_owned(), json!(kind));
@@ -399,7 +397,12 @@ mod tests {
                 }
             }
         }
-        assert!(types.kinds.values().all(|name| types.types.contains_key(name)));
+        assert!(
+            types
+                .kinds
+                .values()
+                .all(|name| types.types.contains_key(name))
+        );
         assert!(types.kinds.len() > 50);
     }
 }

@@ -17,7 +17,8 @@ pub async fn listen(server: Server) -> String {
             };
             let server = server.clone();
             tokio::spawn(async move {
-                let service = hyper::service::service_fn(move |request| answer(server.clone(), request));
+                let service =
+                    hyper::service::service_fn(move |request| answer(server.clone(), request));
                 let _ = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new())
                     .serve_connection(TokioIo::new(stream), service)
                     .await;
@@ -34,5 +35,7 @@ async fn answer(
     let (parts, body) = request.into_parts();
     let body = body.collect().await?.to_bytes();
     let user = UserInfo::admin();
-    Ok(server.handle(http::Request::from_parts(parts, body), &user).await)
+    Ok(server
+        .handle(http::Request::from_parts(parts, body), &user)
+        .await)
 }

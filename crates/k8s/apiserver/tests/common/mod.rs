@@ -8,8 +8,7 @@ use base_store::memory::MemoryStore;
 use bytes::Bytes;
 use http::Request;
 use k8s_apiserver::{
-    Body, Catalog, Config, Extensions, Registry, ResourceDef, Server, Sleep, UserInfo,
-    WriteOptions,
+    Body, Catalog, Config, Extensions, Registry, ResourceDef, Server, Sleep, UserInfo, WriteOptions,
 };
 use serde_json::{Value, json};
 
@@ -31,13 +30,8 @@ pub fn config() -> Config {
 /// A registry of Kubernetes' own kinds with the namespace `default`.
 pub fn registry_with(config: Config) -> Registry {
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
-    let registry = Registry::open(
-        store,
-        "",
-        Arc::new(Catalog::kubernetes()),
-        Arc::new(config),
-    )
-    .expect("opens");
+    let registry = Registry::open(store, "", Arc::new(Catalog::kubernetes()), Arc::new(config))
+        .expect("opens");
     let namespaces = registry.resource("", "namespaces").expect("is served");
     registry
         .create(
@@ -116,5 +110,8 @@ pub async fn call(server: &Server, method: &str, uri: &str, body: Value) -> (u16
         "application/json"
     };
     let (code, _, text) = send(server, method, uri, &[("content-type", kind)], &text).await;
-    (code, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+    (
+        code,
+        serde_json::from_str(&text).unwrap_or(Value::String(text)),
+    )
 }

@@ -135,5 +135,7 @@ pub(crate) fn run(cx: &mut Cx<'_>, work: &Work) -> Result<(), Refusal> {
         Work::Collect(key) => garbage::collect(cx, key),
         Work::Selectors(namespace) => service::selectors(cx, namespace),
         Work::ExpireEvents => cx.expire_events(),
+        // The cluster itself does this.
+        Work::Forget => Ok(()),
     }
 }
