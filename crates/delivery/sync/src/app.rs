@@ -55,6 +55,8 @@ pub(crate) struct AppSync {
     /// The order that takes the place of `entry` at the next safe point.
     pub(crate) next: Option<Entry>,
     pub(crate) variant: Option<Variant>,
+    /// The list of objects before this one.
+    pub(crate) base: Option<Digest>,
     pub(crate) planned: bool,
     pub(crate) steps: Arc<Vec<Step>>,
     pub(crate) fail_steps: Arc<Vec<Step>>,
@@ -87,6 +89,7 @@ impl AppSync {
             entry: entry.clone(),
             next: None,
             variant: None,
+            base: None,
             planned: false,
             steps: Arc::default(),
             fail_steps: Arc::default(),
@@ -156,6 +159,7 @@ impl AppSync {
             self.entered = core.now.mono_ms;
         }
         if self.entry.variant != entry.variant {
+            self.base = Some(self.entry.variant);
             self.variant = None;
         }
         self.planned = false;

@@ -99,15 +99,29 @@ impl Machine {
         Some((app.state, app.report().message))
     }
 
-    /// Is the object one that an order names? Detail is given of these only.
-    pub fn may_show(&self, app: &AppKey, object: &ObjectId) -> Option<Gvk> {
-        let app = self.apps.get(app)?;
-        let known = app.record.held.contains_key(object)
-            || app
+    /// Content that is held, such as the base of a patch.
+    pub fn content(&self, digest: &Digest) -> Option<Bytes> {
+        self.core.blobs.get(digest).cloned()
+    }
+
+    /// The list of objects that a wanted one takes the place of, if it is held: it may come as a patch.
+    pub fn base_of(&self, wanted: &Digest) -> Option<Digest> {
+        let mut apps = self.apps.values();
+        let app = apps.find(|app| app.entry.variant == *wanted)?;
+        app.base.filter(|base| self.core.blobs.contains_key(base))
+    }
+
+    /// The version and kind of an object that an App here has to do with; detail is given of these only.
+    pub fn may_show(&self, object: &ObjectId) -> Option<Gvk> {
+        let mut apps = self.apps.values();
+        let app = apps.find(|app| {
+            let planned = app
                 .objects
                 .get(object)
                 .is_some_and(|obj| obj.spec.is_some());
-        known.then(|| app.gvk(object, &self.core)).flatten()
+            planned || app.record.held.contains_key(object)
+        })?;
+        app.gvk(object, &self.core)
     }
 
     /// Takes in one input and tells what to do.

@@ -128,7 +128,9 @@ impl Fake {
         let bytes = |object: &Value| Bytes::from(base_json::canonical(object));
         match (old, new) {
             (_, Some(new)) if Self::fits(labels, new) => Some(WatchEvent::Applied(bytes(new))),
-            (Some(old), new) if Self::fits(labels, old) => Some(WatchEvent::Deleted(bytes(new.unwrap_or(old)))),
+            (Some(old), new) if Self::fits(labels, old) => {
+                Some(WatchEvent::Deleted(bytes(new.unwrap_or(old))))
+            }
             _ => None,
         }
     }
