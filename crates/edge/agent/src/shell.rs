@@ -332,7 +332,7 @@ impl Shell {
                 if matches!(error, OrderError::Signature(_)) && pause {
                     // a new key may be on its way, vouched for by one that is trusted
                     self.keys_asked = Some(Instant::now());
-                    drop(renew.try_send(()));
+                    let _ = renew.try_send(());
                 }
                 self.input(Input::OrderRefused(error.to_string())).await;
             }
