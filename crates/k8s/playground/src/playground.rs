@@ -21,6 +21,7 @@ use crate::fault::Fault;
 use crate::image;
 use crate::packed::{PackedStore, Packer};
 use crate::sim::Simulated;
+use crate::virtual_time::VirtualTime;
 
 /// Why a playground or a cluster could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -268,6 +269,18 @@ impl Playground {
             };
             steps += first.run_due(now);
         }
+        steps
+    }
+
+    /// Moves a virtual clock on to `end`, from one thing that is due to the next; says how many steps that took. `time`
+    /// must be the clock that the playground was made with.
+    pub fn run_until(&self, time: &VirtualTime, end: Timestamp) -> usize {
+        let mut steps = 0;
+        while let Some(due) = self.next_due().filter(|due| *due <= end) {
+            time.advance_to(due);
+            steps += self.run_due(time.now());
+        }
+        time.advance_to(end);
         steps
     }
 
