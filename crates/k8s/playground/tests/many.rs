@@ -310,10 +310,12 @@ fn changes_that_were_missed_are_looked_up() {
     let cluster = world.playground.add_cluster("one").unwrap();
     apply(&cluster, &namespace("shop")).unwrap();
     world.run(1_000);
+    let store = cluster.registry().store();
+    let mut witness = store.watch("", store.revision()).unwrap();
     // More than waits for a slow watch, in a form that does not compress.
-    for number in 0..400 {
+    for number in 0..100 {
         let mut noise = String::new();
-        for part in 0..64 {
+        for part in 0..512 {
             let digest = base_json::Digest::of(format!("{number} {part}").as_bytes());
             noise.push_str(&digest.hex());
         }
@@ -322,6 +324,9 @@ fn changes_that_were_missed_are_looked_up() {
         apply(&cluster, &object).unwrap();
     }
     apply(&cluster, &deployment("web", "web:1", 2)).unwrap();
+    let missed = std::iter::from_fn(|| witness.try_next())
+        .any(|item| matches!(item, base_store::WatchItem::Compacted(_)));
+    assert!(missed, "this was too little to overflow a watch");
     world.run(3_000);
     let def = cluster.registry().resource("apps", "deployments").unwrap();
     let web = cluster.registry().get(&def, "shop", "web").unwrap();
