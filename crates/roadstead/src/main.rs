@@ -1,1 +1,14 @@
-fn main() {}
+//! Roadstead carries what is in Git to every Kubernetes cluster that should run it.
+
+mod args;
+mod serve;
+mod shell;
+mod verbs;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    shell::run(args::Args::parse())
+}

@@ -14,10 +14,10 @@ use parking_lot::Mutex;
 use crate::{Change, Commit, Revision, Watch, WatchItem, WatchSource};
 
 /// What a queued change costs beside its bytes.
-const OVERHEAD: usize = 128;
+pub(crate) const OVERHEAD: usize = 128;
 
 /// Estimates what changes cost in memory.
-pub fn cost(changes: &[Change]) -> usize {
+fn cost(changes: &[Change]) -> usize {
     changes
         .iter()
         .map(|change| {
@@ -59,12 +59,6 @@ impl Fanout {
     /// Makes an empty one.
     pub const fn new() -> Self {
         Self { queues: Vec::new() }
-    }
-
-    /// Tells whether nobody watches.
-    pub fn is_idle(&mut self) -> bool {
-        self.prune();
-        self.queues.is_empty()
     }
 
     /// Adds a watch that starts behind `from` with `backlog`: the whole commits since then, in order. `newest` is the
@@ -119,7 +113,8 @@ impl Fanout {
                 continue;
             };
             let bytes = cost(&changes);
-            if queue.bytes + bytes > queue.limit {
+            // An empty queue takes any commit: else a large one would end every watch, for ever.
+            if queue.bytes > 0 && queue.bytes + bytes > queue.limit {
                 queue.items = VecDeque::new();
                 queue.bytes = 0;
                 queue.end = End::Compacted(oldest);
@@ -131,20 +126,17 @@ impl Fanout {
         }
     }
 
-    /// Ends every watch, after what it has in its queue.
-    pub fn close(&mut self) {
-        for queue in self.queues.drain(..) {
-            let waker = {
-                let mut queue = queue.lock();
-                if matches!(queue.end, End::Open) {
-                    queue.end = End::Closed;
-                }
-                queue.waker.take()
-            };
-            if let Some(waker) = waker {
-                waker.wake();
+    /// Ends every watch, after what it has in its queue. The wakers are for the caller to wake.
+    #[must_use]
+    pub fn close(&mut self) -> Vec<Waker> {
+        let end = |queue: Arc<Mutex<Queue>>| {
+            let mut queue = queue.lock();
+            if matches!(queue.end, End::Open) {
+                queue.end = End::Closed;
             }
-        }
+            queue.waker.take()
+        };
+        self.queues.drain(..).filter_map(end).collect()
     }
 
     fn prune(&mut self) {

@@ -5,13 +5,16 @@
 //! follows the log. There is no clock and no I/O in this crate: backends that have them stand in `edge/`.
 
 pub mod batch;
+pub mod contract;
 mod disk;
 pub mod fanout;
 pub mod memory;
+mod sim_disk;
 mod store;
 
 pub use batch::{Batch, CommitError, CommitId, Committed, Expect, Fence, Op, Revision};
 pub use disk::{Disk, DiskError, DiskFile, NoDisk};
+pub use sim_disk::{Faults, SimDisk};
 pub use store::{
     At, BlobError, Change, Commit, Completion, Entry, Page, Range, ReadError, Stats, Store, Watch,
     WatchError, WatchItem, WatchSource,

@@ -83,7 +83,8 @@ pub struct Commit {
 pub enum WatchItem {
     /// A commit that changed something under the prefix.
     Commit(Commit),
-    /// Everything up to this revision has been seen.
+    /// Everything up to this revision has been seen. Told on demand: a watch that is polled and has nothing waiting
+    /// says it if the store has come further than the watch last said. Commits under other prefixes wake nobody.
     Progress(Revision),
     /// The watch was too slow, or what it asks for is compacted: read again, then watch from there. It is the last.
     Compacted(Revision),
@@ -202,7 +203,7 @@ pub type Completion = Box<dyn FnOnce(Result<Committed, CommitError>) + Send>;
 /// every later read sees it. All methods may block on the disk: callers on an async runtime move them to a blocking
 /// thread, or use [`submit`](Self::submit).
 pub trait Store: Send + Sync {
-    /// Commits a batch and calls `done` with its outcome. Batches that are submitted while one is being written are
+    /// Commits a batch and calls `done` with its outcome; by then every watch has the commit in its queue. Batches that are submitted while one is being written are
     /// written together (group commit), each still all or nothing.
     fn submit(&self, batch: Batch, done: Completion);
 
@@ -224,8 +225,8 @@ pub trait Store: Send + Sync {
         })
     }
 
-    /// Tells what became of a commit: where it stands, or `None` if it was never made. Ids are remembered for at
-    /// least the last 10,000 commits.
+    /// Tells what became of a commit: where it stands, or `None` if it was never made, or wrote nothing. Ids are
+    /// remembered for at least the last 10,000 commits; a commit with one of them is refused as malformed.
     fn outcome(&self, id: CommitId) -> Result<Option<Committed>, ReadError>;
 
     /// Reads one key.
@@ -234,16 +235,18 @@ pub trait Store: Send + Sync {
     /// Reads a range.
     fn range(&self, range: &Range) -> Result<Page, ReadError>;
 
-    /// Follows what changes under a prefix after `from` (exclusive).
+    /// Follows what changes under a prefix after `from` (exclusive). What has happened since is shown first.
     fn watch(&self, prefix: &str, from: Revision) -> Result<Watch, WatchError>;
 
     /// Returns the newest revision.
     fn revision(&self) -> Revision;
 
-    /// Forgets history up to and including `to`; the newest value of each key stays.
+    /// Forgets history up to and including `to`, which becomes the oldest revision that can be read and watched from;
+    /// the newest value of each key stays. Watches that have begun lose nothing.
     fn compact(&self, to: Revision) -> Result<(), CommitError>;
 
     /// Takes, or renews, a lease for `ttl_ms` milliseconds from `now_ms` (the caller's clock). `None`: another holds it.
+    /// The same holder keeps its fence until another has taken the lease; with a `ttl_ms` of 0 it gives it back.
     fn lease(
         &self,
         name: &str,
@@ -252,13 +255,14 @@ pub trait Store: Send + Sync {
         now_ms: u64,
     ) -> Result<Option<Fence>, CommitError>;
 
-    /// Stores blobs; those that are there already cost nothing. They are durable when this returns.
+    /// Stores blobs; those that are there already cost nothing but a new date. They are durable when this returns. If one
+    /// does not have its digest, none is stored.
     fn put_blobs(&self, blobs: &[(Digest, Bytes)]) -> Result<(), BlobError>;
 
     /// Reads a blob and checks it against its digest.
     fn get_blob(&self, digest: &Digest) -> Result<Option<Bytes>, BlobError>;
 
-    /// Tells which of these blobs are missing.
+    /// Tells which of these blobs are missing, or were found damaged; storing them again heals them.
     fn missing_blobs(&self, digests: &[Digest]) -> Result<Vec<Digest>, BlobError>;
 
     /// Removes the blobs that `keep` refuses and that were stored, or stored again, before `before_ms`; says how many.

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use base_store::memory::{Image, MemoryStore};
+use base_store::memory::{Image, Limits, MemoryStore};
 use base_store::{
     At, Batch, CommitId, Entry, Expect, NoDisk, Op, Range, ReadError, Revision, Store, WatchItem,
 };
 use bytes::Bytes;
+use proptest::prelude::*;
 
 fn image() -> Arc<Image> {
     let entries = (0..350).map(|n| Entry {
@@ -115,4 +116,72 @@ fn an_image_of_a_fork_is_its_state() {
     let second = MemoryStore::fork(Arc::new(fork.image()));
     assert_eq!(second.range(&all(At::Newest)), fork.range(&all(At::Newest)));
     assert_eq!(second.revision(), fork.revision());
+}
+
+fn apply(
+    store: &dyn Store,
+    id: u128,
+    step: [u8; 4],
+) -> Result<base_store::Committed, base_store::CommitError> {
+    let key = format!("core/{}", step[0] % 12);
+    let other = format!("core/{}x", step[1] % 12);
+    let expect = match step[2] % 4 {
+        0 => Expect::Absent,
+        1 => Expect::At(
+            store
+                .get(&key, At::Newest)
+                .expect("readable")
+                .map_or(Revision(1), |e| e.modified),
+        ),
+        _ => Expect::Any,
+    };
+    let mut ops = vec![match step[2] >> 2 & 1 {
+        0 => Op::Delete { key, expect },
+        _ => Op::Put {
+            key,
+            value: vec![b'v'; usize::from(step[3] % 3)].into(),
+            expect,
+        },
+    }];
+    if step[3] & 4 != 0 {
+        ops.push(Op::Put {
+            key: other,
+            value: vec![b'w'; usize::from(step[3] >> 5)].into(),
+            expect: Expect::Any,
+        });
+    }
+    store.commit(Batch::new(CommitId(id), ops))
+}
+
+proptest! {
+    #[test]
+    fn a_fork_does_what_a_store_of_its_own_does(
+        before in prop::collection::vec(any::<[u8; 4]>(), 0..30),
+        after in prop::collection::vec(any::<[u8; 4]>(), 0..30),
+    ) {
+        let own = MemoryStore::new();
+        for (id, step) in (0..).zip(&before) {
+            let _ = apply(&own, id, *step);
+        }
+        let from = own.revision();
+        let fork = MemoryStore::fork_with(Arc::new(own.image()), Limits::STORE);
+        let (mut own_watch, mut fork_watch) = (own.watch("core/1", from).unwrap(), fork.watch("core/1", from).unwrap());
+        for (id, step) in (1000..).zip(&after) {
+            prop_assert_eq!(apply(&own, id, *step), apply(&fork, id, *step));
+            prop_assert_eq!(own_watch.try_next(), fork_watch.try_next());
+        }
+        for at in from.0..=own.revision().0 {
+            for (prefix, after, limit) in [("", None, 0), ("core/1", None, 2), ("core/", Some("core/3"), 3), ("core/", Some("core/5x0"), 1)] {
+                let range = Range {
+                    prefix: prefix.to_owned(),
+                    after: after.map(str::to_owned),
+                    limit,
+                    at: At::Revision(Revision(at)),
+                };
+                prop_assert_eq!(own.range(&range), fork.range(&range));
+            }
+        }
+        let (own, fork) = (own.stats().unwrap(), fork.stats().unwrap());
+        prop_assert_eq!((own.keys, own.bytes, own.revision), (fork.keys, fork.bytes, fork.revision));
+    }
 }

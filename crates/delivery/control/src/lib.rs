@@ -1,1 +1,36 @@
 //! The hub's decisions: facts in, commits and renders out.
+//!
+//! [`Index`] follows the store's log: it is a fold over facts, so a hub that is killed and started again knows exactly
+//! what it knew. [`decide`](decide()) looks at one App and says what to write and what to render; [`ingest`](ingest())
+//! turns an agent's report into writes; [`entries`](entries()) makes the order of one cluster; [`project`](project())
+//! writes what people see. None of them acts: whoever drives them commits the writes, and the log brings them back here.
+
+mod command;
+mod decide;
+mod describe;
+mod entries;
+mod index;
+mod ingest;
+mod leave;
+mod placement;
+mod project;
+mod records;
+mod render;
+mod straggle;
+mod why;
+
+pub use command::{Command, CommandRefused, command};
+pub use decide::{Decision, RenderJob, Rendered, decide, origin, rendered};
+pub use describe::{AssignmentView, assignments};
+pub use entries::{VariantSource, entries};
+pub use index::{Dirty, Index};
+pub use ingest::ingest;
+pub use leave::{Leaving, leaving};
+pub use placement::{Placed, Placing};
+pub use project::{Projection, project};
+pub use records::{
+    Approval, Barred, Head, HeadInput, Held, History, InputFact, NOUNS, ReleaseRecord, Seen,
+    VariantOutcome, keys,
+};
+pub use render::render;
+pub use why::why;

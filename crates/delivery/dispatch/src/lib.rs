@@ -10,7 +10,7 @@ mod variant;
 
 pub use order::{
     Entry, EntryPhase, Known, Order, OrderDelta, OrderError, OrderHeader, SignedHeader,
-    StreamRefused, WaitsFor, apply_delta, delta, root_of,
+    StreamRefused, WaitsFor, apply_delta, delta, open_header, root_of, sign_header,
 };
 pub use report::{
     AgentFacts, AppReport, AppState, DriftItem, DriftKind, HealthCounts, Inventory, LeftOver,

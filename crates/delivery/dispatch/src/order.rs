@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use base_json::Digest;
+use base_sign::{Envelope, Signer, Verifier};
 use k8s_object::ObjectId;
 use roadstead_model::{Adopt, AppKey, ClusterId, Hold, ReleaseId, SyncOptions, Time, VariantId};
 use serde::{Deserialize, Serialize};
@@ -177,6 +178,32 @@ pub enum OrderError {
     Malformed(String),
 }
 
+/// What a signed header is, in its envelope.
+const HEADER_TYPE: &str = "application/vnd.roadstead.order.v1+json";
+
+/// Signs a header: a DSSE envelope around its canonical JSON.
+pub fn sign_header(header: &OrderHeader, signer: &dyn Signer) -> SignedHeader {
+    // a header and an envelope are strings and numbers: neither can fail to become JSON
+    let payload = base_json::canonical_of(header).unwrap_or_default();
+    let envelope = Envelope::seal(HEADER_TYPE, &payload, &[signer]);
+    SignedHeader(serde_json::to_value(envelope).unwrap_or_default())
+}
+
+/// Returns the header if a trusted key signed it.
+pub fn open_header(
+    signed: &SignedHeader,
+    verifier: &dyn Verifier,
+) -> Result<OrderHeader, OrderError> {
+    let envelope = Envelope::deserialize(&signed.0)
+        .map_err(|error| OrderError::Malformed(error.to_string()))?;
+    let payload = envelope
+        .open(HEADER_TYPE, verifier)
+        .map_err(|error| OrderError::Signature(error.to_string()))?;
+    let value = base_json::parse_strict(&payload)
+        .map_err(|error| OrderError::Malformed(error.to_string()))?;
+    OrderHeader::deserialize(value).map_err(|error| OrderError::Malformed(error.to_string()))
+}
+
 /// Why the hub ended an agent's stream, as the agent shows it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("hub refused the agent: {reason}")]
@@ -292,4 +319,64 @@ pub fn apply_delta(
         });
     }
     Ok(entries)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Toy(&'static str);
+
+    impl Signer for Toy {
+        fn key_id(&self) -> String {
+            self.0.to_owned()
+        }
+
+        fn sign(&self, message: &[u8]) -> Vec<u8> {
+            [self.0.as_bytes(), Digest::of(message).as_bytes()].concat()
+        }
+    }
+
+    impl Verifier for Toy {
+        fn verify(&self, key_id: &str, message: &[u8], signature: &[u8]) -> bool {
+            key_id == self.0 && signature == self.sign(message)
+        }
+    }
+
+    fn header() -> OrderHeader {
+        OrderHeader {
+            cluster: ClusterId("c1".to_owned()),
+            epoch: 2,
+            sequence: 7,
+            issued_at: Time(1_000),
+            root: root_of(&BTreeMap::new()),
+            critical: vec!["later".to_owned()],
+        }
+    }
+
+    #[test]
+    fn opens_the_header_that_was_signed() {
+        let signed = sign_header(&header(), &Toy("a"));
+        assert_eq!(open_header(&signed, &Toy("a")), Ok(header()));
+        assert!(matches!(
+            open_header(&signed, &Toy("b")),
+            Err(OrderError::Signature(_))
+        ));
+    }
+
+    #[test]
+    fn refuses_what_is_no_signed_header() {
+        for value in [
+            base_json::json!(null),
+            base_json::json!({"payload": "!", "payloadType": HEADER_TYPE, "signatures": []}),
+        ] {
+            assert!(open_header(&SignedHeader(value), &Toy("a")).is_err());
+        }
+        let other = Envelope::seal(HEADER_TYPE, b"{\"cluster\":\"c1\"}", &[&Toy("a")]);
+        let other = SignedHeader(serde_json::to_value(other).unwrap());
+        assert!(matches!(
+            open_header(&other, &Toy("a")),
+            Err(OrderError::Malformed(_))
+        ));
+    }
 }

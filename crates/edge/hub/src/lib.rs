@@ -1,1 +1,21 @@
-//! The hub: background tasks, agent gateway, API.
+//! The hub: wires the road together.
+//!
+//! One thread knows and decides ([`brain`]); tasks around it poll Sources, render, serve agents and the API, and write
+//! what people see. Each of them calls a crate and does little else.
+
+mod api;
+mod brain;
+mod clock;
+mod error;
+mod gateway;
+mod identity;
+mod metrics;
+mod orders;
+mod renders;
+mod serve;
+mod shown;
+mod sources;
+mod variants;
+
+pub use error::HubError;
+pub use serve::{Hub, HubConfig, Kubeconfig};

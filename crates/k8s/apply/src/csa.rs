@@ -2,62 +2,47 @@
 
 use serde_json::Value;
 
-use crate::apply::LAST_APPLIED;
-use crate::fieldpath::{FieldSet, PathElement};
+use crate::fieldpath::FieldSet;
 use crate::managed::{self, Entry, Managed, Operation};
 use crate::schema::TypeRef;
+use crate::typed;
 
-/// Hands what the managers `from` own by update or apply to the applier `to`.
+/// Hands what the managers `from` own, by update or apply, to the applier `to`.
 ///
-/// So a later apply by `to` removes what it leaves out, as if it had applied everything before. Entries of
-/// subresources stay as they are. kubectl's annotation, if kubectl is among `from`, is handed over with its field.
+/// So the next apply by `to` removes what it leaves out, as if it had applied everything before; kubectl's annotation
+/// of what it applied last goes the same way. Entries of subresources stay, and an object that none of them manages
+/// comes back as it is.
 pub fn adopt_managers(live: &Value, from: &[&str], to: &str, schema: &TypeRef) -> Value {
     let Ok(mut managed) = Managed::of(live) else {
         return live.clone();
     };
-    let mut taken = FieldSet::new();
-    let mut api_version = None;
-    let mut time: Option<String> = None;
+    let mut adopter: Option<Entry> = None;
+    let mut found = false;
     managed.entries.retain(|entry| {
-        let ours = entry.subresource.is_empty()
-            && ((from.contains(&entry.manager.as_str()) && entry.manager != to)
-                || (entry.manager == to
-                    && entry.operation == Operation::Update
-                    && from.contains(&to)));
-        if ours {
-            taken = taken.union(&entry.fields);
-            time = time.take().max(entry.time.clone());
-            api_version.get_or_insert_with(|| entry.api_version.clone());
+        let own = entry.manager == to && entry.operation == Operation::Apply;
+        let named = from.contains(&entry.manager.as_str());
+        if !entry.subresource.is_empty() || !(own || named) {
+            return true;
         }
-        !ours
+        found |= named && !own;
+        let all = adopter.get_or_insert_with(|| Entry {
+            manager: to.to_owned(),
+            operation: Operation::Apply,
+            fields: FieldSet::new(),
+            ..entry.clone()
+        });
+        if own {
+            all.api_version.clone_from(&entry.api_version);
+            all.time.clone_from(&entry.time);
+        }
+        all.fields = all.fields.union(&entry.fields);
+        false
     });
-    let Some(api_version) = api_version else {
+    let Some(mut adopter) = adopter.filter(|_| found) else {
         return live.clone();
     };
-    // kubectl's annotation is not part of what anybody applies, so it would vanish with the first apply
-    if from.contains(&"kubectl-client-side-apply") {
-        taken = taken.difference(&FieldSet::from_iter([crate::fieldpath::Path(vec![
-            PathElement::field("metadata"),
-            PathElement::field("annotations"),
-            PathElement::field(LAST_APPLIED),
-        ])]));
-    }
-    let _ = schema;
-    let mut entry = Entry {
-        manager: to.to_owned(),
-        operation: Operation::Apply,
-        api_version,
-        time,
-        subresource: String::new(),
-        fields: taken,
-    };
-    if let Some(at) = managed.position(entry.identity()) {
-        let old = managed.entries.swap_remove(at);
-        entry.fields = entry.fields.union(&old.fields);
-        entry.api_version = old.api_version;
-        entry.time = entry.time.max(old.time);
-    }
-    managed.put(entry);
+    typed::reconcile(&mut adopter.fields, schema.ty());
+    managed.put(adopter);
     let mut object = managed::without(live);
     managed.write(&mut object);
     object

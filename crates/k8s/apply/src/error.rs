@@ -41,11 +41,9 @@ pub enum ApplyError {
         /// What it should say.
         expected: String,
     },
-    /// A value does not fit the type. (400 for the configuration, else 500)
-    #[error("failed to create typed {what} object ({object}): {}", Lines(.errors))]
+    /// The configuration does not fit the type. (400)
+    #[error("failed to create typed patch object ({object}): {}", Lines(.errors))]
     Typed {
-        /// `patch` or `live`.
-        what: &'static str,
         /// The object, as `namespace/name; apiVersion, Kind=kind`.
         object: String,
         /// What does not fit, place by place.
@@ -83,6 +81,22 @@ impl Conflict {
         }
     }
 
+    /// Groups and orders managers as Kubernetes lists them: one with a subresource before the same one without.
+    pub(crate) fn rank(&self) -> (&str, Operation, &str, bool, &str) {
+        let version = match self.operation {
+            Operation::Apply => "",
+            Operation::Update => self.api_version.as_str(),
+        };
+        let main = self.subresource.is_empty();
+        (
+            &self.manager,
+            self.operation,
+            version,
+            main,
+            &self.subresource,
+        )
+    }
+
     /// Names the manager as kubectl prints it: `"kubectl-client-side-apply" using apps/v1`.
     pub fn manager_text(&self) -> String {
         let mut text = format!("{:?}", self.manager);
@@ -114,19 +128,7 @@ impl fmt::Display for Message<'_> {
         write!(f, "Apply failed with {} conflicts: ", self.0.len())?;
         let mut managers: BTreeMap<_, Vec<&Conflict>> = BTreeMap::new();
         for conflict in self.0 {
-            let version = match conflict.operation {
-                Operation::Apply => "",
-                Operation::Update => conflict.api_version.as_str(),
-            };
-            managers
-                .entry((
-                    conflict.manager.as_str(),
-                    conflict.operation,
-                    version,
-                    conflict.subresource.as_str(),
-                ))
-                .or_default()
-                .push(conflict);
+            managers.entry(conflict.rank()).or_default().push(conflict);
         }
         for (at, conflicts) in managers.values().enumerate() {
             if at > 0 {

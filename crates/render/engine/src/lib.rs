@@ -1,1 +1,15 @@
-//! Tree and settings and cluster values to objects.
+//! Tree and settings to objects: the one entry point of rendering.
+//!
+//! The plain renderer takes every `*.yaml`, `*.yml` and `*.json` file below a path. What it takes must be manifests:
+//! anything else is an error with its place. It reads only the files that it is given: no clock, network or environment.
+//! Substitution, overlays and namespaces are the release's work, since they differ from cluster to cluster.
+
+mod error;
+mod plain;
+
+pub use error::{Origin, RenderError};
+pub use plain::{Limits, RenderSettings, Rendered, render};
+
+/// The renderer's version: part of what a Release's id is made from. It grows when the same files would come out
+/// otherwise.
+pub const RENDERER_VERSION: &str = "plain/1";

@@ -15,7 +15,7 @@ pub(super) struct Slot {
 }
 
 /// An immutable state that any number of stores share: what they do not change costs them nothing.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Image {
     entries: Box<[(Box<str>, Slot)]>,
     revision: u64,

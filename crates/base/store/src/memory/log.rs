@@ -18,6 +18,14 @@ pub enum OpenError {
         /// What the disk said.
         source: DiskError,
     },
+    /// A backup could not be written.
+    #[error("failed to write the store's {file:?} file: {cause}")]
+    Write {
+        /// Which file.
+        file: DiskFile,
+        /// What the disk said.
+        cause: String,
+    },
     /// The file is no store's, or of a version that this program does not know.
     #[error("the {file:?} file is no store's, or of a version that this program does not know")]
     Foreign {
@@ -110,6 +118,23 @@ impl<D: Disk> Log<D> {
             Some(())
         })?;
         Ok((log, state, blobs))
+    }
+
+    /// Writes a state and blobs over whatever is on a disk.
+    pub(super) fn create(disk: D, state: &State, blobs: &Blobs) -> Result<Self, OpenError> {
+        let mut log = Self::new(disk);
+        let failed = |file| {
+            move |error: WriteError| OpenError::Write {
+                file,
+                cause: error.to_string(),
+            }
+        };
+        // The log last: until it is there, nothing names the blobs.
+        log.rewrite_blobs(blobs.iter())
+            .map_err(failed(DiskFile::Blobs))?;
+        log.rewrite(state, state.revision)
+            .map_err(failed(DiskFile::Log))?;
+        Ok(log)
     }
 
     /// Reads a file's frames and cuts off a torn last one; returns the length.

@@ -9,6 +9,8 @@ mod log;
 mod record;
 mod state;
 
+use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
@@ -20,7 +22,7 @@ use parking_lot::{Mutex, RwLock};
 pub use self::image::Image;
 pub use self::log::OpenError;
 use self::log::{Log, WriteError};
-use self::state::{Blob, Blobs, State};
+use self::state::{Blob, Blobs, Lease, State};
 use crate::fanout::Fanout;
 use crate::{
     At, Batch, BlobError, CommitError, CommitId, Committed, Completion, Disk, Entry, Fence, NoDisk,
@@ -29,6 +31,8 @@ use crate::{
 
 /// The revision of an empty store; the first that it gives is the next.
 const FLOOR: u64 = 1;
+/// How far a restored store's revisions stand from those of before.
+const RAISE: u64 = 1_000_000_000;
 
 /// How much a store keeps beside what is current.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,10 +59,25 @@ impl Limits {
     /// What a fork keeps: a small window. A commit without a disk has no unknown outcome, so few are remembered.
     pub const FORK: Self = Self {
         history_commits: 128,
-        history_bytes: 64 << 10,
+        history_bytes: 48 << 10,
         outcomes: 16,
         watch_bytes: 1 << 20,
     };
+}
+
+/// What a store held at one moment.
+#[derive(Debug, Clone)]
+pub struct Backup {
+    image: Image,
+    leases: BTreeMap<Box<str>, Lease>,
+    blobs: Blobs,
+}
+
+impl Backup {
+    /// Returns the newest revision in it.
+    pub fn revision(&self) -> Revision {
+        self.image.revision()
+    }
 }
 
 /// A store in memory, over a [`Disk`].
@@ -118,6 +137,44 @@ impl<D: Disk> MemoryStore<D> {
         let store = Self::from_parts(state, blobs, limits, log);
         store.inner.write().trim();
         Ok(store)
+    }
+
+    /// Copies what is current, for [`restore`](Self::restore).
+    pub fn backup(&self) -> Backup {
+        let inner = self.inner.read();
+        Backup {
+            image: inner.state.image(),
+            leases: inner.state.leases.clone(),
+            blobs: inner.blobs.clone(),
+        }
+    }
+
+    /// Makes a store of a backup on a disk, whatever was on it. Its revision is 10⁹ above the greater of the backup's and
+    /// `reached`, and everything before is compacted, so that no old watch or list is taken for a new one.
+    pub fn restore(
+        disk: D,
+        limits: Limits,
+        backup: &Backup,
+        reached: Revision,
+    ) -> Result<Self, OpenError> {
+        let mut state = State::new(None);
+        for (key, slot) in backup.image.from(Bound::Unbounded) {
+            state.set(key, Some(slot.clone()));
+        }
+        state.revision = backup.image.revision().max(reached).0 + RAISE;
+        state.oldest = state.revision;
+        for (name, lease) in &backup.leases {
+            // Fences of before must not fit a lease of now.
+            let token = lease.token + RAISE;
+            let lease = Lease {
+                holder: lease.holder.clone(),
+                token,
+                until_ms: 0,
+            };
+            state.set_lease(name, lease);
+        }
+        let log = Log::create(disk, &state, &backup.blobs)?;
+        Ok(Self::from_parts(state, backup.blobs.clone(), limits, log))
     }
 
     fn from_parts(state: State, blobs: Blobs, limits: Limits, log: Log<D>) -> Self {
@@ -229,7 +286,8 @@ impl<D: Disk> Inner<D> {
 
 impl<D: Disk> Drop for MemoryStore<D> {
     fn drop(&mut self) {
-        self.inner.get_mut().fanout.close();
+        let wakers = self.inner.get_mut().fanout.close();
+        wakers.into_iter().for_each(Waker::wake);
     }
 }
 

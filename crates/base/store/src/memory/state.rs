@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::image::{Image, Slot};
-use crate::fanout::cost;
+use crate::fanout::OVERHEAD;
 use crate::{
     At, Batch, Change, CommitError, CommitId, Committed, Entry, Expect, Fence, Op, Page, Range,
     ReadError, Revision,
@@ -45,6 +45,13 @@ impl Past {
                 (change.key.as_str(), slot)
             })
     }
+}
+
+/// What a commit's history keeps alive: the bytes before. Those after it are the next change's before, or current.
+fn held(changes: &[Change]) -> usize {
+    let old = |change: &Change| change.old.as_ref().map_or(0, |bytes| bytes.len());
+    let held = |change: &Change| OVERHEAD + change.key.len() + old(change);
+    changes.iter().map(held).sum()
 }
 
 /// Who holds a lease.
@@ -189,7 +196,7 @@ impl State {
             last: Revision(next - 1),
         };
         if !changes.is_empty() {
-            let bytes = cost(&changes);
+            let bytes = held(&changes);
             self.revision = next - 1;
             self.history_bytes += bytes;
             self.history.push_back(Past {

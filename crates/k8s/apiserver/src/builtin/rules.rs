@@ -224,11 +224,12 @@ fn only_restarting(new: &Value, errors: &mut Vec<FieldError>) {
 }
 
 fn workload(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
-    let mut errors = fixed(new, old, &["spec.selector"]);
+    let mut errors = Vec::new();
     not_negative(new, "spec.replicas", &mut errors);
     selector_matches(new, &mut errors);
     template(&new["spec"]["template"], "spec.template", &mut errors);
     only_restarting(new, &mut errors);
+    errors.extend(fixed(new, old, &["spec.selector"]));
     errors
 }
 

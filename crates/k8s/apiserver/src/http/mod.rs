@@ -7,6 +7,7 @@ mod discovery;
 mod impersonate;
 mod negotiate;
 mod openapi;
+mod protobuf;
 mod request;
 mod resources;
 mod stream;
@@ -30,6 +31,7 @@ use request::ResourcePath;
 
 pub use body::{Body, ByteStream};
 pub(crate) use openapi::Documents;
+pub(crate) use protobuf::misfit;
 pub use request::Query;
 
 /// A server: the objects of a registry over HTTP. Cheap to clone.
@@ -286,6 +288,10 @@ impl Server {
             ["apis", group, version] => discovery::resources(&catalog, group, version),
             ["version"] => Some(discovery::version(&self.registry.config().version)),
             ["openapi", "v3"] => Some(openapi::root(&catalog)),
+            ["openapi", "v2"] => {
+                negotiate::accept(&call.accept(), Offer::Plain)?;
+                return Ok(Answer::Bytes(catalog.swagger().bytes.clone()));
+            }
             ["openapi", "v3", path @ ..] => {
                 return openapi_document(call, &catalog, &path.join("/"));
             }
@@ -377,6 +383,7 @@ fn root_paths(catalog: &Catalog) -> Value {
         "/apis",
         "/healthz",
         "/livez",
+        "/openapi/v2",
         "/openapi/v3",
         "/readyz",
         "/version",
@@ -446,9 +453,24 @@ pub(crate) fn read_body(headers: &HeaderMap, body: &Bytes) -> Result<Value, Stat
     parse(negotiate::content(header)?, body)
 }
 
+/// Finds a key of a JSON body that stands twice.
+fn duplicate(headers: &HeaderMap, body: &Bytes) -> Option<String> {
+    let header = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    if negotiate::content(header).ok()? != Format::Json {
+        return None;
+    }
+    let error = base_json::parse_strict(body).err()?;
+    let key = error.message.strip_prefix("duplicate key ")?;
+    Some(format!("duplicate field {key}"))
+}
+
 /// Reads JSON or YAML; YAML holds JSON.
 pub(crate) fn parse(format: Format, body: &Bytes) -> Result<Value, Status> {
     match format {
+        Format::Protobuf => protobuf::decode(body),
         Format::Json => serde_json::from_slice(body).map_err(|error| {
             Status::bad_request(format!(
                 "the object provided is unrecognized (must be of type JSON): {error}"
@@ -505,12 +527,12 @@ fn write(call: &Call<'_>, result: Result<Answer, Status>) -> Response<Body> {
         .map_or(Format::Json, |accepted| accepted.format);
     let bytes = match format {
         Format::Yaml => Bytes::from(base_yaml::to_string(&value)),
-        Format::Json if call.pretty() => {
+        Format::Json | Format::Protobuf if call.pretty() => {
             let mut text = serde_json::to_vec_pretty(&value).unwrap_or_default();
             text.push(b'\n');
             Bytes::from(text)
         }
-        Format::Json => {
+        Format::Json | Format::Protobuf => {
             let mut text = serde_json::to_vec(&value).unwrap_or_default();
             text.push(b'\n');
             Bytes::from(text)

@@ -7,12 +7,14 @@ use crate::Status;
 pub(crate) enum Format {
     Json,
     Yaml,
+    /// For bodies only.
+    Protobuf,
 }
 
 impl Format {
     pub(crate) fn media_type(self) -> &'static str {
         match self {
-            Self::Json => "application/json",
+            Self::Json | Self::Protobuf => "application/json",
             Self::Yaml => "application/yaml",
         }
     }
@@ -139,6 +141,7 @@ pub(crate) fn content(header: &str) -> Result<Format, Status> {
     {
         "" | "application/json" | "*/*" => Ok(Format::Json),
         "application/yaml" | "text/yaml" | "application/x-yaml" => Ok(Format::Yaml),
+        "application/vnd.kubernetes.protobuf" => Ok(Format::Protobuf),
         _ => Err(Status::unsupported_media_type(&OFFERED)),
     }
 }
@@ -188,6 +191,10 @@ mod tests {
             Offer::Discovery,
             Some((Json, Shape::Discovery)),
         );
-        assert!(content("application/vnd.kubernetes.protobuf").is_err());
+        assert_eq!(
+            content("application/vnd.kubernetes.protobuf").ok(),
+            Some(Format::Protobuf)
+        );
+        assert!(content("application/cbor").is_err());
     }
 }

@@ -89,7 +89,7 @@ impl WatchStream {
 
     fn write(&self, value: &Value, out: &mut BytesMut) {
         match self.format {
-            Format::Json => {
+            Format::Json | Format::Protobuf => {
                 out.extend_from_slice(value.to_string().as_bytes());
                 out.extend_from_slice(b"\n");
             }

@@ -35,7 +35,7 @@ impl Registry {
         }
         let asked = resource_version(wanted).to_owned();
         let mut stale = false;
-        let outcome = self.modify(def, namespace, name, Part::Main, options, |object| {
+        let outcome = self.modify(def, namespace, name, Part::Scale, options, |object| {
             if !asked.is_empty() && asked != resource_version(object) {
                 stale = true;
                 return false;

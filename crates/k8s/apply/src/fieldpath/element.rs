@@ -1,9 +1,9 @@
 //! One step of a path.
 
 use std::cmp::Ordering;
-use std::fmt;
+use std::fmt::{self, Write as _};
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 /// One step of a path into an object.
 #[derive(Debug, Clone)]
@@ -47,11 +47,14 @@ impl PathElement {
         match self {
             Self::Field(name) => format!("f:{name}"),
             Self::Key(fields) => {
-                let map: Map<String, Value> = fields
-                    .iter()
-                    .map(|(name, value)| (name.to_string(), value.clone()))
-                    .collect();
-                format!("k:{}", Value::Object(map))
+                let mut text = String::from("k:");
+                for (at, (name, value)) in fields.iter().enumerate() {
+                    text.push(if at == 0 { '{' } else { ',' });
+                    // a name is written as the JSON text that it is
+                    let _ = write!(text, "{}:{value}", Value::from(&**name));
+                }
+                text.push('}');
+                text
             }
             Self::Value(value) => format!("v:{value}"),
             Self::Index(index) => format!("i:{index}"),
@@ -144,7 +147,7 @@ impl fmt::Display for PathElement {
 }
 
 /// Orders JSON values: numbers (by value, `1` is `1.0`), strings, booleans, lists, maps, null.
-fn compare_values(a: &Value, b: &Value) -> Ordering {
+pub(crate) fn compare_values(a: &Value, b: &Value) -> Ordering {
     fn rank(value: &Value) -> u8 {
         match value {
             Value::Number(_) => 0,

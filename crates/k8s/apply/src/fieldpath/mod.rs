@@ -4,7 +4,7 @@ mod element;
 mod set;
 mod wire;
 
-pub(crate) use element::same_value;
 pub use element::{ElementError, PathElement};
+pub(crate) use element::{compare_values, same_value};
 pub use set::{FieldSet, Path};
 pub use wire::FieldsError;

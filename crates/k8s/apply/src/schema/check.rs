@@ -5,9 +5,9 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use super::{ListKind, Scalar, Shape, Ty, TypeRef};
+use super::{ListKind, Scalar, Shape, Ty, TypeId, TypeRef};
 use crate::fieldpath::{Path, PathElement};
-use crate::typed::item_element;
+use crate::typed::{identity, item_element};
 
 /// A place of an object that does not fit its type.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,78 +28,123 @@ impl fmt::Display for TypeError {
 }
 
 struct Check {
-    path: Vec<PathElement>,
     errors: Vec<TypeError>,
+}
+
+/// A place in the object; its path is only written where something is wrong.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    above: Option<&'a Place<'a>>,
+    step: Step<'a>,
+}
+
+#[derive(Clone, Copy)]
+enum Step<'a> {
+    Root,
+    Field(&'a str),
+    Index(usize),
+    Item(Ty<'a>, TypeId, &'a [Box<str>], &'a Value),
+}
+
+impl Place<'_> {
+    fn path(&self) -> Vec<PathElement> {
+        let mut path = self.above.map(Place::path).unwrap_or_default();
+        match self.step {
+            Step::Root => {}
+            Step::Field(name) => path.push(PathElement::field(name)),
+            Step::Index(at) => path.push(PathElement::Index(i64::try_from(at).unwrap_or(i64::MAX))),
+            Step::Item(ty, item, keys, value) => path.extend(item_element(ty, item, keys, value)),
+        }
+        path
+    }
 }
 
 /// Checks a configuration as server-side apply does: declared fields, the form of scalars, keys of lists.
 pub(crate) fn validate(value: &Value, ty: Ty<'_>) -> Vec<TypeError> {
-    let mut check = Check {
-        path: Vec::new(),
-        errors: Vec::new(),
+    let mut check = Check { errors: Vec::new() };
+    let root = Place {
+        above: None,
+        step: Step::Root,
     };
-    check.value(value, ty);
+    check.value(value, ty, &root);
     check.errors
 }
 
 impl Check {
-    fn error(&mut self, problem: String) {
+    fn error(&mut self, place: &Place<'_>, problem: String) {
         self.errors.push(TypeError {
-            path: Path(self.path.clone()),
+            path: Path(place.path()),
             problem,
         });
     }
 
-    fn value(&mut self, value: &Value, ty: Ty<'_>) {
+    fn value(&mut self, value: &Value, ty: Ty<'_>, place: &Place<'_>) {
         match (ty.shape(), value) {
             (Shape::Any, _) | (_, Value::Null) => {}
             (Shape::Scalar(scalar), _) => {
                 if let Some(expected) = misfit(*scalar, value) {
-                    self.error(format!("expected {expected}, got {value}"));
+                    self.error(place, format!("expected {expected}, got {value}"));
                 }
             }
             (Shape::List { item, kind }, Value::Array(items)) => {
-                let keys: &[Box<str>] = match kind {
-                    ListKind::Map(keys) => keys,
-                    _ => &[],
-                };
-                let mut seen = BTreeSet::new();
-                for (at, value) in items.iter().enumerate() {
-                    let element = match kind {
-                        ListKind::Atomic => {
-                            PathElement::Index(i64::try_from(at).unwrap_or(i64::MAX))
-                        }
-                        _ => match item_element(ty, *item, keys, value) {
-                            Ok(element) => element,
-                            Err(problem) => {
-                                self.error(format!("element {at}: {problem}"));
-                                continue;
-                            }
-                        },
-                    };
-                    if *kind != ListKind::Atomic && !seen.insert(element.clone()) {
-                        self.error(format!("duplicate entries for key {element}"));
-                    }
-                    self.path.push(element);
-                    self.value(value, ty.at(*item));
-                    self.path.pop();
-                }
+                self.list(items, ty, *item, kind, place);
             }
-            (Shape::List { .. }, _) => self.error(format!("expected list, got {value}")),
+            (Shape::List { .. }, _) => self.error(place, format!("expected list, got {value}")),
             (Shape::Map { .. } | Shape::Struct { .. }, Value::Object(map)) => {
                 for (key, value) in map {
-                    self.path.push(PathElement::field(key));
+                    let below = Place {
+                        above: Some(place),
+                        step: Step::Field(key),
+                    };
                     if is_known(ty, key) {
-                        self.value(value, ty.below(key));
+                        self.value(value, ty.below(key), &below);
                     } else {
-                        self.error("field not declared in schema".to_owned());
+                        self.error(&below, "field not declared in schema".to_owned());
                     }
-                    self.path.pop();
                 }
             }
             (Shape::Map { .. } | Shape::Struct { .. }, _) => {
-                self.error(format!("expected map, got {value}"));
+                self.error(place, format!("expected map, got {value}"));
             }
+        }
+    }
+
+    fn list(
+        &mut self,
+        items: &[Value],
+        ty: Ty<'_>,
+        item: TypeId,
+        kind: &ListKind,
+        place: &Place<'_>,
+    ) {
+        let keys: &[Box<str>] = match kind {
+            ListKind::Map(keys) => keys,
+            _ => &[],
+        };
+        let mut seen = BTreeSet::new();
+        for (at, value) in items.iter().enumerate() {
+            let mut step = Step::Index(at);
+            if *kind != ListKind::Atomic {
+                step = Step::Item(ty, item, keys, value);
+                let known = identity(ty, item, keys, value);
+                let fits = known.is_some();
+                if !fits || !known.is_none_or(|known| seen.insert(known)) {
+                    match item_element(ty, item, keys, value) {
+                        Ok(element) => {
+                            self.error(place, format!("duplicate entries for key {element}"));
+                        }
+                        Err(problem) => self.error(place, format!("element {at}: {problem}")),
+                    }
+                }
+                if !fits {
+                    continue;
+                }
+            }
+            let below = Place {
+                above: Some(place),
+                step,
+            };
+            self.value(value, ty.at(item), &below);
         }
     }
 }

@@ -1,13 +1,13 @@
 //! What differs between two values, as sets of fields.
 
-use std::collections::BTreeMap;
+use std::cmp::Ordering;
 use std::sync::LazyLock;
 
 use serde_json::Value;
 
-use super::{Walk, item_element, walk};
+use super::{Walk, identity, item_element, walk};
 use crate::fieldpath::{FieldSet, PathElement, same_value};
-use crate::schema::{ListKind, Shape, Ty, TypeId};
+use crate::schema::{Shape, Ty, TypeId};
 
 /// The fields that differ between an old value and a new one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -135,15 +135,30 @@ impl Diff {
     }
 
     fn map(&mut self, old: Option<&Value>, new: Option<&Value>, ty: Ty<'_>) {
-        let empty = serde_json::Map::new();
-        let a = old.and_then(Value::as_object).unwrap_or(&empty);
-        let b = new.and_then(Value::as_object).unwrap_or(&empty);
-        let keys = a.keys().chain(b.keys().filter(|key| !a.contains_key(*key)));
-        let mut keys: Vec<&String> = keys.collect();
-        keys.sort_unstable();
-        for key in keys {
-            let (mut x, mut y) = (a.get(key), b.get(key));
-            if ty.fill && (x.is_none() || y.is_none()) {
+        let mut a = old
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten()
+            .peekable();
+        let mut b = new
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten()
+            .peekable();
+        loop {
+            let order = match (a.peek(), b.peek()) {
+                (None, None) => return,
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some((a, _)), Some((b, _))) => a.cmp(b),
+            };
+            let left = if order.is_le() { a.next() } else { None };
+            let right = if order.is_ge() { b.next() } else { None };
+            let Some((key, _)) = left.or(right) else {
+                return;
+            };
+            let (mut x, mut y) = (left.map(|(_, value)| value), right.map(|(_, value)| value));
+            if ty.fill && order.is_ne() {
                 let always = always_present(ty, key);
                 x = x.or(always.filter(|_| old.is_some()));
                 y = y.or(always.filter(|_| new.is_some()));
@@ -161,56 +176,80 @@ impl Diff {
         item: TypeId,
         keys: &[Box<str>],
     ) {
-        #[derive(Default)]
-        struct Sides<'a> {
-            old: Vec<&'a Value>,
-            new: Vec<&'a Value>,
-        }
-        let mut items: BTreeMap<PathElement, Sides<'_>> = BTreeMap::new();
-        for value in old.and_then(Value::as_array).into_iter().flatten() {
-            if let Ok(element) = item_element(ty, item, keys, value) {
-                items.entry(element).or_default().old.push(value);
-            }
-        }
-        for value in new.and_then(Value::as_array).into_iter().flatten() {
-            if let Ok(element) = item_element(ty, item, keys, value) {
-                items.entry(element).or_default().new.push(value);
-            }
-        }
-        let below = ty.at(item);
-        for (element, sides) in items {
-            let child = match (&sides.old[..], &sides.new[..]) {
-                (old, new) if old.len() <= 1 && new.len() <= 1 => {
-                    Self::of(old.first().copied(), new.first().copied(), below)
+        let none = Vec::new();
+        let old = old.and_then(Value::as_array).unwrap_or(&none);
+        let new = new.and_then(Value::as_array).unwrap_or(&none);
+        let mut items = Vec::with_capacity(old.len() + new.len());
+        for (is_new, list) in [(false, old), (true, new)] {
+            for value in list {
+                if let Some(identity) = identity(ty, item, keys, value) {
+                    items.push((identity, is_new, value));
                 }
+            }
+        }
+        // stable: the old ones of an item come before the new ones, each in their order
+        items.sort_by(|a, b| a.0.cmp(&b.0));
+        let below = ty.at(item);
+        let mut changed = false;
+        for group in items.chunk_by(|a, b| a.0 == b.0) {
+            let (old, new) = group.split_at(group.partition_point(|(_, is_new, _)| !is_new));
+            let child = match (old.len(), new.len()) {
+                (0 | 1, 0 | 1) => Self::of(value_of(old), value_of(new), below),
                 // items that stand twice are compared as one thing
-                (old, new) if old.len() >= 2 && new.len() >= 2 => Self {
+                (2.., 2..) => Self {
                     modified: old.len() != new.len()
-                        || old.iter().zip(new).any(|(a, b)| !same_value(a, b)),
+                        || old.iter().zip(new).any(|(a, b)| !same_value(a.2, b.2)),
                     ..Self::default()
                 },
-                (old, new) if old.len() >= 2 => {
-                    let mut child = Self::of(None, new.first().copied(), below);
+                (2.., _) => {
+                    let mut child = Self::of(None, value_of(new), below);
                     child.removed = true;
                     child
                 }
-                (old, _) => {
-                    let mut child = Self::of(old.first().copied(), None, below);
+                _ => {
+                    let mut child = Self::of(value_of(old), None, below);
                     child.added = true;
                     child
                 }
             };
-            self.take(|| element.clone(), child);
+            let value = group[0].2;
+            changed |= child.is_something();
+            if let (true, Ok(element)) = (child.is_something(), item_element(ty, item, keys, value))
+            {
+                self.take(|| element.clone(), child);
+            }
         }
+        if changed && keys.len() > 1 {
+            // several keys are matched in the schema's order, and written in their names' order
+            self.below.added.sort();
+            self.below.modified.sort();
+            self.below.removed.sort();
+        }
+    }
+
+    fn is_something(&self) -> bool {
+        self.added
+            || self.modified
+            || self.removed
+            || !self.below.added.is_empty()
+            || !self.below.modified.is_empty()
+            || !self.below.removed.is_empty()
     }
 }
 
+fn value_of<'a, T>(side: &[(T, bool, &'a Value)]) -> Option<&'a Value> {
+    side.first().map(|(_, _, value)| *value)
+}
+
 /// What Kubernetes keeps in a struct where a field is absent, if it keeps something.
-fn always_present(ty: Ty<'_>, key: &str) -> Option<&'static Value> {
+fn always_present<'a>(ty: Ty<'a>, key: &str) -> Option<&'a Value> {
     let field = ty.declared(key)?;
     match ty.at(field.ty).shape() {
         Shape::Struct { .. } if field.present => Some(&EMPTY),
-        Shape::List { kind, .. } if field.required && *kind != ListKind::Atomic => Some(&NULL),
+        // zero, false or ""
+        Shape::Scalar(_) if field.present && field.required => field.default.as_ref(),
+        Shape::Scalar(_) => None,
+        _ if field.required && !field.present => Some(&NULL),
         _ => None,
     }
 }

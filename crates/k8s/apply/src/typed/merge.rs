@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::{Walk, item_element, walk};
-use crate::fieldpath::PathElement;
+use super::items::{Identity, identity};
+use super::{Walk, walk};
+use crate::fieldpath::same_value;
 use crate::schema::{Ty, TypeId};
 
 /// Lays `over` over `base`; `None` where nothing is left.
@@ -68,19 +69,17 @@ fn merge_lists(
     item: TypeId,
     keys: &[Box<str>],
 ) -> Vec<Value> {
-    let element = |value: &Value| item_element(ty, item, keys, value).ok();
-    let mut places: BTreeMap<PathElement, usize> = BTreeMap::new();
-    for (at, value) in b.iter().enumerate() {
-        if let Some(element) = element(value) {
-            places.insert(element, at);
-        }
-    }
+    let places: BTreeMap<Identity<'_>, usize> = b
+        .iter()
+        .enumerate()
+        .filter_map(|(at, value)| Some((identity(ty, item, keys, value)?, at)))
+        .collect();
     let mut beside = vec![Base::None; b.len()];
     let in_b: Vec<Option<usize>> = a
         .iter()
         .enumerate()
         .map(|(at, value)| {
-            let place = element(value).and_then(|element| places.get(&element).copied())?;
+            let place = *places.get(&identity(ty, item, keys, value)?)?;
             beside[place] = match beside[place] {
                 Base::None => Base::One(at),
                 _ => Base::Twice,
@@ -135,4 +134,38 @@ fn merge_lists(
         }
     }
     out
+}
+
+/// Would laying `over` over `base` leave `base` as it is?
+pub(crate) fn is_covered(base: &Value, over: &Value, ty: Ty<'_>) -> bool {
+    match (walk(ty, base), walk(ty, over), base, over) {
+        (Walk::Map, Walk::Map, Value::Object(a), Value::Object(b)) => {
+            b.iter().all(|(key, over)| {
+                a.get(key)
+                    .is_some_and(|base| is_covered(base, over, ty.below(key)))
+            })
+        }
+        (Walk::List { item, keys }, Walk::List { .. }, Value::Array(a), Value::Array(b)) => {
+            // in the same order, with other items between; an item that stands twice is never covered
+            let mut rest = a.iter();
+            let in_order = b.iter().all(|over| {
+                let wanted = identity(ty, item, keys, over);
+                wanted.is_some()
+                    && rest
+                        .find(|base| identity(ty, item, keys, base) == wanted)
+                        .is_some_and(|base| is_covered(base, over, ty.at(item)))
+            });
+            in_order && {
+                let mut seen: Vec<_> = a
+                    .iter()
+                    .map(|value| identity(ty, item, keys, value))
+                    .collect();
+                seen.sort();
+                seen.windows(2).all(|pair| pair[0] != pair[1])
+            }
+        }
+        (Walk::Map | Walk::List { .. }, _, _, Value::Null)
+        | (_, Walk::Map | Walk::List { .. }, _, Value::Null) => base.is_null(),
+        _ => same_value(base, over),
+    }
 }

@@ -9,10 +9,10 @@ mod remove;
 
 pub(crate) use compare::{Comparison, compare};
 pub(crate) use fields::{field_set, with_named_parents};
-pub(crate) use items::item_element;
-pub(crate) use merge::merge;
+pub(crate) use items::{identity, item_element};
+pub(crate) use merge::{is_covered, merge};
 pub(crate) use reconcile::reconcile;
-pub(crate) use remove::remove;
+pub(crate) use remove::{Emptied, remove};
 
 use serde_json::Value;
 

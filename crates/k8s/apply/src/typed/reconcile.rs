@@ -3,11 +3,13 @@
 use crate::fieldpath::{FieldSet, PathElement};
 use crate::schema::{ListKind, Shape, Ty};
 
-/// Lets whoever owns a part of what is atomic now own the whole of it.
-pub(crate) fn reconcile(set: &FieldSet, ty: Ty<'_>) -> FieldSet {
-    let mut out = FieldSet::new();
-    out.nodes.reserve(set.nodes.len());
-    for node in &set.nodes {
+/// Lets whoever owns a part of what is atomic now own the whole of it; tells whether anything changed.
+pub(crate) fn reconcile(set: &mut FieldSet, ty: Ty<'_>) -> bool {
+    let mut changed = false;
+    for node in &mut set.nodes {
+        if node.children.is_empty() {
+            continue;
+        }
         let below = match (&node.element, ty.shape()) {
             (PathElement::Field(name), _) => ty.below(name),
             (_, Shape::List { item, .. }) => ty.at(*item),
@@ -18,17 +20,13 @@ pub(crate) fn reconcile(set: &FieldSet, ty: Ty<'_>) -> FieldSet {
             Shape::Map { atomic, .. } | Shape::Struct { atomic, .. } => *atomic,
             Shape::Scalar(_) | Shape::Any => false,
         };
-        if atomic && !node.children.is_empty() {
-            out.push(node.element.clone(), true, FieldSet::new());
-        } else if node.children.is_empty() {
-            out.nodes.push(node.clone());
+        if atomic {
+            node.member = true;
+            node.children = FieldSet::new();
+            changed = true;
         } else {
-            out.push(
-                node.element.clone(),
-                node.member,
-                reconcile(&node.children, below),
-            );
+            changed |= reconcile(&mut node.children, below);
         }
     }
-    out
+    changed
 }

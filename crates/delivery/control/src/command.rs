@@ -1,0 +1,364 @@
+//! What people can do to an App: each command becomes writes.
+
+use base_store::{Expect, Op};
+use roadstead_dispatch::EntryPhase;
+use roadstead_model::{AppKey, ClusterId, Hold, ReleaseId, Time};
+use roadstead_rollout::{Action, Assignment, By, Event, act};
+use serde::{Deserialize, Serialize};
+
+use crate::decide::Writes;
+use crate::index::Index;
+use crate::records::{Approval, ReleaseRecord, VariantOutcome, keys};
+
+/// What somebody wants of an App.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "command")]
+pub enum Command {
+    /// Something of a Rollout; the newest unless its number is given.
+    Rollout {
+        /// The number.
+        #[serde(default)]
+        number: Option<u64>,
+        /// What.
+        action: Action,
+    },
+    /// Let go of the clusters that wait for it.
+    ApproveLeaving,
+    /// Remove the objects that wait for it.
+    ApproveRemovals,
+    /// Leave one cluster's assignment alone.
+    Hold {
+        /// The cluster's name.
+        cluster: String,
+        /// The hold.
+        hold: Hold,
+    },
+    /// Lift that.
+    Unhold {
+        /// The cluster's name.
+        cluster: String,
+    },
+    /// Give clusters a Release at once, past every stage and gate.
+    Start {
+        /// The Release's number or id.
+        release: String,
+        /// The clusters' names.
+        clusters: Vec<String>,
+    },
+}
+
+/// Why a command is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CommandRefused {
+    /// There is no such thing.
+    #[error("{0}")]
+    NotFound(String),
+    /// It makes no sense now.
+    #[error("{0}")]
+    NotNow(String),
+    /// A reason is missing.
+    #[error("this needs a reason: it goes past every gate")]
+    NoReason,
+}
+
+/// Turns a command into writes and one sentence on what was done.
+pub fn command(
+    index: &mut Index,
+    app: &AppKey,
+    command: &Command,
+    by: &By,
+) -> Result<(Vec<Op>, String), CommandRefused> {
+    let mut writes = Writes::new(app, by.at);
+    let said = match command {
+        Command::Rollout { number, action } => {
+            rollout(index, app, *number, action, by, &mut writes)?
+        }
+        Command::ApproveLeaving => approve_leaving(index, app, by, &mut writes)?,
+        Command::ApproveRemovals => approve_removals(index, app, by, &mut writes)?,
+        Command::Hold { cluster, hold } => {
+            let id = cluster_id(index, cluster)?;
+            if index.assignment(&id, app).is_none() {
+                return Err(CommandRefused::NotFound(format!(
+                    "cluster {cluster} has nothing of {app}"
+                )));
+            }
+            let hold = Hold {
+                actor: by.actor.clone(),
+                reason: by.reason.clone(),
+                ..hold.clone()
+            };
+            writes.put(keys::hold(&id, app), &hold, Expect::Any);
+            let said = format!("{app} on {cluster} is left alone");
+            writes.event(0, event(by, "Held", &said));
+            said
+        }
+        Command::Unhold { cluster } => {
+            let id = cluster_id(index, cluster)?;
+            if index.hold(&id, app).is_none() {
+                return Err(CommandRefused::NotNow(format!(
+                    "{app} on {cluster} is not on hold"
+                )));
+            }
+            writes.delete(keys::hold(&id, app));
+            let said = format!("{app} on {cluster} is synced again");
+            writes.event(0, event(by, "Unheld", &said));
+            said
+        }
+        Command::Start { release, clusters } => {
+            start(index, app, release, clusters, by, &mut writes)?
+        }
+    };
+    Ok((writes.ops, said))
+}
+
+fn event(by: &By, reason: &str, message: &str) -> Event {
+    let message = if by.reason.is_empty() {
+        message.to_owned()
+    } else {
+        format!("{message}: {}", by.reason)
+    };
+    Event {
+        at: by.at,
+        actor: by.actor.clone(),
+        reason: reason.to_owned(),
+        message,
+    }
+}
+
+fn cluster_id(index: &Index, name: &str) -> Result<ClusterId, CommandRefused> {
+    index
+        .cluster_id(name)
+        .ok_or_else(|| CommandRefused::NotFound(format!("there is no cluster {name:?}")))
+}
+
+fn rollout(
+    index: &Index,
+    app: &AppKey,
+    number: Option<u64>,
+    action: &Action,
+    by: &By,
+    writes: &mut Writes<'_>,
+) -> Result<String, CommandRefused> {
+    let missing = || CommandRefused::NotFound(format!("{app} has no such Rollout"));
+    let number = match number {
+        Some(number) => number,
+        None => newest_for(index, app, action).ok_or_else(missing)?,
+    };
+    let (rollout, revision) = index.rollout(app, number).ok_or_else(missing)?;
+    let mut rollout = rollout.clone();
+    let done = act(&mut rollout, action, by)
+        .map_err(|refused| CommandRefused::NotNow(refused.to_string()))?;
+    if *action == Action::Retry {
+        retry(index, app, number, &rollout.release, by.at, writes);
+    }
+    writes.put(keys::rollout(app, number), &rollout, Expect::At(revision));
+    let said = format!("rollout {number} of {app}: {}", done.message);
+    writes.event(number, done);
+    Ok(said)
+}
+
+/// The Rollout that an action without a number means: the newest that it can apply to.
+fn newest_for(index: &Index, app: &AppKey, action: &Action) -> Option<u64> {
+    let by = By {
+        actor: String::new(),
+        at: Time(0),
+        reason: String::new(),
+    };
+    let applies =
+        |rollout: &&roadstead_rollout::Rollout| act(&mut (*rollout).clone(), action, &by).is_ok();
+    let newest = index
+        .rollouts(app)
+        .next_back()
+        .map(|rollout| rollout.number);
+    // an action is about what happens now; only when the newest cannot take it, an older one that still runs is meant
+    let running = index
+        .rollouts(app)
+        .rev()
+        .filter(|rollout| !rollout.phase.is_terminal())
+        .find(applies);
+    let fits = index
+        .rollouts(app)
+        .next_back()
+        .filter(applies)
+        .map(|rollout| rollout.number);
+    fits.or(running.map(|rollout| rollout.number)).or(newest)
+}
+
+/// The failed clusters get another attempt, and the Release is barred no more.
+fn retry(
+    index: &Index,
+    app: &AppKey,
+    number: u64,
+    release: &ReleaseId,
+    now: Time,
+    writes: &mut Writes<'_>,
+) {
+    for (id, assignment) in index.assignments_of(app) {
+        if assignment.rollout == number && assignment.release == *release && assignment.has_failed()
+        {
+            let again = Assignment {
+                attempt: assignment.attempt + 1,
+                outcome: None,
+                since: now,
+                ..assignment.clone()
+            };
+            let expect = index
+                .assignment(id, app)
+                .map_or(Expect::Absent, |(_, revision)| Expect::At(revision));
+            writes.put(keys::assigned(id, app), &again, expect);
+        }
+    }
+    if let Some(kept) = index
+        .releases
+        .get(app)
+        .and_then(|of| of.values().find(|kept| kept.value.id == *release))
+        && kept.value.barred.is_some()
+    {
+        let record = ReleaseRecord {
+            barred: None,
+            ..kept.value.clone()
+        };
+        writes.put(
+            keys::release(app, record.number),
+            &record,
+            Expect::At(kept.revision),
+        );
+    }
+}
+
+fn approve_leaving(
+    index: &mut Index,
+    app: &AppKey,
+    by: &By,
+    writes: &mut Writes<'_>,
+) -> Result<String, CommandRefused> {
+    let leaving = crate::leave::leaving(index, app);
+    let Some(digest) = leaving.digest.filter(|_| leaving.needs_approval) else {
+        return Err(CommandRefused::NotNow(format!(
+            "no clusters of {app} wait to be let go of"
+        )));
+    };
+    let (old, expect) = approval(index, app);
+    writes.put(
+        keys::approval(app),
+        &Approval {
+            leaving: Some((digest, by.clone())),
+            ..old
+        },
+        expect,
+    );
+    let said = format!(
+        "{} clusters of {app} may be let go of",
+        leaving.clusters.len()
+    );
+    writes.event(0, event(by, "Approved", &said));
+    Ok(said)
+}
+
+fn approval(index: &Index, app: &AppKey) -> (Approval, Expect) {
+    index
+        .approval(app)
+        .map_or((Approval::default(), Expect::Absent), |(old, revision)| {
+            (old.clone(), Expect::At(revision))
+        })
+}
+
+fn approve_removals(
+    index: &Index,
+    app: &AppKey,
+    by: &By,
+    writes: &mut Writes<'_>,
+) -> Result<String, CommandRefused> {
+    let mut objects = std::collections::BTreeSet::new();
+    let mut release = None;
+    for (id, assignment) in index.assignments_of(app) {
+        if let Some(observed) = index.observed(id, app)
+            && !observed.awaiting_approval.is_empty()
+        {
+            release = Some(assignment.release);
+            objects.extend(observed.awaiting_approval.iter().cloned());
+        }
+    }
+    let Some(release) = release else {
+        return Err(CommandRefused::NotNow(format!(
+            "no removals of {app} wait for approval"
+        )));
+    };
+    let (old, expect) = approval(index, app);
+    let count = objects.len();
+    let removals = Some((release, objects.into_iter().collect(), by.clone()));
+    writes.put(keys::approval(app), &Approval { removals, ..old }, expect);
+    let said = format!("{count} objects of {app} may be removed, on every cluster that holds them");
+    writes.event(0, event(by, "Approved", &said));
+    Ok(said)
+}
+
+fn start(
+    index: &mut Index,
+    app: &AppKey,
+    release: &str,
+    clusters: &[String],
+    by: &By,
+    writes: &mut Writes<'_>,
+) -> Result<String, CommandRefused> {
+    if by.reason.is_empty() {
+        return Err(CommandRefused::NoReason);
+    }
+    let number = release.parse::<u64>().ok();
+    let found = index.releases(app).find(|record| {
+        Some(record.number) == number
+            || record.id.to_string() == release
+            || record.commit.starts_with(release) && release.len() >= 7
+    });
+    let Some(record) = found.cloned() else {
+        return Err(CommandRefused::NotFound(format!(
+            "{app} has no Release {release}"
+        )));
+    };
+    let placed = index.placed(app, record.number);
+    for name in clusters {
+        let id = cluster_id(index, name)?;
+        let input = placed
+            .clusters
+            .get(&id)
+            .and_then(|placed| placed.input.as_ref().ok());
+        let variant = match input.and_then(|input| record.variants.get(&input.digest())) {
+            Some(VariantOutcome::Variant { id, .. }) => *id,
+            Some(VariantOutcome::Error(error)) => {
+                return Err(CommandRefused::NotNow(format!("{name}: {error}")));
+            }
+            None => {
+                return Err(CommandRefused::NotNow(format!(
+                    "release {} has no variant for cluster {name}",
+                    record.number
+                )));
+            }
+        };
+        let old = index
+            .assignment(&id, app)
+            .map(|(old, revision)| (old.clone(), revision));
+        let assignment = Assignment {
+            release: record.id,
+            variant,
+            phase: EntryPhase::Deliver,
+            rollout: 0,
+            since: by.at,
+            attempt: old.as_ref().map_or(0, |(old, _)| old.attempt + 1),
+            counted: false,
+            outcome: None,
+            good: old
+                .as_ref()
+                .map(|(old, _)| old.good.clone())
+                .unwrap_or_default(),
+        };
+        let expect = old.map_or(Expect::Absent, |(_, revision)| Expect::At(revision));
+        writes.put(keys::assigned(&id, app), &assignment, expect);
+    }
+    let said = format!(
+        "release {} of {app} goes to {} at once",
+        record.number,
+        clusters.join(", ")
+    );
+    writes.event(0, event(by, "EmergencyStart", &said));
+    Ok(said)
+}

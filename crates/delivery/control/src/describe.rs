@@ -1,0 +1,136 @@
+//! Assignments as people and programs read them.
+
+use roadstead_dispatch::{AppState, DriftItem, EntryPhase, Problem};
+use roadstead_model::{AppKey, ClusterId, Hold, Time};
+use roadstead_rollout::{OutcomeKind, Sighting};
+use serde::Serialize;
+
+use crate::index::Index;
+
+/// One assignment with what is known of it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AssignmentView {
+    /// The cluster's name.
+    pub cluster: String,
+    /// The cluster's labels, to select by.
+    #[serde(skip)]
+    pub labels: std::collections::BTreeMap<String, String>,
+    /// The Project.
+    pub project: String,
+    /// The App.
+    pub app: String,
+    /// The Release's number.
+    pub release: u64,
+    /// Its commit.
+    pub commit: String,
+    /// What the agent is to do.
+    pub phase: EntryPhase,
+    /// What the agent says; `None`: nothing yet.
+    pub state: Option<AppState>,
+    /// Does what the agent holds match what it should?
+    pub current: bool,
+    /// Is the agent connected?
+    pub connected: bool,
+    /// What became of it in its Rollout.
+    pub outcome: Option<OutcomeKind>,
+    /// One sentence.
+    pub message: String,
+    /// Healthy and all lasting objects.
+    pub objects: String,
+    /// Writes in the cluster for this App so far.
+    pub writes: u64,
+    /// How many times drift was healed.
+    pub healed: u64,
+    /// What differs.
+    pub drift: Vec<DriftItem>,
+    /// What is wrong.
+    pub problems: Vec<Problem>,
+    /// The hold on this assignment alone.
+    pub hold: Option<Hold>,
+    /// Objects whose removal waits for approval.
+    pub awaiting_approval: Vec<String>,
+    /// When the hub assigned it.
+    pub since: Time,
+    /// When the agent came into its state.
+    pub state_since: Option<Time>,
+}
+
+/// Every assignment, sorted by Project, App and cluster.
+pub fn assignments(index: &Index, now: Time) -> Vec<AssignmentView> {
+    let mut out = Vec::new();
+    for app in index.assigned.keys() {
+        for (id, _) in index.assignments_of(app) {
+            out.extend(index.assignment_view(id, app, now));
+        }
+    }
+    out.sort_by(|a, b| (&a.project, &a.app, &a.cluster).cmp(&(&b.project, &b.app, &b.cluster)));
+    out
+}
+
+impl Index {
+    /// One assignment with what is known of it.
+    pub fn assignment_view(
+        &self,
+        id: &ClusterId,
+        app: &AppKey,
+        now: Time,
+    ) -> Option<AssignmentView> {
+        let (assignment, _) = self.assignment(id, app)?;
+        let observed = self.observed(id, app);
+        let record = self.release(app, &assignment.release);
+        let sighting = self.sighting(id, now);
+        let mut message = observed
+            .map(|observed| observed.message.clone())
+            .unwrap_or_default();
+        if sighting == Sighting::Offline {
+            message = match self.seen(id) {
+                Some(seen) => format!("not heard of since {}", seen.last.seconds()),
+                None => "never heard of".to_owned(),
+            };
+        } else if observed.is_none() {
+            "the agent has not reported on it yet".clone_into(&mut message);
+        }
+        Some(AssignmentView {
+            cluster: self.cluster_name(id).to_owned(),
+            labels: self.labels_of(id),
+            project: app.project.clone(),
+            app: app.name.clone(),
+            release: record.map_or(0, |record| record.number),
+            commit: record
+                .map(|record| record.commit.chars().take(12).collect())
+                .unwrap_or_default(),
+            phase: assignment.phase,
+            state: observed.map(|observed| observed.state),
+            current: observed.is_some_and(|o| {
+                o.variant == assignment.variant && o.release == assignment.release
+            }),
+            connected: self.is_connected(id),
+            outcome: assignment.outcome.as_ref().map(|outcome| outcome.kind),
+            message,
+            objects: observed
+                .map(|o| format!("{}/{}", o.health.healthy, o.health.total))
+                .unwrap_or_default(),
+            writes: observed.map_or(0, |observed| observed.writes),
+            healed: observed.map_or(0, |observed| observed.healed),
+            drift: observed
+                .map(|observed| observed.drift.clone())
+                .unwrap_or_default(),
+            problems: observed
+                .map(|observed| observed.problems.clone())
+                .unwrap_or_default(),
+            hold: self.hold(id, app).cloned(),
+            awaiting_approval: observed
+                .map(|observed| {
+                    observed
+                        .awaiting_approval
+                        .iter()
+                        .map(ToString::to_string)
+                        .collect()
+                })
+                .unwrap_or_default(),
+            since: assignment.since,
+            state_since: observed.map(|observed| observed.since),
+        })
+    }
+}

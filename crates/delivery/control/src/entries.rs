@@ -1,0 +1,166 @@
+//! The order of one cluster, made from the facts.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use k8s_object::ObjectId;
+use roadstead_dispatch::{Entry, EntryPhase, WaitsFor};
+use roadstead_model::{AppKey, ClusterId, Hold, Ready, Time, VariantId};
+
+use crate::index::Index;
+
+/// Tells which lasting objects a variant has; whoever drives this keeps them by digest.
+pub trait VariantSource {
+    /// The identities, sorted; `None` if the variant is not stored.
+    fn lasting(&self, variant: &VariantId) -> Option<Arc<[ObjectId]>>;
+}
+
+/// Makes the entries of one cluster's order.
+pub fn entries(
+    index: &Index,
+    cluster: &ClusterId,
+    variants: &dyn VariantSource,
+    now: Time,
+) -> BTreeMap<AppKey, Entry> {
+    let apps: Vec<AppKey> = index.apps_of(cluster).cloned().collect();
+    let mut out = BTreeMap::new();
+    for app in &apps {
+        if let Some(entry) = entry(index, cluster, app, variants, now) {
+            out.insert(app.clone(), entry);
+        }
+    }
+    out
+}
+
+fn entry(
+    index: &Index,
+    cluster: &ClusterId,
+    app: &AppKey,
+    variants: &dyn VariantSource,
+    now: Time,
+) -> Option<Entry> {
+    let (assignment, _) = index.assignment(cluster, app)?;
+    let record = index.release(app, &assignment.release)?;
+    let frozen = &record.frozen;
+    let noun = index.app(app);
+    let held: Vec<ObjectId> = index
+        .observed(cluster, app)
+        .and_then(|observed| match &observed.inventory.objects {
+            Some(objects) => Some(objects.clone()),
+            None => variants.lasting(&observed.variant).map(|ids| ids.to_vec()),
+        })
+        .unwrap_or_default();
+    let wanted = variants.lasting(&assignment.variant);
+    let tombstones: Vec<ObjectId> = match assignment.phase {
+        EntryPhase::Deliver | EntryPhase::Revert if frozen.sync.prune => {
+            // without the list nothing can be told apart, so nothing goes
+            let wanted = wanted?;
+            held.into_iter()
+                .filter(|id| {
+                    wanted.binary_search(id).is_err()
+                        && !is_handed_over(index, cluster, app, id, variants)
+                })
+                .collect()
+        }
+        EntryPhase::Remove => held,
+        _ => Vec::new(),
+    };
+    let approved = index
+        .approval(app)
+        .and_then(|(approval, _)| approval.removals.as_ref())
+        .filter(|(release, _, _)| *release == assignment.release)
+        .map(|(_, objects, _)| {
+            objects
+                .iter()
+                .filter(|id| tombstones.contains(id))
+                .cloned()
+                .collect()
+        })
+        .unwrap_or_default();
+    let hold = [
+        noun.and_then(|noun| noun.spec.hold.as_ref()),
+        index
+            .cluster(cluster)
+            .and_then(|cluster| cluster.spec.hold.as_ref()),
+        index.hold(cluster, app),
+    ];
+    let hold = hold
+        .into_iter()
+        .flatten()
+        .filter(|hold| hold.is_active(now))
+        .fold(None, |a, b| Hold::stronger(a, Some(b)));
+    let waits_for = frozen
+        .depends_on
+        .iter()
+        .filter_map(|depends| {
+            let other = AppKey::new(app.project.clone(), depends.app.clone());
+            if depends.optional && index.assignment(cluster, &other).is_none() {
+                return None;
+            }
+            let commit = if depends.ready == Ready::SameCommit {
+                record.commit.clone()
+            } else {
+                String::new()
+            };
+            Some(WaitsFor { app: other, commit })
+        })
+        .collect();
+    let budget = index
+        .project(&app.project)
+        .and_then(|project| project.spec.removal_budget);
+    let mut options = frozen.sync.clone();
+    options.removal_budget = Some(match (options.removal_budget, budget) {
+        // an App may tighten the budget, only its Project may loosen it
+        (Some(own), wide) => {
+            let wide = wide.unwrap_or_default();
+            roadstead_model::RemovalBudget {
+                objects: own.objects.min(wide.objects),
+                percent: own.percent.min(wide.percent),
+            }
+        }
+        (None, wide) => wide.unwrap_or_default(),
+    });
+    let takes = |name: &String| AppKey::new(app.project.clone(), name.clone());
+    Some(Entry {
+        release: assignment.release,
+        commit: record.commit.clone(),
+        variant: assignment.variant,
+        phase: assignment.phase,
+        options,
+        adopt: frozen.adopt.clone(),
+        takes_over_from: frozen.takes_over_from.iter().map(takes).collect(),
+        waits_for,
+        hold: hold.cloned(),
+        tombstones,
+        approved,
+        attempt: assignment.attempt,
+    })
+}
+
+/// Does another App on this cluster take this object over?
+fn is_handed_over(
+    index: &Index,
+    cluster: &ClusterId,
+    app: &AppKey,
+    id: &ObjectId,
+    variants: &dyn VariantSource,
+) -> bool {
+    index
+        .apps_of(cluster)
+        .filter(|other| *other != app)
+        .any(|other| {
+            let Some((assignment, _)) = index.assignment(cluster, other) else {
+                return false;
+            };
+            let takes = index
+                .release(other, &assignment.release)
+                .is_some_and(|record| {
+                    other.project == app.project
+                        && record.frozen.takes_over_from.contains(&app.name)
+                });
+            takes
+                && variants
+                    .lasting(&assignment.variant)
+                    .is_some_and(|ids| ids.binary_search(id).is_ok())
+        })
+}

@@ -1,0 +1,665 @@
+//! What the hub knows, folded from the store's log.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use base_store::{Change, Revision};
+use roadstead_dispatch::AppReport;
+use roadstead_model::{
+    App, AppKey, Cluster, ClusterId, ClusterSet, Key, Noun, Project, Source, Strategy,
+    StrategySpec, Time, parse_noun,
+};
+use roadstead_rollout::{Assignment, Rollout, Sighting};
+use serde::de::DeserializeOwned;
+
+use crate::placement::{Cache, Placing};
+use crate::records::{Approval, Head, Held, NOUNS, ReleaseRecord, Seen, keys};
+
+/// A value with the revision of its last write.
+#[derive(Debug, Clone)]
+pub(crate) struct Kept<T> {
+    pub(crate) value: T,
+    pub(crate) revision: Revision,
+}
+
+/// What changed since it was last asked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Dirty {
+    /// Apps to decide on.
+    pub apps: BTreeSet<AppKey>,
+    /// Clusters whose order may have changed.
+    pub orders: BTreeSet<ClusterId>,
+    /// Sources to poll: they are new, or asked for something else, or an App reads a path that was not read yet.
+    pub sources: BTreeSet<Key>,
+    /// Apps whose shown state may have changed.
+    pub shown: BTreeSet<AppKey>,
+    /// Clusters whose shown state may have changed.
+    pub shown_clusters: BTreeSet<ClusterId>,
+}
+
+impl Dirty {
+    /// Is nothing to do?
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What the hub knows.
+#[derive(Debug, Default)]
+pub struct Index {
+    pub(crate) revision: Revision,
+    pub(crate) projects: BTreeMap<String, Project>,
+    pub(crate) sources: BTreeMap<Key, Source>,
+    pub(crate) apps: BTreeMap<AppKey, App>,
+    pub(crate) clusters: BTreeMap<ClusterId, Cluster>,
+    pub(crate) sets: BTreeMap<String, ClusterSet>,
+    pub(crate) strategies: BTreeMap<Key, Strategy>,
+    pub(crate) heads: BTreeMap<Key, Kept<Head>>,
+    pub(crate) releases: BTreeMap<AppKey, BTreeMap<u64, Kept<ReleaseRecord>>>,
+    pub(crate) rollouts: BTreeMap<AppKey, BTreeMap<u64, Kept<Rollout>>>,
+    pub(crate) assigned: BTreeMap<AppKey, BTreeMap<ClusterId, Kept<Assignment>>>,
+    pub(crate) observed: BTreeMap<AppKey, BTreeMap<ClusterId, Kept<AppReport>>>,
+    pub(crate) apps_of: BTreeMap<ClusterId, BTreeSet<AppKey>>,
+    pub(crate) seen: BTreeMap<ClusterId, Kept<Seen>>,
+    pub(crate) approvals: BTreeMap<AppKey, Kept<Approval>>,
+    pub(crate) holds: BTreeMap<(ClusterId, AppKey), Held>,
+    /// Agents that are connected now. No fact: it is rebuilt as they come back.
+    pub(crate) sessions: BTreeMap<ClusterId, Time>,
+    pub(crate) placements: Cache,
+    /// When this index began to follow: a cluster is not called offline before it had the time to come back.
+    pub(crate) began: Time,
+    pub(crate) offline_after_ms: u64,
+    dirty: Dirty,
+    problems: Vec<String>,
+}
+
+impl Index {
+    /// Makes an empty one. `offline_after_ms`: how long a cluster may be silent before it counts as offline.
+    pub fn new(began: Time, offline_after_ms: u64) -> Self {
+        Self {
+            began,
+            offline_after_ms,
+            ..Self::default()
+        }
+    }
+
+    /// Takes in one change of the log.
+    pub fn apply(&mut self, change: &Change) {
+        self.revision = self.revision.max(change.revision);
+        let new = change.new.as_deref();
+        self.apply_entry(&change.key, new, change.revision);
+    }
+
+    /// Takes in one entry, as it stands or as it changed; `None`: it is gone.
+    pub fn apply_entry(&mut self, key: &str, value: Option<&[u8]>, revision: Revision) {
+        self.revision = self.revision.max(revision);
+        if let Some(rest) = key.strip_prefix(NOUNS) {
+            self.apply_noun(rest, value);
+        } else if let Some(rest) = key.strip_prefix(keys::ASSIGNED) {
+            self.apply_assigned(rest, value, revision);
+        } else if let Some(rest) = key.strip_prefix(keys::OBSERVED) {
+            self.apply_observed(rest, value, revision);
+        } else if let Some(rest) = key.strip_prefix(keys::HEADS) {
+            if let Ok(source) = rest.parse::<Key>() {
+                let head = self.read(key, value);
+                set(&mut self.heads, source.clone(), head, revision);
+                self.touch_apps_reading(&source);
+            }
+        } else if let Some((app, number)) =
+            key.strip_prefix(keys::RELEASES).and_then(app_and_number)
+        {
+            let record = self.read(key, value);
+            set(
+                self.releases.entry(app.clone()).or_default(),
+                number,
+                record,
+                revision,
+            );
+            self.placements.forget(&app, number);
+            self.touch_app(&app);
+            self.touch_orders_of(&app);
+        } else if let Some((app, number)) =
+            key.strip_prefix(keys::ROLLOUTS).and_then(app_and_number)
+        {
+            let rollout = self.read(key, value);
+            set(
+                self.rollouts.entry(app.clone()).or_default(),
+                number,
+                rollout,
+                revision,
+            );
+            self.touch_app(&app);
+        } else if let Some(rest) = key.strip_prefix(keys::SEEN) {
+            let cluster = ClusterId(rest.to_owned());
+            let seen = self.read(key, value);
+            set(&mut self.seen, cluster.clone(), seen, revision);
+            self.dirty.shown_clusters.insert(cluster);
+        } else if let Some(rest) = key.strip_prefix(keys::APPROVALS) {
+            if let Ok(app) = rest.parse::<AppKey>() {
+                let approval = self.read(key, value);
+                set(&mut self.approvals, app.clone(), approval, revision);
+                self.touch_app(&app);
+                self.touch_orders_of(&app);
+            }
+        } else if let Some((cluster, app)) = key.strip_prefix(keys::HOLDS).and_then(cluster_and_app)
+        {
+            match self.read(key, value) {
+                Some(hold) => drop(self.holds.insert((cluster.clone(), app.clone()), hold)),
+                None => drop(self.holds.remove(&(cluster.clone(), app.clone()))),
+            }
+            self.dirty.orders.insert(cluster);
+            self.touch_app(&app);
+        }
+    }
+
+    fn read<T: DeserializeOwned>(&mut self, key: &str, value: Option<&[u8]>) -> Option<T> {
+        match serde_json::from_slice(value?) {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.problems
+                    .push(format!("record {key} cannot be read: {error}"));
+                None
+            }
+        }
+    }
+
+    fn noun<N: Noun>(&mut self, key: &str, value: Option<&[u8]>) -> Option<N> {
+        let value: serde_json::Value = self.read(key, value)?;
+        match parse_noun(&value) {
+            Ok(noun) => Some(noun),
+            Err(error) => {
+                self.problems.push(format!("{key} cannot be read: {error}"));
+                None
+            }
+        }
+    }
+
+    fn apply_noun(&mut self, rest: &str, value: Option<&[u8]>) {
+        let Some(rest) = rest.strip_prefix("roadstead.dev/") else {
+            return;
+        };
+        let Some((plural, name)) = rest.split_once('/') else {
+            return;
+        };
+        match plural {
+            "projects" => {
+                let noun = self.noun(rest, value);
+                put(&mut self.projects, name.to_owned(), noun);
+                self.placements.forget_all();
+                let apps: Vec<AppKey> = self
+                    .apps
+                    .keys()
+                    .filter(|app| app.project == name)
+                    .cloned()
+                    .collect();
+                apps.iter().for_each(|app| self.touch_app(app));
+            }
+            "sources" => {
+                if let Ok(key) = name.parse::<Key>() {
+                    let noun: Option<Source> = self.noun(rest, value);
+                    let wants = |source: Option<&Source>| source.map(|source| source.spec.clone());
+                    let changed = wants(noun.as_ref()) != wants(self.sources.get(&key));
+                    put(&mut self.sources, key.clone(), noun);
+                    if changed {
+                        self.touch_apps_reading(&key);
+                        self.dirty.sources.insert(key);
+                    }
+                }
+            }
+            "apps" => {
+                if let Ok(key) = name.parse::<Key>() {
+                    let noun: Option<App> = self.noun(rest, value);
+                    let old = self.apps.get(&key);
+                    let same = match (&noun, old) {
+                        (Some(new), Some(old)) => {
+                            new.spec == old.spec
+                                && new.metadata.deletion_timestamp
+                                    == old.metadata.deletion_timestamp
+                                && new.metadata.finalizers == old.metadata.finalizers
+                        }
+                        (None, None) => true,
+                        _ => false,
+                    };
+                    if !same {
+                        for spec in noun
+                            .iter()
+                            .chain(old)
+                            .map(|app| app.spec.clone())
+                            .collect::<Vec<_>>()
+                        {
+                            for input in &spec.inputs {
+                                self.dirty
+                                    .sources
+                                    .insert(Key::new(key.project.clone(), input.source.clone()));
+                            }
+                        }
+                        put(&mut self.apps, key.clone(), noun);
+                        self.touch_app(&key);
+                        self.touch_orders_of(&key);
+                    } else {
+                        put(&mut self.apps, key, noun);
+                    }
+                }
+            }
+            "clusters" => self.apply_cluster(rest, name, value),
+            "clustersets" => {
+                let noun: Option<ClusterSet> = self.noun(rest, value);
+                let spec = |set: Option<&ClusterSet>| set.map(|set| set.spec.clone());
+                let changed = spec(noun.as_ref()) != spec(self.sets.get(name));
+                put(&mut self.sets, name.to_owned(), noun);
+                if changed {
+                    self.touch_everything();
+                }
+            }
+            "strategies" => {
+                if let Ok(key) = name.parse::<Key>() {
+                    let noun = self.noun(rest, value);
+                    put(&mut self.strategies, key, noun);
+                    let apps: Vec<AppKey> = self.apps.keys().cloned().collect();
+                    apps.iter().for_each(|app| self.touch_app(app));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn apply_cluster(&mut self, rest: &str, name: &str, value: Option<&[u8]>) {
+        let noun: Option<Cluster> = self.noun(rest, value);
+        let old = self
+            .clusters
+            .iter()
+            .find(|(_, cluster)| cluster.metadata.name == name)
+            .map(|(id, _)| id.clone());
+        let Some(noun) = noun else {
+            if let Some(id) = old {
+                self.clusters.remove(&id);
+                self.touch_everything();
+                self.dirty.orders.insert(id);
+            }
+            return;
+        };
+        let id = ClusterId(noun.metadata.uid.clone());
+        if let Some(old) = old.filter(|old| *old != id) {
+            self.clusters.remove(&old);
+        }
+        let same = self.clusters.get(&id).is_some_and(|old| {
+            old.spec == noun.spec
+                && old.metadata.labels == noun.metadata.labels
+                && old.metadata.deletion_timestamp == noun.metadata.deletion_timestamp
+        });
+        self.clusters.insert(id.clone(), noun);
+        if !same {
+            self.touch_everything();
+            self.dirty.orders.insert(id.clone());
+            self.dirty.shown_clusters.insert(id);
+        }
+    }
+
+    fn apply_assigned(&mut self, rest: &str, value: Option<&[u8]>, revision: Revision) {
+        let Some((cluster, app)) = cluster_and_app(rest) else {
+            return;
+        };
+        let assignment = self.read(rest, value);
+        let of = self.apps_of.entry(cluster.clone()).or_default();
+        if assignment.is_some() {
+            of.insert(app.clone());
+        } else {
+            of.remove(&app);
+        }
+        set(
+            self.assigned.entry(app.clone()).or_default(),
+            cluster.clone(),
+            assignment,
+            revision,
+        );
+        self.dirty.orders.insert(cluster.clone());
+        self.dirty.shown_clusters.insert(cluster);
+        self.touch_app(&app);
+    }
+
+    fn apply_observed(&mut self, rest: &str, value: Option<&[u8]>, revision: Revision) {
+        let Some((cluster, app)) = cluster_and_app(rest) else {
+            return;
+        };
+        let new: Option<AppReport> = self.read(rest, value);
+        let reports = self.observed.entry(app.clone()).or_default();
+        let old = reports.get(&cluster).map(|kept| &kept.value.inventory);
+        // tombstones are computed from the inventory, so the order may change with it
+        if old != new.as_ref().map(|report| &report.inventory) {
+            self.dirty.orders.insert(cluster.clone());
+        }
+        set(reports, cluster.clone(), new, revision);
+        self.dirty.shown_clusters.insert(cluster);
+        self.touch_app(&app);
+    }
+
+    fn touch_app(&mut self, app: &AppKey) {
+        self.dirty.apps.insert(app.clone());
+        self.dirty.shown.insert(app.clone());
+    }
+
+    fn touch_orders_of(&mut self, app: &AppKey) {
+        if let Some(clusters) = self.assigned.get(app) {
+            self.dirty.orders.extend(clusters.keys().cloned());
+        }
+    }
+
+    fn touch_apps_reading(&mut self, source: &Key) {
+        let reads = |app: &App| {
+            app.spec
+                .inputs
+                .iter()
+                .any(|input| input.source == source.name)
+        };
+        let apps = self
+            .apps
+            .iter()
+            .filter(|(key, app)| key.project == source.project && reads(app));
+        let apps: Vec<AppKey> = apps.map(|(key, _)| key.clone()).collect();
+        apps.iter().for_each(|app| self.touch_app(app));
+    }
+
+    /// Clusters changed: every App may have other targets.
+    fn touch_everything(&mut self) {
+        self.placements.forget_all();
+        let apps: BTreeSet<AppKey> = self
+            .apps
+            .keys()
+            .chain(self.assigned.keys())
+            .cloned()
+            .collect();
+        apps.iter().for_each(|app| self.touch_app(app));
+    }
+
+    /// Takes what changed since the last call.
+    pub fn take_dirty(&mut self) -> Dirty {
+        std::mem::take(&mut self.dirty)
+    }
+
+    /// Is something to be done?
+    pub fn is_dirty(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    /// Asks for another look at an App.
+    pub fn mark(&mut self, app: &AppKey) {
+        self.touch_app(app);
+    }
+
+    /// Asks for another look at a cluster's order.
+    pub fn mark_order(&mut self, cluster: &ClusterId) {
+        self.dirty.orders.insert(cluster.clone());
+    }
+
+    /// Takes records that could not be read since the last call.
+    pub fn take_problems(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.problems)
+    }
+
+    /// An agent has connected.
+    pub fn session_up(&mut self, cluster: &ClusterId, now: Time) {
+        self.sessions.insert(cluster.clone(), now);
+        self.dirty.shown_clusters.insert(cluster.clone());
+        self.touch_apps_of(cluster);
+    }
+
+    /// An agent has gone.
+    pub fn session_down(&mut self, cluster: &ClusterId) {
+        self.sessions.remove(cluster);
+        self.dirty.shown_clusters.insert(cluster.clone());
+        self.touch_apps_of(cluster);
+    }
+
+    /// Asks for another look at every App that a cluster has, or may get.
+    pub fn touch_apps_of(&mut self, cluster: &ClusterId) {
+        let apps: Vec<AppKey> = self.apps.keys().cloned().collect();
+        for app in apps {
+            let placed = self.placements.is_placed(&app, cluster);
+            let assigned = self
+                .assigned
+                .get(&app)
+                .is_some_and(|of| of.contains_key(cluster));
+            if placed || assigned {
+                self.touch_app(&app);
+            }
+        }
+    }
+
+    /// Can a cluster be reached?
+    pub fn sighting(&self, cluster: &ClusterId, now: Time) -> Sighting {
+        if self.sessions.contains_key(cluster) {
+            return Sighting::Online;
+        }
+        let Some(seen) = self.seen.get(cluster) else {
+            return Sighting::Never;
+        };
+        let last = seen.value.last.max(self.began);
+        if now.since_ms(last) < self.offline_after_ms {
+            Sighting::Online
+        } else {
+            Sighting::Offline
+        }
+    }
+
+    /// When a cluster that is not connected will count as offline.
+    pub(crate) fn offline_at(&self, cluster: &ClusterId) -> Option<Time> {
+        if self.sessions.contains_key(cluster) {
+            return None;
+        }
+        let seen = self.seen.get(cluster)?;
+        Some(
+            seen.value
+                .last
+                .max(self.began)
+                .plus_ms(self.offline_after_ms),
+        )
+    }
+
+    /// The newest revision that was taken in.
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// A cluster by its id.
+    pub fn cluster(&self, id: &ClusterId) -> Option<&Cluster> {
+        self.clusters.get(id)
+    }
+
+    /// A cluster's id by its name.
+    pub fn cluster_id(&self, name: &str) -> Option<ClusterId> {
+        if name == "hub" {
+            return Some(ClusterId("hub".to_owned()));
+        }
+        self.clusters
+            .iter()
+            .find(|(_, cluster)| cluster.metadata.name == name)
+            .map(|(id, _)| id.clone())
+    }
+
+    /// A cluster's name, for people.
+    pub fn cluster_name<'a>(&'a self, id: &'a ClusterId) -> &'a str {
+        self.clusters
+            .get(id)
+            .map_or(id.0.as_str(), |cluster| cluster.metadata.name.as_str())
+    }
+
+    /// All clusters.
+    pub fn clusters(&self) -> impl Iterator<Item = (&ClusterId, &Cluster)> {
+        self.clusters.iter()
+    }
+
+    /// All Apps.
+    pub fn apps(&self) -> impl Iterator<Item = (&AppKey, &App)> {
+        self.apps.iter()
+    }
+
+    /// One App.
+    pub fn app(&self, key: &AppKey) -> Option<&App> {
+        self.apps.get(key)
+    }
+
+    /// All Sources.
+    pub fn sources(&self) -> impl Iterator<Item = (&Key, &Source)> {
+        self.sources.iter()
+    }
+
+    /// A Project.
+    pub fn project(&self, name: &str) -> Option<&Project> {
+        self.projects.get(name)
+    }
+
+    /// The newest commit of a Source.
+    pub fn head(&self, source: &Key) -> Option<&Head> {
+        self.heads.get(source).map(|kept| &kept.value)
+    }
+
+    /// The revision of a Source's head record.
+    pub fn head_revision(&self, source: &Key) -> Option<Revision> {
+        self.heads.get(source).map(|kept| kept.revision)
+    }
+
+    /// The paths that Apps read of a Source.
+    pub fn paths_of(&self, source: &Key) -> BTreeSet<String> {
+        let apps = self
+            .apps
+            .iter()
+            .filter(|(key, _)| key.project == source.project);
+        let inputs = apps
+            .flat_map(|(_, app)| &app.spec.inputs)
+            .filter(|input| input.source == source.name);
+        inputs.map(|input| input.path.clone()).collect()
+    }
+
+    /// An App's Releases, oldest first.
+    pub fn releases(&self, app: &AppKey) -> impl DoubleEndedIterator<Item = &ReleaseRecord> {
+        self.releases
+            .get(app)
+            .into_iter()
+            .flat_map(|of| of.values().map(|kept| &kept.value))
+    }
+
+    /// A Release by its id.
+    pub fn release(&self, app: &AppKey, id: &base_json::Digest) -> Option<&ReleaseRecord> {
+        self.releases(app).rev().find(|release| release.id == *id)
+    }
+
+    /// An App's Rollouts, oldest first.
+    pub fn rollouts(&self, app: &AppKey) -> impl DoubleEndedIterator<Item = &Rollout> {
+        self.rollouts
+            .get(app)
+            .into_iter()
+            .flat_map(|of| of.values().map(|kept| &kept.value))
+    }
+
+    /// A Rollout with the revision of its record.
+    pub fn rollout(&self, app: &AppKey, number: u64) -> Option<(&Rollout, Revision)> {
+        self.rollouts
+            .get(app)?
+            .get(&number)
+            .map(|kept| (&kept.value, kept.revision))
+    }
+
+    /// What clusters should run of an App.
+    pub fn assignments_of(&self, app: &AppKey) -> impl Iterator<Item = (&ClusterId, &Assignment)> {
+        self.assigned
+            .get(app)
+            .into_iter()
+            .flatten()
+            .map(|(id, kept)| (id, &kept.value))
+    }
+
+    /// What a cluster should run of an App, with the revision of its record.
+    pub fn assignment(&self, cluster: &ClusterId, app: &AppKey) -> Option<(&Assignment, Revision)> {
+        self.assigned
+            .get(app)?
+            .get(cluster)
+            .map(|kept| (&kept.value, kept.revision))
+    }
+
+    /// What a cluster's agent says of an App.
+    pub fn observed(&self, cluster: &ClusterId, app: &AppKey) -> Option<&AppReport> {
+        self.observed.get(app)?.get(cluster).map(|kept| &kept.value)
+    }
+
+    /// The Apps that a cluster has.
+    pub fn apps_of(&self, cluster: &ClusterId) -> impl Iterator<Item = &AppKey> {
+        self.apps_of.get(cluster).into_iter().flatten()
+    }
+
+    /// When a cluster was heard of.
+    pub fn seen(&self, cluster: &ClusterId) -> Option<&Seen> {
+        self.seen.get(cluster).map(|kept| &kept.value)
+    }
+
+    /// Is the cluster's agent connected now?
+    pub fn is_connected(&self, cluster: &ClusterId) -> bool {
+        self.sessions.contains_key(cluster)
+    }
+
+    /// What people approved for an App, with the revision of the record.
+    pub fn approval(&self, app: &AppKey) -> Option<(&Approval, Revision)> {
+        self.approvals
+            .get(app)
+            .map(|kept| (&kept.value, kept.revision))
+    }
+
+    /// The hold on one assignment.
+    pub fn hold(&self, cluster: &ClusterId, app: &AppKey) -> Option<&Held> {
+        self.holds.get(&(cluster.clone(), app.clone()))
+    }
+
+    /// The Strategy of an App: its Project's, else the hub's `default` Project's, else the built-in one.
+    pub fn strategy_of(&self, app: &AppKey, name: &str) -> Result<StrategySpec, String> {
+        if name.is_empty() {
+            return Ok(StrategySpec::built_in());
+        }
+        let own = self.strategies.get(&Key::new(app.project.clone(), name));
+        let shared = || self.strategies.get(&Key::new("default", name));
+        own.or_else(shared)
+            .map(|strategy| strategy.spec.clone())
+            .ok_or_else(|| {
+                format!(
+                    "strategy {name:?} is neither in project {:?} nor in \"default\"",
+                    app.project
+                )
+            })
+    }
+
+    /// Where an App's Release puts clusters.
+    pub(crate) fn placed(&mut self, app: &AppKey, release: u64) -> Arc<Placing> {
+        let Some(record) = self.releases.get(app).and_then(|of| of.get(&release)) else {
+            return Arc::default();
+        };
+        self.placements.of(
+            app,
+            &record.value,
+            &self.clusters,
+            &self.sets,
+            self.projects.get(&app.project),
+        )
+    }
+}
+
+fn set<K: Ord, T>(map: &mut BTreeMap<K, Kept<T>>, key: K, value: Option<T>, revision: Revision) {
+    match value {
+        Some(value) => drop(map.insert(key, Kept { value, revision })),
+        None => drop(map.remove(&key)),
+    }
+}
+
+fn put<K: Ord, T>(map: &mut BTreeMap<K, T>, key: K, value: Option<T>) {
+    match value {
+        Some(value) => drop(map.insert(key, value)),
+        None => drop(map.remove(&key)),
+    }
+}
+
+fn app_and_number(rest: &str) -> Option<(AppKey, u64)> {
+    let (app, number) = rest.rsplit_once('/')?;
+    Some((app.parse().ok()?, number.parse().ok()?))
+}
+
+fn cluster_and_app(rest: &str) -> Option<(ClusterId, AppKey)> {
+    let (cluster, app) = rest.split_once('/')?;
+    Some((ClusterId(cluster.to_owned()), app.parse().ok()?))
+}

@@ -1,0 +1,74 @@
+//! What agents report becomes facts.
+
+use base_store::{Expect, Op};
+use bytes::Bytes;
+use roadstead_dispatch::Report;
+use roadstead_model::{ClusterId, Time};
+use serde::Serialize;
+
+use crate::index::Index;
+use crate::records::{Seen, keys};
+
+/// Turns a report into writes; nothing that is known already is written again. A report on an App that is not assigned
+/// to the cluster is dropped: an agent speaks of what it was told to run, and of nothing else.
+pub fn ingest(index: &Index, cluster: &ClusterId, report: &Report, now: Time) -> Vec<Op> {
+    let mut ops = Vec::new();
+    let mut put = |key: String, bytes: Vec<u8>| {
+        ops.push(Op::Put {
+            key,
+            value: Bytes::from(bytes),
+            expect: Expect::Any,
+        })
+    };
+    let old = index.seen(cluster);
+    let mut seen = old.cloned().unwrap_or(Seen {
+        last: now,
+        ..Seen::default()
+    });
+    if let Some(root) = &report.root {
+        seen.root = Some(root.clone());
+    }
+    if let Some(facts) = &report.facts {
+        seen.facts = facts.clone();
+    }
+    if old.is_none_or(|old| old.root != seen.root || old.facts != seen.facts) {
+        seen.last = now;
+        put(keys::seen(cluster), encode(&seen));
+    }
+    for (app, state) in &report.apps {
+        let known = index.assignment(cluster, app).is_some();
+        if known && index.observed(cluster, app) != Some(state) {
+            put(keys::observed(cluster, app), encode(state));
+        }
+    }
+    for app in &report.gone {
+        if index.observed(cluster, app).is_some() && index.assignment(cluster, app).is_none() {
+            ops.push(Op::Delete {
+                key: keys::observed(cluster, app),
+                expect: Expect::Any,
+            });
+        }
+    }
+    ops
+}
+
+/// Notes when a cluster was heard of, for when it comes and goes.
+impl Index {
+    /// The write that notes that a cluster was heard of now.
+    pub fn note_seen(&self, cluster: &ClusterId, now: Time) -> Op {
+        let seen = Seen {
+            last: now,
+            ..self.seen(cluster).cloned().unwrap_or_default()
+        };
+        Op::Put {
+            key: keys::seen(cluster),
+            value: Bytes::from(encode(&seen)),
+            expect: Expect::Any,
+        }
+    }
+}
+
+fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    // a record serialises: it has text keys and finite numbers
+    serde_json::to_vec(value).unwrap_or_default()
+}

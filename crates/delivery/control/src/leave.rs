@@ -1,0 +1,267 @@
+//! Clusters that an App leaves, and Apps that are deleted.
+//!
+//! Leaving gives up ownership and keeps the objects, unless the App says `onLeave: Remove`. When more than one cluster
+//! would be left at once, somebody must approve the list. Nothing ever waits for a cluster that is offline.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use base_json::Digest;
+use base_store::Expect;
+use roadstead_dispatch::{AppState, EntryPhase};
+use roadstead_model::{AppKey, ClusterId, OnLeave, Time};
+use roadstead_rollout::{Assignment, Event};
+
+use crate::decide::{Decision, Writes};
+use crate::index::Index;
+use crate::placement::Placing;
+use crate::records::keys;
+
+/// Clusters that an App would leave, and whether that waits for approval.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Leaving {
+    /// The clusters.
+    pub clusters: Vec<ClusterId>,
+    /// The digest of the list, which an approval names.
+    pub digest: Option<Digest>,
+    /// Must somebody approve?
+    pub needs_approval: bool,
+}
+
+fn list_digest(clusters: &[ClusterId]) -> Digest {
+    Digest::of(&base_json::canonical_of(&clusters).unwrap_or_default())
+}
+
+fn is_leaving(assignment: &Assignment) -> bool {
+    matches!(assignment.phase, EntryPhase::Release | EntryPhase::Remove)
+}
+
+fn judge(index: &Index, app: &AppKey, clusters: Vec<ClusterId>) -> Leaving {
+    if clusters.is_empty() {
+        return Leaving::default();
+    }
+    let digest = list_digest(&clusters);
+    let approved = index
+        .approval(app)
+        .and_then(|(approval, _)| approval.leaving.as_ref())
+        .map(|(digest, _)| *digest);
+    let needs_approval = clusters.len() > 1 && approved != Some(digest);
+    Leaving {
+        clusters,
+        digest: Some(digest),
+        needs_approval,
+    }
+}
+
+/// The clusters that an App would leave now.
+pub fn leaving(index: &mut Index, app: &AppKey) -> Leaving {
+    let deleted = index
+        .apps
+        .get(app)
+        .is_none_or(|noun| noun.metadata.deletion_timestamp.is_some());
+    let usable = index.releases(app).rev().find(|record| {
+        record.error.is_empty() && !record.variants.is_empty() && record.barred.is_none()
+    });
+    let number = usable.map(|record| record.number);
+    let placed = match number {
+        Some(number) if !deleted => index.placed(app, number),
+        _ if deleted => Arc::default(),
+        _ => return Leaving::default(),
+    };
+    if placed.error.is_some() {
+        return Leaving::default();
+    }
+    let gone = index.assignments_of(app).filter(|(id, assignment)| {
+        !placed.clusters.contains_key(*id)
+            && !is_leaving(assignment)
+            && !is_drained(index, id)
+            && index.clusters.contains_key(*id)
+    });
+    let clusters = gone.map(|(id, _)| id.clone()).collect();
+    judge(index, app, clusters)
+}
+
+fn is_drained(index: &Index, id: &ClusterId) -> bool {
+    index
+        .clusters
+        .get(id)
+        .is_some_and(|cluster| cluster.spec.drained)
+}
+
+/// Lets go of clusters that the newest Release does not put anywhere, and of drained ones.
+pub(crate) fn leavers(
+    index: &mut Index,
+    app: &AppKey,
+    number: u64,
+    placed: &Placing,
+    writes: &mut Writes<'_>,
+    out: &mut Decision,
+) {
+    let on_leave = index
+        .releases
+        .get(app)
+        .and_then(|of| of.get(&number))
+        .map_or(OnLeave::Keep, |kept| kept.value.frozen.on_leave);
+    let drained: Vec<ClusterId> = index
+        .assignments_of(app)
+        .filter(|(id, a)| is_drained(index, id) && !is_leaving(a))
+        .map(|(id, _)| id.clone())
+        .collect();
+    for id in drained {
+        turn(index, app, &id, EntryPhase::Remove, writes);
+    }
+    let leaving = leaving(index, app);
+    if leaving.needs_approval {
+        out.waiting = Some(("AwaitingApproval".to_owned(), waits(index, &leaving)));
+    } else {
+        for id in &leaving.clusters {
+            turn(index, app, id, phase_of(on_leave), writes);
+        }
+    }
+    // a cluster that comes back before it was let go of is a target again
+    let back: Vec<ClusterId> = index
+        .assignments_of(app)
+        .filter(|(id, assignment)| {
+            is_leaving(assignment) && placed.clusters.contains_key(*id) && !is_drained(index, id)
+        })
+        .map(|(id, _)| id.clone())
+        .collect();
+    for id in back {
+        turn(index, app, &id, EntryPhase::Deliver, writes);
+    }
+    finish(index, app, writes);
+}
+
+fn waits(index: &Index, leaving: &Leaving) -> String {
+    let names: Vec<&str> = leaving
+        .clusters
+        .iter()
+        .take(5)
+        .map(|id| index.cluster_name(id))
+        .collect();
+    let more = leaving.clusters.len().saturating_sub(names.len());
+    let more = if more > 0 {
+        format!(" and {more} more")
+    } else {
+        String::new()
+    };
+    format!(
+        "{} clusters would be left ({}{more}): approve it, or change the targets back",
+        leaving.clusters.len(),
+        names.join(", ")
+    )
+}
+
+fn phase_of(on_leave: OnLeave) -> EntryPhase {
+    match on_leave {
+        OnLeave::Keep => EntryPhase::Release,
+        OnLeave::Remove => EntryPhase::Remove,
+    }
+}
+
+fn turn(index: &Index, app: &AppKey, id: &ClusterId, phase: EntryPhase, writes: &mut Writes<'_>) {
+    let Some((assignment, revision)) = index.assignment(id, app) else {
+        return;
+    };
+    let turned = Assignment {
+        phase,
+        since: writes.now,
+        rollout: 0,
+        outcome: None,
+        ..assignment.clone()
+    };
+    writes.put(keys::assigned(id, app), &turned, Expect::At(revision));
+    let word = match phase {
+        EntryPhase::Release => "is let go of: its objects stay",
+        EntryPhase::Remove => "is left: its objects are removed",
+        _ => "is a target again",
+    };
+    writes.event(
+        0,
+        Event::own(
+            writes.now,
+            "Leaving",
+            format!("cluster {} {word}", index.cluster_name(id)),
+        ),
+    );
+}
+
+/// Forgets assignments that the agent has carried out to the end.
+fn finish(index: &Index, app: &AppKey, writes: &mut Writes<'_>) {
+    for (id, assignment) in index.assignments_of(app) {
+        let done = is_leaving(assignment)
+            && index
+                .observed(id, app)
+                .is_some_and(|observed| observed.state == AppState::Gone);
+        if done {
+            writes.delete(keys::assigned(id, app));
+            writes.delete(keys::observed(id, app));
+        }
+    }
+}
+
+/// An App is being deleted, or is gone: let go of every cluster; the noun may go when every cluster that can be reached
+/// has been let go of.
+pub(crate) fn app_deleted(
+    index: &mut Index,
+    app: &AppKey,
+    writes: &mut Writes<'_>,
+    out: &mut Decision,
+) {
+    if index.assigned.get(app).is_none_or(BTreeMap::is_empty) {
+        if !index.apps.contains_key(app) {
+            forget_app(index, app, writes);
+        }
+        return;
+    }
+    let on_leave = index
+        .releases(app)
+        .next_back()
+        .map_or(OnLeave::Keep, |record| record.frozen.on_leave);
+    let leaving = leaving(index, app);
+    if leaving.needs_approval {
+        out.waiting = Some(("AwaitingApproval".to_owned(), waits(index, &leaving)));
+    } else {
+        for id in &leaving.clusters {
+            turn(index, app, id, phase_of(on_leave), writes);
+        }
+    }
+    finish(index, app, writes);
+}
+
+/// Nothing is left of an App: its records go too. History stays.
+fn forget_app(index: &Index, app: &AppKey, writes: &mut Writes<'_>) {
+    for number in index.releases.get(app).into_iter().flat_map(|of| of.keys()) {
+        writes.delete(keys::release(app, *number));
+    }
+    for number in index.rollouts.get(app).into_iter().flat_map(|of| of.keys()) {
+        writes.delete(keys::rollout(app, *number));
+    }
+    if index.approvals.contains_key(app) {
+        writes.delete(keys::approval(app));
+    }
+}
+
+/// May an App's noun go: is every cluster that can be reached let go of?
+impl Index {
+    /// Tells whether nothing holds a deleted App any more.
+    pub fn may_forget(&self, app: &AppKey, now: Time) -> bool {
+        self.assignments_of(app).all(|(id, assignment)| {
+            is_leaving(assignment) && self.sighting(id, now) != roadstead_rollout::Sighting::Online
+        })
+    }
+}
+
+/// Drops what belongs to clusters that are no more: removed or forgotten.
+pub(crate) fn forgotten_clusters(index: &Index, app: &AppKey, writes: &mut Writes<'_>) {
+    let hub = ClusterId("hub".to_owned());
+    let gone = index
+        .assignments_of(app)
+        .filter(|(id, _)| **id != hub && !index.clusters.contains_key(*id));
+    for (id, _) in gone {
+        writes.delete(keys::assigned(id, app));
+        if index.observed(id, app).is_some() {
+            writes.delete(keys::observed(id, app));
+        }
+    }
+}

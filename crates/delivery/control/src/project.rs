@@ -1,0 +1,493 @@
+//! What people see: nouns that the hub writes, and the status of those that people write.
+
+use roadstead_dispatch::AppState;
+use roadstead_model::{
+    App, AppKey, AppStatus, ClusterFacts, ClusterId, ClusterStatus, Condition, ConditionStatus,
+    ReleaseSpec, ReleaseStatus, RolloutSpec, RolloutStatus, StageStatus, Time, set_condition,
+};
+use roadstead_rollout::{Assignment, Phase, Rollout, Sighting, StagePhase, aside};
+use serde_json::{Value, json};
+
+use crate::index::Index;
+use crate::records::{ReleaseRecord, VariantOutcome};
+
+/// How one noun should look.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Projection {
+    /// Its plural name.
+    pub plural: &'static str,
+    /// Its Project; empty for what belongs to the hub.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its spec, for nouns that the hub makes.
+    pub spec: Option<Value>,
+    /// Its status.
+    pub status: Value,
+}
+
+fn condition(
+    kind: &str,
+    holds: bool,
+    reason: &str,
+    message: &str,
+    now: Time,
+    generation: i64,
+) -> Condition {
+    Condition {
+        kind: kind.to_owned(),
+        status: if holds {
+            ConditionStatus::True
+        } else {
+            ConditionStatus::False
+        },
+        reason: reason.to_owned(),
+        message: message.to_owned(),
+        last_transition_time: now,
+        observed_generation: generation,
+    }
+}
+
+/// The name of a Release's or a Rollout's noun: the App's, and the number.
+pub(crate) fn numbered(app: &AppKey, number: u64) -> String {
+    format!("{}-{number}", app.name)
+}
+
+/// Writes how an App, its Releases and its Rollouts look. `waiting` is what [`decide`](crate::decide()) said last.
+pub fn project(
+    index: &Index,
+    app: &AppKey,
+    waiting: Option<&(String, String)>,
+    now: Time,
+) -> Vec<Projection> {
+    let mut out = Vec::new();
+    if let Some(noun) = index.app(app) {
+        out.push(Projection {
+            plural: "apps",
+            namespace: app.project.clone(),
+            name: app.name.clone(),
+            spec: None,
+            status: to_value(&app_status(index, app, noun, waiting, now)),
+        });
+    }
+    for record in index.releases(app) {
+        out.push(release(app, record, now));
+    }
+    for shown in index.rollouts(app) {
+        out.push(rollout(index, app, shown, now));
+    }
+    out
+}
+
+fn to_value<T: serde::Serialize>(value: &T) -> Value {
+    serde_json::to_value(value).unwrap_or_default()
+}
+
+fn app_status(
+    index: &Index,
+    app: &AppKey,
+    noun: &App,
+    waiting: Option<&(String, String)>,
+    now: Time,
+) -> AppStatus {
+    let generation = noun.metadata.generation;
+    let mut status = AppStatus {
+        conditions: noun.status.conditions.clone(),
+        observed_generation: generation,
+        ..AppStatus::default()
+    };
+    let newest = index.releases(app).next_back();
+    let latest = index.rollouts(app).next_back();
+    if let Some(record) = newest {
+        status.release = record.id.to_string();
+        status.commit = record.commit.chars().take(12).collect();
+    }
+    let placed = newest.and_then(|record| index.placements.peek(app, record.number));
+    status.clusters = count(placed.map_or(0, |placed| placed.clusters.len()));
+    for (id, assignment) in index.assignments_of(app) {
+        let observed = index.observed(id, app);
+        let confirmed = observed.is_some_and(|observed| {
+            observed.variant == assignment.variant && observed.state >= AppState::Synced
+        });
+        status.current +=
+            u32::from(confirmed && newest.is_some_and(|record| record.id == assignment.release));
+        status.healthy +=
+            u32::from(observed.is_some_and(|observed| observed.state == AppState::Healthy));
+        status.drifted += u32::from(observed.is_some_and(|observed| !observed.drift.is_empty()));
+    }
+    status.progress = format!("{}/{}", status.current, status.clusters);
+    if let Some(rollout) = latest {
+        status.rollout = numbered(app, rollout.number);
+    }
+    let under_way = latest.filter(|rollout| !rollout.phase.is_terminal());
+    let (ready, reason, message) = match (waiting, latest) {
+        (Some((reason, message)), _) => (false, reason.clone(), message.clone()),
+        (None, Some(rollout))
+            if rollout.phase == Phase::Completed && status.healthy >= status.clusters =>
+        {
+            (
+                true,
+                "Healthy".to_owned(),
+                format!("every one of {} clusters is healthy", status.clusters),
+            )
+        }
+        (None, Some(rollout)) if rollout.phase == Phase::Completed => {
+            let message = format!(
+                "{} of {} clusters are healthy",
+                status.healthy, status.clusters
+            );
+            (false, "NotAllHealthy".to_owned(), message)
+        }
+        (None, Some(rollout)) => (false, rollout.phase.to_string(), rollout.message.clone()),
+        (None, None) => (
+            false,
+            "Rendering".to_owned(),
+            "the first Release is being made".to_owned(),
+        ),
+    };
+    let progressing = under_way.is_some_and(|rollout| {
+        matches!(
+            rollout.phase,
+            Phase::Pending | Phase::Progressing | Phase::RollingBack
+        )
+    });
+    let stuck = [
+        "SourceMissing",
+        "InputUnreadable",
+        "RenderFailed",
+        "NotAllowed",
+        "ProjectMissing",
+        "DependencyCycle",
+        "StrategyMissing",
+        "PinnedReleaseMissing",
+        "AwaitingApproval",
+    ];
+    let stalled = stuck.contains(&reason.as_str()) || matches!(reason.as_str(), "Failed" | "Held");
+    set_condition(
+        &mut status.conditions,
+        condition("Ready", ready, &reason, &message, now, generation),
+    );
+    set_condition(
+        &mut status.conditions,
+        condition(
+            "Progressing",
+            progressing,
+            &reason,
+            &message,
+            now,
+            generation,
+        ),
+    );
+    set_condition(
+        &mut status.conditions,
+        condition("Stalled", stalled, &reason, &message, now, generation),
+    );
+    status
+}
+
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+fn release(app: &AppKey, record: &ReleaseRecord, now: Time) -> Projection {
+    let spec = ReleaseSpec {
+        app: app.name.clone(),
+        id: record.id.to_string(),
+        number: record.number,
+        commit: record.commit.clone(),
+        author: record.author.clone(),
+        message: record.message.clone(),
+        committed_at: Some(record.committed_at),
+        inputs: record
+            .inputs
+            .iter()
+            .map(|input| (input.name.clone(), input.digest.to_string()))
+            .collect(),
+        renderer: record.renderer.clone(),
+        frozen: record.frozen.clone(),
+    };
+    let good = record
+        .variants
+        .values()
+        .filter_map(|outcome| match outcome {
+            VariantOutcome::Variant { id, objects } => Some((*id, *objects)),
+            VariantOutcome::Error(_) => None,
+        });
+    let variants: std::collections::BTreeMap<_, _> = good.collect();
+    let phase = match (
+        &record.barred,
+        record.error.is_empty(),
+        record.variants.is_empty(),
+    ) {
+        (Some(_), _, _) => "Barred",
+        (None, false, _) => "Failed",
+        (None, true, true) => "Rendering",
+        (None, true, false) => "Ready",
+    };
+    let mut status = ReleaseStatus {
+        conditions: Vec::new(),
+        variants: count(variants.len()),
+        objects: variants.values().copied().max().unwrap_or(0),
+        barred: record
+            .barred
+            .as_ref()
+            .map(|barred| barred.reason.clone())
+            .unwrap_or_default(),
+        error: record.error.clone(),
+        phase: phase.to_owned(),
+    };
+    let message = if record.error.is_empty() {
+        &status.barred
+    } else {
+        &record.error
+    };
+    let ready = condition(
+        "Ready",
+        phase == "Ready",
+        phase,
+        message,
+        record.barred.as_ref().map_or(record.created_at, |b| b.at),
+        1,
+    );
+    let _ = now;
+    set_condition(&mut status.conditions, ready);
+    Projection {
+        plural: "releases",
+        namespace: app.project.clone(),
+        name: numbered(app, record.number),
+        spec: Some(to_value(&spec)),
+        status: to_value(&status),
+    }
+}
+
+fn rollout(index: &Index, app: &AppKey, rollout: &Rollout, now: Time) -> Projection {
+    let record = index.release(app, &rollout.release);
+    let spec = RolloutSpec {
+        app: app.name.clone(),
+        release: rollout.release.to_string(),
+        number: rollout.number,
+        strategy: rollout.strategy.clone(),
+    };
+    let ended = rollout.phase.is_terminal();
+    let mut status = RolloutStatus {
+        phase: if rollout.paused.is_some() && !ended {
+            "Paused".to_owned()
+        } else {
+            rollout.phase.to_string()
+        },
+        message: rollout.message.clone(),
+        stage: rollout
+            .current()
+            .filter(|_| !ended)
+            .map(|at| rollout.stages[at].name.clone())
+            .unwrap_or_default(),
+        started_at: Some(rollout.created_at),
+        ended_at: rollout.ended_at,
+        ..RolloutStatus::default()
+    };
+    status.stages = rollout
+        .stages
+        .iter()
+        .zip(&rollout.strategy.stages)
+        .map(|(state, stage)| StageStatus {
+            name: state.name.clone(),
+            phase: state.phase.to_string(),
+            wave: if state.phase == StagePhase::Pending {
+                0
+            } else {
+                count(state.wave + 1)
+            },
+            waves: count(stage.waves.len().max(state.wave + 1)),
+            ..StageStatus::default()
+        })
+        .collect();
+    let placed = record.and_then(|record| index.placements.peek(app, record.number));
+    let variants = record
+        .map(|record| index.variants_now(app, &record.id))
+        .unwrap_or_default();
+    for (id, place) in placed.into_iter().flat_map(|placing| &placing.clusters) {
+        let stage = rollout.stage_of(&index.labels_of(id));
+        let Some(shown) = status.stages.get_mut(stage) else {
+            continue;
+        };
+        shown.clusters += 1;
+        let assignment = index.assignment(id, app).map(|(assignment, _)| assignment);
+        let ours = assignment.filter(|assignment| {
+            assignment.rollout == rollout.number && assignment.release == rollout.release
+        });
+        shown.started += u32::from(ours.is_some());
+        shown.healthy += u32::from(ours.is_some_and(Assignment::is_healthy));
+        shown.failed +=
+            u32::from(ours.is_some_and(Assignment::has_failed) && ours.is_some_and(|a| a.counted));
+        let not_renderable = "it is not rendered";
+        let member = roadstead_rollout::Member {
+            id,
+            name: index.cluster_name(id),
+            stage,
+            variant: match &place.input {
+                Ok(_) => variants.get(id).copied().ok_or(not_renderable),
+                Err(error) => Err(error),
+            },
+            sighting: index.sighting(id, now),
+            withheld: "",
+            assignment,
+            observed: index.observed(id, app),
+        };
+        let settled =
+            ours.is_some_and(|assignment| assignment.outcome.is_some() && assignment.counted);
+        shown.set_aside += u32::from(!ended && !settled && aside(&member, rollout).is_some());
+    }
+    for stage in &status.stages {
+        status.clusters += stage.clusters;
+        status.started += stage.started;
+        status.healthy += stage.healthy;
+        status.failed += stage.failed;
+        status.set_aside += stage.set_aside;
+    }
+    status.progress = format!("{}/{}", status.healthy, status.clusters);
+    let at = rollout.ended_at.unwrap_or(rollout.created_at);
+    let good = rollout.phase == Phase::Completed;
+    let stalled = matches!(
+        rollout.phase,
+        Phase::Failed | Phase::Held | Phase::RolledBack
+    );
+    for (kind, holds) in [
+        ("Ready", good),
+        ("Progressing", !ended && !stalled),
+        ("Stalled", stalled),
+    ] {
+        set_condition(
+            &mut status.conditions,
+            condition(kind, holds, &status.phase.clone(), &rollout.message, at, 1),
+        );
+    }
+    Projection {
+        plural: "rollouts",
+        namespace: app.project.clone(),
+        name: numbered(app, rollout.number),
+        spec: Some(to_value(&spec)),
+        status: to_value(&status),
+    }
+}
+
+impl Index {
+    /// Writes how a cluster looks.
+    pub fn project_cluster(&self, id: &ClusterId, now: Time) -> Option<Projection> {
+        let noun = self.cluster(id)?;
+        let seen = self.seen(id);
+        let connection = match self.sighting(id, now) {
+            _ if self.is_connected(id) => "Connected",
+            Sighting::Never => "NeverSeen",
+            Sighting::Online => "Reconnecting",
+            Sighting::Offline => "Offline",
+        };
+        let apps: Vec<&AppKey> = self.apps_of(id).collect();
+        let healthy = apps
+            .iter()
+            .filter(|app| {
+                self.observed(id, app)
+                    .is_some_and(|o| o.state == AppState::Healthy)
+            })
+            .count();
+        let mut status = ClusterStatus {
+            observed_generation: noun.metadata.generation,
+            conditions: noun.status.conditions.clone(),
+            connection: connection.to_owned(),
+            last_seen: seen.map(|seen| seen.last),
+            facts: seen
+                .map(|seen| ClusterFacts {
+                    agent_version: seen.facts.agent_version.clone(),
+                    kubernetes_version: seen.facts.kubernetes_version.clone(),
+                    api_kinds: seen.facts.api_kinds,
+                    nodes: seen.facts.nodes,
+                })
+                .unwrap_or_default(),
+            apps: count(apps.len()),
+            healthy: count(healthy),
+            summary: format!("{healthy}/{}", apps.len()),
+        };
+        let refused = seen
+            .and_then(|seen| seen.root.as_ref())
+            .map(|root| root.refused.as_str())
+            .unwrap_or_default();
+        let (ready, reason, message) = match connection {
+            "Connected" if !refused.is_empty() => (false, "OrderRefused", refused),
+            "Connected" => (true, "Connected", "the agent is connected"),
+            "NeverSeen" => (false, "NeverSeen", "no agent has ever connected"),
+            "Reconnecting" => (
+                false,
+                "Reconnecting",
+                "the agent is not connected at this moment",
+            ),
+            _ => (
+                false,
+                "Offline",
+                "the agent has not been heard of for too long",
+            ),
+        };
+        set_condition(
+            &mut status.conditions,
+            condition(
+                "Ready",
+                ready,
+                reason,
+                message,
+                now,
+                noun.metadata.generation,
+            ),
+        );
+        Some(Projection {
+            plural: "clusters",
+            namespace: String::new(),
+            name: noun.metadata.name.clone(),
+            spec: None,
+            status: to_value(&status),
+        })
+    }
+
+    /// Writes how a Source looks; `problem` is what its last poll said, if it failed.
+    pub fn project_source(
+        &self,
+        key: &roadstead_model::Key,
+        problem: Option<&str>,
+        now: Time,
+    ) -> Option<Projection> {
+        let noun = self.sources.get(key)?;
+        let head = self
+            .head(key)
+            .filter(|head| head.origin == crate::decide::origin(noun));
+        let generation = noun.metadata.generation;
+        let mut conditions = noun.status.conditions.clone();
+        let (ready, reason, message) = match (problem, head) {
+            (Some(problem), _) => (false, "ReadFailed", problem.to_owned()),
+            (None, Some(head)) => (
+                true,
+                "Read",
+                format!(
+                    "read at {}",
+                    head.commit.chars().take(12).collect::<String>()
+                ),
+            ),
+            (None, None) => (false, "NotRead", "has not been read yet".to_owned()),
+        };
+        set_condition(
+            &mut conditions,
+            condition("Ready", ready, reason, &message, now, generation),
+        );
+        let mut status = json!({ "observedGeneration": generation, "conditions": conditions });
+        if let (Some(head), Some(map)) = (head, status.as_object_mut()) {
+            map.insert("commit".to_owned(), json!(head.commit));
+            map.insert("author".to_owned(), json!(head.author));
+            map.insert("message".to_owned(), json!(head.message));
+            map.insert("committedAt".to_owned(), json!(head.committed_at));
+            map.insert("fetchedAt".to_owned(), json!(head.fetched_at));
+        }
+        Some(Projection {
+            plural: "sources",
+            namespace: key.project.clone(),
+            name: key.name.clone(),
+            spec: None,
+            status,
+        })
+    }
+}

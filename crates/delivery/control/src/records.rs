@@ -1,0 +1,244 @@
+//! The hub's own records and where they stand in the store.
+//!
+//! Nouns stand under [`NOUNS`] as the API server writes them. Everything else is one compact JSON record a key. A
+//! field is only ever added, with a default, so that an older record can be read; a newer hub's store is refused by its
+//! schema version.
+
+use std::collections::BTreeMap;
+
+use base_json::Digest;
+use k8s_object::ObjectId;
+use roadstead_dispatch::{AgentFacts, RootAck};
+use roadstead_model::{AppSpec, Hold, ReleaseId, Time, VariantId};
+use roadstead_rollout::{By, Event};
+use serde::{Deserialize, Serialize};
+
+/// Where the API server's objects stand.
+pub const NOUNS: &str = "n/";
+
+/// Where records stand.
+pub mod keys {
+    use roadstead_model::{AppKey, ClusterId, Key};
+
+    /// The newest commit of each Source.
+    pub const HEADS: &str = "d/head/";
+    /// Releases.
+    pub const RELEASES: &str = "d/release/";
+    /// Rollouts.
+    pub const ROLLOUTS: &str = "d/rollout/";
+    /// What clusters should run.
+    pub const ASSIGNED: &str = "d/assigned/";
+    /// What clusters run, as their agents say.
+    pub const OBSERVED: &str = "d/observed/";
+    /// When clusters were heard of.
+    pub const SEEN: &str = "d/seen/";
+    /// What people approved.
+    pub const APPROVALS: &str = "d/approval/";
+    /// Assignments that are on hold.
+    pub const HOLDS: &str = "d/hold/";
+    /// What happened.
+    pub const HISTORY: &str = "h/";
+
+    /// A Source's newest commit.
+    pub fn head(source: &Key) -> String {
+        format!("{HEADS}{source}")
+    }
+
+    /// A Release.
+    pub fn release(app: &AppKey, number: u64) -> String {
+        format!("{RELEASES}{app}/{number:08}")
+    }
+
+    /// A Rollout.
+    pub fn rollout(app: &AppKey, number: u64) -> String {
+        format!("{ROLLOUTS}{app}/{number:08}")
+    }
+
+    /// What a cluster should run of an App.
+    pub fn assigned(cluster: &ClusterId, app: &AppKey) -> String {
+        format!("{ASSIGNED}{cluster}/{app}")
+    }
+
+    /// What a cluster runs of an App.
+    pub fn observed(cluster: &ClusterId, app: &AppKey) -> String {
+        format!("{OBSERVED}{cluster}/{app}")
+    }
+
+    /// When a cluster was heard of.
+    pub fn seen(cluster: &ClusterId) -> String {
+        format!("{SEEN}{cluster}")
+    }
+
+    /// What people approved for an App.
+    pub fn approval(app: &AppKey) -> String {
+        format!("{APPROVALS}{app}")
+    }
+
+    /// A hold on one assignment.
+    pub fn hold(cluster: &ClusterId, app: &AppKey) -> String {
+        format!("{HOLDS}{cluster}/{app}")
+    }
+
+    /// What happened to an App, in the order of its happening. `nth` tells apart what happened at the same moment.
+    pub fn history(app: &AppKey, at: roadstead_model::Time, nth: usize) -> String {
+        format!("{HISTORY}{app}/{:015}-{nth:03}", at.0)
+    }
+}
+
+/// The newest commit of a Source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Head {
+    /// The commit.
+    pub commit: String,
+    /// Its author.
+    #[serde(default)]
+    pub author: String,
+    /// The first line of its message.
+    #[serde(default)]
+    pub message: String,
+    /// When it was committed.
+    pub committed_at: Time,
+    /// When the hub read it.
+    pub fetched_at: Time,
+    /// The URL and reference that it was read from; a Source that asks for others has not been read.
+    pub origin: String,
+    /// What stands below each path that Apps read.
+    #[serde(default)]
+    pub inputs: BTreeMap<String, HeadInput>,
+}
+
+/// What stands below one path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum HeadInput {
+    /// Files with this digest.
+    Digest(Digest),
+    /// It cannot be read.
+    Error(String),
+}
+
+/// One input of a Release.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InputFact {
+    /// The input's name.
+    pub name: String,
+    /// The Source's name.
+    pub source: String,
+    /// The path.
+    pub path: String,
+    /// The commit that it was read at.
+    pub commit: String,
+    /// The digest of its files.
+    pub digest: Digest,
+}
+
+/// A Release as it is stored.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReleaseRecord {
+    /// Counts the App's Releases, from 1.
+    pub number: u64,
+    /// The id: what went in, the renderer's version included.
+    pub id: ReleaseId,
+    /// What went in, without the renderer's version: an upgrade of the hub alone makes no new Release.
+    pub basis: Digest,
+    /// The App as it was.
+    pub frozen: AppSpec,
+    /// The inputs.
+    pub inputs: Vec<InputFact>,
+    /// The commit of the first input.
+    pub commit: String,
+    /// Its author.
+    #[serde(default)]
+    pub author: String,
+    /// The first line of its message.
+    #[serde(default)]
+    pub message: String,
+    /// When it was committed.
+    pub committed_at: Time,
+    /// When the Release was made.
+    pub created_at: Time,
+    /// The renderer's version.
+    pub renderer: String,
+    /// The expressions that the manifests use (path and default), where they are replaced there; known once the files
+    /// have been read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uses: Option<Vec<(String, Option<String>)>>,
+    /// What each target input came out as. Added to, never changed.
+    #[serde(default)]
+    pub variants: BTreeMap<Digest, VariantOutcome>,
+    /// Why nothing could be rendered; empty if something could.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub error: String,
+    /// Why it is barred.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub barred: Option<Barred>,
+    /// What the renderer noticed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+/// What a target input came out as.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum VariantOutcome {
+    /// A variant, with so many objects.
+    Variant {
+        /// Its id.
+        id: VariantId,
+        /// How many objects it has.
+        objects: u32,
+    },
+    /// It cannot be rendered.
+    Error(String),
+}
+
+/// A Release that nothing delivers again until somebody retries it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Barred {
+    /// Why.
+    pub reason: String,
+    /// Since when.
+    pub at: Time,
+}
+
+/// When a cluster was heard of, and what its agent said of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Seen {
+    /// When it was heard of last; written when it comes and goes and now and then between.
+    pub last: Time,
+    /// Which order it obeys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<RootAck>,
+    /// Facts about the cluster.
+    #[serde(default)]
+    pub facts: AgentFacts,
+}
+
+/// What people approved for an App.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Approval {
+    /// The clusters that may be let go of, by the digest of their sorted ids.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leaving: Option<(Digest, By)>,
+    /// Objects that may be removed beyond the budget, for one Release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removals: Option<(ReleaseId, Vec<ObjectId>, By)>,
+}
+
+/// A hold on one assignment.
+pub type Held = Hold;
+
+/// One line of an App's history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct History {
+    /// The Rollout; 0 when it is about none.
+    pub rollout: u64,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+}

@@ -1,0 +1,184 @@
+//! Clusters that no Rollout takes along: those that joined, returned, or changed.
+//!
+//! Such a cluster gets the newest Release that has passed its stage, else it keeps its last good one, else it waits. It
+//! counts in no budget, and only so many are on their way at once.
+
+use base_store::Expect;
+use roadstead_dispatch::{AppState, EntryPhase};
+use roadstead_model::{App, AppKey, ClusterId, Time};
+use roadstead_rollout::{Assignment, Outcome, OutcomeKind, Phase, Rollout, Sighting};
+
+use crate::decide::{Decision, Writes};
+use crate::index::Index;
+use crate::records::keys;
+
+/// Takes stragglers along.
+pub(crate) fn catch_up(
+    index: &mut Index,
+    app: &AppKey,
+    noun: &App,
+    now: Time,
+    writes: &mut Writes<'_>,
+    out: &mut Decision,
+) {
+    settle(index, app, now, writes);
+    let barred: Vec<base_json::Digest> = index
+        .releases(app)
+        .filter(|record| record.barred.is_some())
+        .map(|record| record.id)
+        .collect();
+    let rollouts: Vec<Rollout> = index
+        .rollouts(app)
+        .rev()
+        .filter(|r| !barred.contains(&r.release))
+        .cloned()
+        .collect();
+    if index
+        .rollouts(app)
+        .any(|rollout| rollout.phase == Phase::RollingBack)
+    {
+        return;
+    }
+    // Releases whose clusters may be behind: each one's placements, newest first
+    let numbers: Vec<(u64, u64)> = rollouts
+        .iter()
+        .filter_map(|rollout| Some((rollout.number, index.release(app, &rollout.release)?.number)))
+        .collect();
+    for (_, release) in &numbers {
+        index.placed(app, *release);
+    }
+    let on_their_way = index
+        .assignments_of(app)
+        .filter(|(id, assignment)| {
+            assignment.rollout == 0
+                && assignment.outcome.is_none()
+                && index.sighting(id, now) == Sighting::Online
+        })
+        .count();
+    let Some(newest) = numbers.first() else {
+        return;
+    };
+    let targets: Vec<ClusterId> = index
+        .placed(app, newest.1)
+        .clusters
+        .keys()
+        .cloned()
+        .collect();
+    let mut room = (targets.len() / 10).max(1).saturating_sub(on_their_way);
+    for id in targets {
+        let labels = index.labels_of(&id);
+        let Some(due) = rollouts
+            .iter()
+            .find(|rollout| has_passed(rollout, rollout.stage_of(&labels)))
+        else {
+            continue;
+        };
+        let Some(variant) = index.variants_now(app, &due.release).get(&id).copied() else {
+            continue;
+        };
+        let old = index
+            .assignment(&id, app)
+            .map(|(assignment, revision)| (assignment.clone(), revision));
+        if let Some((old, _)) = &old {
+            if matches!(old.phase, EntryPhase::Release | EntryPhase::Remove) {
+                continue;
+            }
+            // what it has is newer, or is what it should have
+            let newest_of = |release| {
+                index
+                    .rollouts(app)
+                    .rev()
+                    .find(|rollout| rollout.release == release)
+                    .map(|r| r.number)
+            };
+            let has = newest_of(old.release).unwrap_or(0);
+            let same = old.release == due.release && old.variant == variant;
+            let variant_moved = old.release == due.release && old.variant != variant;
+            if same || has > due.number || has == due.number && !variant_moved {
+                continue;
+            }
+        }
+        if !index.withheld(app, noun, &id, now).is_empty() {
+            continue;
+        }
+        let online = index.sighting(&id, now) == Sighting::Online;
+        if online {
+            if room == 0 {
+                continue;
+            }
+            room -= 1;
+        }
+        let good = old
+            .as_ref()
+            .map(|(old, _)| old.good.clone())
+            .unwrap_or_default();
+        let attempt = old.as_ref().map_or(0, |(old, _)| old.attempt);
+        let assignment = Assignment {
+            release: due.release,
+            variant,
+            phase: EntryPhase::Deliver,
+            rollout: 0,
+            since: now,
+            attempt,
+            counted: false,
+            outcome: None,
+            good,
+        };
+        let expect = old.map_or(Expect::Absent, |(_, revision)| Expect::At(revision));
+        let key = keys::assigned(&id, app);
+        if writes.ops.iter().all(|op| op.key() != key) {
+            writes.put(key, &assignment, expect);
+        }
+    }
+    let _ = out;
+}
+
+fn has_passed(rollout: &Rollout, stage: usize) -> bool {
+    rollout.phase == Phase::Completed
+        || rollout
+            .stages
+            .get(stage)
+            .is_some_and(|state| state.phase.is_behind())
+}
+
+/// Notes what became of stragglers, and of clusters that went back.
+fn settle(index: &Index, app: &AppKey, now: Time, writes: &mut Writes<'_>) {
+    for (id, assignment) in index.assignments_of(app) {
+        let alone = assignment.rollout == 0 || assignment.phase == EntryPhase::Revert;
+        if !alone || assignment.outcome.is_some() {
+            continue;
+        }
+        let Some(observed) = index.observed(id, app) else {
+            continue;
+        };
+        if observed.variant != assignment.variant || observed.attempt != assignment.attempt {
+            continue;
+        }
+        let kind = match observed.state {
+            AppState::Healthy => OutcomeKind::Healthy,
+            AppState::Failed => OutcomeKind::Failed,
+            _ => continue,
+        };
+        let mut settled = assignment.clone();
+        let reason = if kind == OutcomeKind::Failed {
+            observed.message.clone()
+        } else {
+            String::new()
+        };
+        settled.outcome = Some(Outcome {
+            kind,
+            at: now,
+            reason,
+        });
+        if kind == OutcomeKind::Healthy {
+            settled.mark_good();
+        }
+        let expect = index
+            .assignment(id, app)
+            .map_or(Expect::Absent, |(_, revision)| Expect::At(revision));
+        let key = keys::assigned(id, app);
+        if writes.ops.iter().all(|op| op.key() != key) {
+            writes.put(key, &settled, expect);
+        }
+    }
+}

@@ -1,0 +1,392 @@
+//! From files to variants.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+
+use base_json::Digest;
+use bytes::Bytes;
+use k8s_object::{GroupKind, Gvk, ObjectId, set_annotation, set_label};
+use roadstead_dispatch::{
+    APP_LABEL, OWNER_ANNOTATION, Phase, Variant, VariantObject, app_label, owner_annotation,
+};
+use roadstead_model::{AppKey, AppSpec, ReleaseId, VariantId};
+use roadstead_render::{Origin, RenderSettings, Rendered, render};
+use roadstead_target::{TargetInput, Uses, substitute};
+use serde_json::Value;
+
+use crate::object::{Namespaces, normalise, place, without_nulls};
+use crate::{BuildError, InputError, Scopes, hooks, order, overlay};
+
+/// What all variants of one Release share: the App as it was frozen, and its manifests, read once.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    spec: AppSpec,
+    app: AppKey,
+    release: ReleaseId,
+    base: Vec<Base>,
+    uses: Uses,
+    scopes: Scopes,
+    /// The kind that each CustomResourceDefinition defines, by the definition's name.
+    defines: BTreeMap<String, GroupKind>,
+    warnings: Vec<String>,
+}
+
+#[derive(Debug, Clone)]
+struct Base {
+    object: Value,
+    origin: Origin,
+    /// Holds expressions, so that it differs from cluster to cluster.
+    varies: bool,
+}
+
+/// The variants of a Release.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Built {
+    /// The variants; inputs that come out the same share one.
+    pub variants: BTreeMap<VariantId, Variant>,
+    /// Every object and every variant's list, as canonical JSON by digest.
+    pub blobs: BTreeMap<Digest, Bytes>,
+    /// What each input, by its digest, came out as.
+    pub by_input: BTreeMap<Digest, Result<VariantId, InputError>>,
+    /// What deserves a look.
+    pub warnings: Vec<String>,
+}
+
+/// An object on its way into a variant; borrowed until an overlay changes it.
+pub(crate) struct Draft<'p> {
+    pub(crate) object: Cow<'p, Value>,
+    pub(crate) origin: &'p Origin,
+    /// Its place among the shared objects, while it is one of them unchanged.
+    shared: Option<usize>,
+}
+
+impl Draft<'_> {
+    pub(crate) fn replace(&mut self, object: Value) {
+        self.object = Cow::Owned(object);
+        self.shared = None;
+    }
+
+    pub(crate) fn readable(&self) -> String {
+        ObjectId::of(&self.object).map_or_else(
+            || k8s_object::kind(&self.object).to_owned(),
+            |id| id.readable(),
+        )
+    }
+}
+
+/// An object that is finished: its entries in the list, one for each phase, and its bytes.
+#[derive(Clone)]
+struct Finished {
+    entries: Vec<VariantObject>,
+    bytes: Bytes,
+    notes: Vec<String>,
+}
+
+impl Prepared {
+    /// Reads an App's files. `spec` is the frozen App; the files are those of its first input, by their paths from the
+    /// tree's root.
+    pub fn new<B: AsRef<[u8]>>(
+        app: &AppKey,
+        spec: &AppSpec,
+        release: ReleaseId,
+        files: &BTreeMap<String, B>,
+    ) -> Result<Self, BuildError> {
+        let rendered = render(files, &RenderSettings::of(spec))?;
+        Self::of_rendered(app, spec, release, rendered)
+    }
+
+    /// The same from objects that are rendered already.
+    pub fn of_rendered(
+        app: &AppKey,
+        spec: &AppSpec,
+        release: ReleaseId,
+        rendered: Vec<Rendered>,
+    ) -> Result<Self, BuildError> {
+        let substitute = spec.render.plain.substitute;
+        if substitute {
+            for one in &rendered {
+                let mut found = BTreeSet::new();
+                roadstead_target::collect(&one.object, &mut found).map_err(|problem| {
+                    BuildError::Expression {
+                        place: one.origin.to_string(),
+                        problem,
+                    }
+                })?;
+            }
+        }
+        let manifests = rendered.iter().map(|one| &one.object);
+        let uses = Uses::of(spec, manifests).map_err(|problem| BuildError::Expression {
+            place: "spec.overlays".to_owned(),
+            problem,
+        })?;
+        let mut scopes = Scopes::builtin();
+        let mut defines = BTreeMap::new();
+        for one in &rendered {
+            scopes.learn(&one.object);
+            let text = |pointer: &str| one.object.pointer(pointer).and_then(Value::as_str);
+            if let (Some(group), Some(kind)) = (text("/spec/group"), text("/spec/names/kind")) {
+                let name = k8s_object::name(&one.object).to_owned();
+                defines.insert(name, GroupKind::new(group, kind));
+            }
+        }
+        let mut unknown = BTreeSet::new();
+        let base = rendered.into_iter().map(|one| {
+            let mut object = one.object;
+            let kind = Gvk::of(&object).map(|gvk| gvk.group_kind());
+            if let Some(kind) = kind.filter(|kind| scopes.namespaced(kind).is_none()) {
+                unknown.insert(kind);
+            }
+            normalise(&mut object);
+            Base {
+                varies: substitute && Uses::touches(&object),
+                object,
+                origin: one.origin,
+            }
+        });
+        let base = base.collect();
+        let warnings = unknown.into_iter().map(|kind| {
+            format!("kind {kind} is not known here: its objects are taken to live in a namespace")
+        });
+        Ok(Self {
+            warnings: warnings.collect(),
+            spec: spec.clone(),
+            app: app.clone(),
+            release,
+            base,
+            uses,
+            scopes,
+            defines,
+        })
+    }
+
+    /// The expressions that the App uses, which is what target inputs are made from.
+    pub fn uses(&self) -> &Uses {
+        &self.uses
+    }
+
+    /// Makes the variant of each input. An input that fails fails alone.
+    pub fn build<'i>(&self, inputs: impl IntoIterator<Item = &'i TargetInput>) -> Built {
+        let mut built = Built {
+            warnings: self.warnings.clone(),
+            ..Built::default()
+        };
+        let mut shared: Vec<Option<Result<Finished, InputError>>> = vec![None; self.base.len()];
+        let mut notes = BTreeSet::new();
+        for input in inputs {
+            let digest = input.digest();
+            if built.by_input.contains_key(&digest) {
+                continue;
+            }
+            let outcome = self.variant(input, &mut shared, &mut built.blobs, &mut notes);
+            let outcome = outcome.and_then(|variant| {
+                let bytes = base_json::canonical_of(&variant)
+                    .map_err(|error| InputError::plain(error.to_string()))?;
+                let id = Digest::of(&bytes);
+                built.blobs.insert(id, bytes.into());
+                built.variants.insert(id, variant);
+                Ok(id)
+            });
+            built.by_input.insert(digest, outcome);
+        }
+        built.warnings.extend(notes);
+        built
+    }
+
+    fn variant(
+        &self,
+        input: &TargetInput,
+        shared: &mut [Option<Result<Finished, InputError>>],
+        blobs: &mut BTreeMap<Digest, Bytes>,
+        notes: &mut BTreeSet<String>,
+    ) -> Result<Variant, InputError> {
+        let mut drafts = self.drafts(input)?;
+        for name in &input.overlays {
+            let overlay = self
+                .spec
+                .overlays
+                .iter()
+                .find(|overlay| overlay.name == *name);
+            let overlay = overlay.ok_or_else(|| {
+                InputError::plain(format!("overlay {name:?} is not in the frozen App"))
+            })?;
+            overlay::apply(overlay, &mut drafts, &input.values)?;
+        }
+        let mut objects = Vec::with_capacity(drafts.len());
+        let mut places: BTreeMap<ObjectId, &Origin> = BTreeMap::new();
+        for draft in drafts {
+            let origin = draft.origin;
+            let finished = match draft.shared {
+                Some(index) => shared[index]
+                    .get_or_insert_with(|| self.finish(draft.object.into_owned(), origin))
+                    .clone()?,
+                None => self.finish(draft.object.into_owned(), origin)?,
+            };
+            notes.extend(finished.notes);
+            let Some(first) = finished.entries.first() else {
+                continue;
+            };
+            if let Some(other) = places.insert(first.id.clone(), origin) {
+                let message = format!(
+                    "{} is defined twice; it stands at {other} already",
+                    first.id.readable()
+                );
+                return Err(InputError::at(origin, message));
+            }
+            blobs.insert(first.digest, finished.bytes);
+            objects.extend(finished.entries);
+        }
+        if objects.is_empty() {
+            let message =
+                "nothing is left to deliver: every object is skipped or removed by a patch";
+            return Err(InputError::plain(message));
+        }
+        let namespaces = self.made_namespaces(&objects);
+        order::arrange(&mut objects, &self.defines);
+        Ok(Variant {
+            objects,
+            namespaces,
+        })
+    }
+
+    fn drafts(&self, input: &TargetInput) -> Result<Vec<Draft<'_>>, InputError> {
+        self.base
+            .iter()
+            .enumerate()
+            .map(|(index, base)| {
+                let mut draft = Draft {
+                    object: Cow::Borrowed(&base.object),
+                    origin: &base.origin,
+                    shared: Some(index),
+                };
+                let mut object = None;
+                if base.varies {
+                    let mut changed = base.object.clone();
+                    substitute(&mut changed, &input.values)
+                        .map_err(|error| InputError::at(&base.origin, error.to_string()))?;
+                    object = Some(changed);
+                }
+                // patches name objects with their namespace, so it is filled in before them
+                if !input.overlays.is_empty() {
+                    let mut changed = object.unwrap_or_else(|| base.object.clone());
+                    self.place(&mut changed, &base.origin)?;
+                    let same = !base.varies;
+                    draft.replace(changed);
+                    draft.shared = same.then_some(index);
+                } else if let Some(changed) = object {
+                    draft.replace(changed);
+                }
+                Ok(draft)
+            })
+            .collect()
+    }
+
+    fn place(&self, object: &mut Value, origin: &Origin) -> Result<bool, InputError> {
+        let namespaces = Namespaces {
+            fill: &self.spec.namespace,
+            force: &self.spec.force_namespace,
+            project: &self.app.project,
+        };
+        place(object, &self.scopes, &namespaces).map_err(|problem| InputError::at(origin, problem))
+    }
+
+    fn finish(&self, mut object: Value, origin: &Origin) -> Result<Finished, InputError> {
+        let error = |problem: String| InputError::at(origin, problem);
+        // a patch may have written what a manifest may not hold
+        normalise(&mut object);
+        self.place(&mut object, origin)?;
+        let gvk =
+            Gvk::of(&object).ok_or_else(|| error("object has no kind any more".to_owned()))?;
+        if k8s_apply::schema::Schemas::builtin().lookup(&gvk).is_some() {
+            without_nulls(&mut object);
+        }
+        let timing = hooks::timing(&object)
+            .map_err(|problem| error(format!("{}: {problem}", named(&object))))?;
+        self.name(&mut object);
+        let id = ObjectId::of(&object)
+            .ok_or_else(|| error(format!("{} has no name any more", gvk.kind)))?;
+        set_label(&mut object, APP_LABEL, &app_label(&self.app));
+        set_annotation(
+            &mut object,
+            OWNER_ANNOTATION,
+            &owner_annotation(&self.app, &id),
+        );
+        let bytes = base_json::canonical(&object);
+        let size = u32::try_from(bytes.len())
+            .map_err(|_| error(format!("{} is larger than 4 GiB", id.readable())))?;
+        let entry = VariantObject {
+            version: gvk.version,
+            digest: Digest::of(&bytes),
+            size,
+            phase: Phase::Sync,
+            wave: timing.wave,
+            hook: timing.hook,
+            once: timing.once,
+            hook_delete: timing.hook_delete,
+            on_rollback: timing.on_rollback,
+            keep: timing.keep,
+            id,
+        };
+        let notes = timing.notes.iter();
+        let notes = notes
+            .map(|note| format!("{origin}: {}: {note}", entry.id.readable()))
+            .collect();
+        let entries = timing.phases.into_iter().map(|phase| VariantObject {
+            phase,
+            ..entry.clone()
+        });
+        Ok(Finished {
+            entries: entries.collect(),
+            bytes: bytes.into(),
+            notes,
+        })
+    }
+
+    /// Gives an object with `generateName` a name that only changes with the Release or the object.
+    fn name(&self, object: &mut Value) {
+        let has_name = !k8s_object::name(object).is_empty();
+        let content = Digest::of_value(object);
+        let Some(meta) = k8s_object::meta_mut(object) else {
+            return;
+        };
+        let Some(Value::String(base)) = meta.remove("generateName") else {
+            return;
+        };
+        if has_name {
+            return;
+        }
+        let digest = Digest::of(format!("{} {content}", self.release).as_bytes());
+        let suffix = &digest.hex()[..10];
+        // 63 is what a name may have where it also becomes a label
+        let base: String = base.chars().take(63 - suffix.len()).collect();
+        meta.insert("name".to_owned(), Value::String(format!("{base}{suffix}")));
+    }
+
+    /// The App's own namespace, where objects live in it and none of them is that Namespace.
+    fn made_namespaces(&self, objects: &[VariantObject]) -> Vec<String> {
+        let own = if self.spec.force_namespace.is_empty() {
+            &self.spec.namespace
+        } else {
+            &self.spec.force_namespace
+        };
+        let used = objects.iter().any(|object| object.id.namespace == *own);
+        let defined = objects.iter().any(|object| {
+            object.id.group.is_empty() && object.id.kind == "Namespace" && object.id.name == *own
+        });
+        if own.is_empty() || own == "default" || !used || defined {
+            return Vec::new();
+        }
+        vec![own.clone()]
+    }
+}
+
+fn named(object: &Value) -> String {
+    let name = k8s_object::name(object);
+    let name = if name.is_empty() {
+        k8s_object::meta(object)
+            .and_then(|meta| meta.get("generateName")?.as_str())
+            .unwrap_or_default()
+    } else {
+        name
+    };
+    format!("{} {name}", k8s_object::kind(object))
+}

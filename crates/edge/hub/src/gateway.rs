@@ -1,0 +1,412 @@
+//! What the hub does for its agents.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use base_json::Digest;
+use base_store::Store;
+use bytes::Bytes;
+use k8s_apiserver::{Registry, WriteOptions};
+use parking_lot::Mutex;
+use roadstead_dispatch::{OrderHeader, delta, sign_header};
+use roadstead_model::{ClusterId, GROUP, VERSION};
+use roadstead_wire::token::{JoinToken, TokenFor};
+use roadstead_wire::{
+    AgentIdentity, AgentSays, Answer, Blob, BlobSender, DetailKind, DetailRequest, Gateway,
+    HubSays, JoinReply, JoinRequest, Refusal, RefusalKind, RenewReply, Session, Want, async_trait,
+    variant_patch,
+};
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use crate::HubError;
+use crate::brain::{Brain, Input};
+use crate::clock::now;
+use crate::identity::Identity;
+use crate::metrics::Metrics;
+use crate::orders::{ClusterOrder, Orders};
+use crate::variants::Variants;
+
+/// How long somebody waits for an agent's answer.
+const DETAIL_PATIENCE: Duration = Duration::from_secs(10);
+/// How many orders a session remembers, to send deltas against.
+const REMEMBERED: usize = 4;
+
+/// Requests for detail that wait for an agent.
+#[derive(Default)]
+pub(crate) struct Details {
+    next: AtomicU64,
+    open: Mutex<BTreeMap<u64, (ClusterId, oneshot::Sender<Result<Bytes, String>>)>>,
+    sessions: Mutex<BTreeMap<ClusterId, roadstead_wire::Outbound>>,
+}
+
+impl Details {
+    /// Asks a cluster's agent about an object.
+    pub(crate) async fn ask(
+        &self,
+        cluster: &ClusterId,
+        kind: DetailKind,
+        object: k8s_object::ObjectId,
+    ) -> Result<Bytes, String> {
+        let Some(outbound) = self.sessions.lock().get(cluster).cloned() else {
+            return Err("its agent is not connected".to_owned());
+        };
+        let id = self.next.fetch_add(1, Ordering::Relaxed) + 1;
+        let (sender, receiver) = oneshot::channel();
+        self.open.lock().insert(id, (cluster.clone(), sender));
+        let sent = outbound
+            .send(&HubSays::Detail(DetailRequest { id, kind, object }))
+            .await;
+        let answer = match sent {
+            Ok(()) => tokio::time::timeout(DETAIL_PATIENCE, receiver).await,
+            Err(_) => Ok(Ok(Err("its agent has gone".to_owned()))),
+        };
+        self.open.lock().remove(&id);
+        match answer {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err("its agent has gone".to_owned()),
+            Err(_) => Err(format!(
+                "its agent has not answered within {} s",
+                DETAIL_PATIENCE.as_secs()
+            )),
+        }
+    }
+}
+
+/// Serves the agents.
+pub(crate) struct Agents {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) registry: Registry,
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) brain: Brain,
+    pub(crate) orders: Arc<Orders>,
+    pub(crate) variants: Arc<Variants>,
+    pub(crate) details: Arc<Details>,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+fn internal(error: &HubError) -> Refusal {
+    tracing::error!(%error, "failed to serve an agent");
+    Refusal::new(RefusalKind::Internal, error.to_string())
+}
+
+/// Ends a session in the books when it is dropped, however it ends.
+struct Connected<'a> {
+    agents: &'a Agents,
+    cluster: ClusterId,
+}
+
+impl Drop for Connected<'_> {
+    fn drop(&mut self) {
+        let (brain, cluster) = (self.agents.brain.clone(), self.cluster.clone());
+        // the queue may be full, and a drop must not wait on a worker thread
+        tokio::task::spawn_blocking(move || brain.send(Input::SessionDown(cluster)));
+    }
+}
+
+impl Agents {
+    async fn tell(&self, input: Input) {
+        let brain = self.brain.clone();
+        let _ = tokio::task::spawn_blocking(move || brain.send(input)).await;
+    }
+
+    /// Signs the order as it is now and sends what changed since `base`.
+    async fn send_order(
+        &self,
+        session: &Session,
+        order: &Arc<ClusterOrder>,
+        base: Option<Digest>,
+        sent: &mut Vec<Arc<ClusterOrder>>,
+    ) -> Result<(), Refusal> {
+        let header = OrderHeader {
+            cluster: session.agent.cluster.clone(),
+            epoch: self.identity.epoch,
+            sequence: self.store.revision().0,
+            issued_at: now(),
+            root: order.root,
+            critical: Vec::new(),
+        };
+        let signed = sign_header(&header, &self.identity.key);
+        let known = base.and_then(|base| sent.iter().find(|old| old.root == base).cloned());
+        let delta = delta(
+            known.as_ref().map(|old| (old.root, &old.entries)),
+            &order.entries,
+            signed,
+        );
+        self.metrics.orders.inc();
+        self.metrics
+            .order_bytes
+            .inc_by(serde_json::to_vec(&delta).map_or(0, |bytes| bytes.len() as u64));
+        session
+            .outbound
+            .send(&HubSays::Order(Box::new(delta)))
+            .await?;
+        if sent.iter().all(|old| old.root != order.root) {
+            sent.push(Arc::clone(order));
+        }
+        if sent.len() > REMEMBERED {
+            sent.remove(0);
+        }
+        Ok(())
+    }
+
+    async fn hold(&self, session: &mut Session) -> Result<(), Refusal> {
+        let cluster = session.agent.cluster.clone();
+        let mut order = self.orders.follow(&cluster);
+        let mut sent: Vec<Arc<ClusterOrder>> = Vec::new();
+        // an agent that holds what is ordered now may be sent deltas at once
+        let current = order.borrow_and_update().clone();
+        if let Some(current) = current {
+            if session.hello.root == Some(current.root) {
+                sent.push(Arc::clone(&current));
+            }
+            session
+                .outbound
+                .send(&HubSays::RootIs(current.root))
+                .await?;
+        }
+        session.outbound.send(&HubSays::NeedStatus).await?;
+        loop {
+            tokio::select! {
+                said = session.inbound.next() => match said? {
+                    None => return Ok(()),
+                    Some(AgentSays::WantOrder { base }) => {
+                        let current = order.borrow().clone();
+                        if let Some(current) = current {
+                            self.send_order(session, &current, base, &mut sent).await?;
+                        }
+                    }
+                    Some(AgentSays::Report(report)) => self.tell(Input::Report(cluster.clone(), report)).await,
+                    Some(AgentSays::Beat | AgentSays::Hello(_)) => {}
+                },
+                changed = order.changed() => {
+                    if changed.is_err() {
+                        return Ok(());
+                    }
+                    let root = order.borrow_and_update().as_ref().map(|order| order.root);
+                    if let Some(root) = root {
+                        session.outbound.send(&HubSays::RootIs(root)).await?;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Every digest that a cluster may have: the variants of its order, and what they hold.
+    fn allowed(&self, cluster: &ClusterId) -> BTreeSet<Digest> {
+        let mut allowed = BTreeSet::new();
+        if let Some(order) = self.orders.get(cluster) {
+            for entry in order.entries.values() {
+                if let Some(listed) = self.variants.get(&entry.variant) {
+                    allowed.insert(entry.variant);
+                    allowed.extend(&listed.contents);
+                }
+            }
+        }
+        allowed
+    }
+
+    fn blob(&self, want: &Want, allowed: &BTreeSet<Digest>) -> Blob {
+        if !allowed.contains(&want.digest) {
+            return Blob::refused("not assigned to this cluster");
+        }
+        let bytes = match self.store.get_blob(&want.digest) {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return Blob::refused("the hub does not have it"),
+            Err(error) => return Blob::refused(error.to_string()),
+        };
+        if let Some(base) = want.base
+            && let Ok(Some(old)) = self.store.get_blob(&base)
+            && let Ok(patch) = variant_patch(&old, &bytes)
+            && patch.len() < bytes.len()
+        {
+            return Blob::patch(base, &patch);
+        }
+        Blob::whole(&bytes)
+    }
+
+    fn join_now(&self, request: &JoinRequest) -> Result<JoinReply, Refusal> {
+        let token: JoinToken =
+            request
+                .token
+                .parse()
+                .map_err(|error: roadstead_wire::token::TokenError| {
+                    Refusal::new(RefusalKind::Unauthenticated, error.to_string())
+                })?;
+        let unknown = || {
+            Refusal::new(
+                RefusalKind::Unauthenticated,
+                roadstead_wire::token::TokenRefused::Unknown.to_string(),
+            )
+        };
+        let (record, revision) = self
+            .identity
+            .token(&token)
+            .map_err(|e| internal(&e))?
+            .ok_or_else(unknown)?;
+        record
+            .check(&token, &request.name, now())
+            .map_err(|why| Refusal::new(RefusalKind::Unauthenticated, why.to_string()))?;
+        let def = self
+            .registry
+            .resource(GROUP, "clusters")
+            .map_err(|s| Refusal::new(RefusalKind::Internal, s.message.clone()))?;
+        let existing = self
+            .registry
+            .find(&def, "", &request.name)
+            .map_err(|s| Refusal::new(RefusalKind::Internal, s.message.clone()))?;
+        let uid = |object: &Value| ClusterId(k8s_object::uid(object).to_owned());
+        let (cluster, replaces) = match (&record.target, existing) {
+            (TokenFor::Cluster { id, .. }, Some(object)) if uid(&object) == *id => {
+                (Some(id.clone()), true)
+            }
+            (_, Some(_)) => {
+                let text = format!(
+                    "there is a cluster {:?} already; to give it a new agent, make a token with `roadstead cluster join {}`",
+                    request.name, request.name
+                );
+                return Err(Refusal::new(RefusalKind::Taken, text));
+            }
+            (TokenFor::Cluster { name, .. }, None) => {
+                return Err(Refusal::new(
+                    RefusalKind::NotFound,
+                    format!("cluster {name:?}, which the token is for, is gone"),
+                ));
+            }
+            (_, None) => (None, false),
+        };
+        if !self
+            .identity
+            .use_token(&record, revision)
+            .map_err(|e| internal(&e))?
+        {
+            return Err(Refusal::new(
+                RefusalKind::Busy,
+                "the token is being used by another agent at this moment; try again",
+            ));
+        }
+        let cluster = match cluster {
+            Some(cluster) => cluster,
+            None => {
+                let object = json!({
+                    "apiVersion": format!("{GROUP}/{VERSION}"),
+                    "kind": "Cluster",
+                    "metadata": { "name": request.name, "labels": record.labels },
+                    "spec": {},
+                });
+                let made = self
+                    .registry
+                    .create(&def, "", object, &WriteOptions::manager("roadstead-join"))
+                    .map_err(|status| Refusal::new(RefusalKind::Invalid, status.message.clone()))?;
+                uid(&made.object)
+            }
+        };
+        let issued = self
+            .identity
+            .agent(&request.request_pem, &cluster, replaces)
+            .map_err(|error| Refusal::new(RefusalKind::Invalid, error.to_string()))?;
+        self.metrics.joins.inc();
+        tracing::info!(cluster = %request.name, id = %cluster, serial = %issued.serial, token = %record.id, "cluster joined");
+        Ok(JoinReply {
+            cluster,
+            certificate_pem: issued.certificate_pem,
+            ca_pem: self.identity.ca.certificate_pem(),
+            keys_json: self.identity.keys.to_json(),
+            epoch: self.identity.epoch,
+        })
+    }
+}
+
+#[async_trait]
+impl Gateway for Agents {
+    async fn join(&self, request: JoinRequest, _: SocketAddr) -> Result<JoinReply, Refusal> {
+        tokio::task::block_in_place(|| self.join_now(&request))
+    }
+
+    async fn renew(&self, agent: &AgentIdentity, request_pem: &str) -> Result<RenewReply, Refusal> {
+        self.known(&agent.cluster).await?;
+        let issued =
+            tokio::task::block_in_place(|| self.identity.agent(request_pem, &agent.cluster, false))
+                .map_err(|error| Refusal::new(RefusalKind::Invalid, error.to_string()))?;
+        Ok(RenewReply {
+            certificate_pem: issued.certificate_pem,
+            ca_pem: self.identity.ca.certificate_pem(),
+            keys_json: self.identity.keys.to_json(),
+        })
+    }
+
+    async fn session(&self, mut session: Session) -> Result<(), Refusal> {
+        let cluster = session.agent.cluster.clone();
+        self.known(&cluster).await?;
+        session
+            .welcome(&self.identity.hub_id, self.identity.epoch)
+            .await?;
+        self.details
+            .sessions
+            .lock()
+            .insert(cluster.clone(), session.outbound.clone());
+        self.tell(Input::SessionUp(cluster.clone())).await;
+        let connected = Connected {
+            agents: self,
+            cluster,
+        };
+        let ended = self.hold(&mut session).await;
+        drop(connected);
+        ended
+    }
+
+    async fn fetch(
+        &self,
+        agent: &AgentIdentity,
+        wants: Vec<Want>,
+        out: BlobSender,
+    ) -> Result<(), Refusal> {
+        let allowed = tokio::task::block_in_place(|| self.allowed(&agent.cluster));
+        for want in wants {
+            let blob = tokio::task::block_in_place(|| self.blob(&want, &allowed));
+            self.metrics.blobs.inc();
+            self.metrics.blob_bytes.inc_by(blob.wire_len() as u64);
+            if out.send(want.digest, &blob).await.is_err() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    async fn answer(&self, agent: &AgentIdentity, answer: Answer) -> Result<(), Refusal> {
+        let mut open = self.details.open.lock();
+        // an agent answers only what it was asked itself
+        if open
+            .get(&answer.id)
+            .is_some_and(|(cluster, _)| *cluster == agent.cluster)
+            && let Some((_, waiting)) = open.remove(&answer.id)
+        {
+            let _ = waiting.send(answer.outcome);
+        }
+        Ok(())
+    }
+}
+
+impl Agents {
+    async fn known(&self, cluster: &ClusterId) -> Result<(), Refusal> {
+        if cluster.0 == "hub" {
+            return Ok(());
+        }
+        let id = cluster.clone();
+        let known = self
+            .brain
+            .ask(move |index, _| index.cluster(&id).is_some())
+            .await;
+        match known {
+            Some(true) => Ok(()),
+            Some(false) => Err(Refusal::new(
+                RefusalKind::Denied,
+                "this cluster was forgotten; join it again",
+            )),
+            None => Err(Refusal::new(RefusalKind::Unavailable, "the hub is ending")),
+        }
+    }
+}

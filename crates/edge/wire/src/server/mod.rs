@@ -1,0 +1,517 @@
+//! The hub's one port: agents by gRPC, everything else to a handler of the caller's.
+
+mod connections;
+mod rpc;
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio_rustls::server::TlsStream;
+use tonic::Status;
+use tonic::body::Body;
+use tower::Service as _;
+
+use connections::CloseSignal;
+pub use connections::Connections;
+
+use crate::blob::{BlobSender, Want};
+use crate::identity::{AgentIdentity, Peer, PeerCertificate, PeerInfo};
+use crate::message::{
+    AgentSays, Answer, Hello, HubSays, JoinReply, JoinRequest, MessageError, RenewReply, Welcome,
+};
+use crate::proto as pb;
+use crate::tls::{ServerTls, now};
+
+/// What the hub does for its agents.
+///
+/// Every call has been authenticated: but for `join`, the agent is who its certificate says, which was signed by the
+/// CA, is not revoked, and (but for `renew`) has not ended.
+#[tonic::async_trait]
+pub trait Gateway: Send + Sync + 'static {
+    /// Makes a cluster, or gives an existing one a new agent. The token has not been checked.
+    async fn join(&self, request: JoinRequest, remote: SocketAddr) -> Result<JoinReply, Refusal>;
+
+    /// Makes a new certificate for the request. If the old one has ended, the request is for the same key.
+    async fn renew(&self, agent: &AgentIdentity, request_pem: &str) -> Result<RenewReply, Refusal>;
+
+    /// Holds a session to its end. Its first deed is [`Session::welcome`]. When it returns, the session ends. When the
+    /// connection goes, or is closed, [`Inbound::next`] fails; five seconds later the call is dropped where it stands.
+    async fn session(&self, session: Session) -> Result<(), Refusal>;
+
+    /// Sends the contents that the agent may have, and a refusal for each of the others.
+    async fn fetch(
+        &self,
+        agent: &AgentIdentity,
+        wants: Vec<Want>,
+        out: BlobSender,
+    ) -> Result<(), Refusal>;
+
+    /// Takes the answer to a request for detail.
+    async fn answer(&self, agent: &AgentIdentity, answer: Answer) -> Result<(), Refusal>;
+}
+
+/// Why the hub does not do what an agent asks.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    /// What kind of refusal it is.
+    pub kind: RefusalKind,
+    /// The sentence, for whoever reads the agent's log.
+    pub message: String,
+}
+
+/// Kinds of refusal; an agent decides by them whether another try can help.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefusalKind {
+    /// It is not known who asks: no certificate, or a bad token.
+    Unauthenticated,
+    /// It may not.
+    Denied,
+    /// There is no such thing.
+    NotFound,
+    /// The name is taken.
+    Taken,
+    /// What it sent is wrong.
+    Invalid,
+    /// The two sides speak no common version.
+    Version,
+    /// Too much at once; try later.
+    Busy,
+    /// The hub cannot now; try later.
+    Unavailable,
+    /// Something broke in the hub.
+    Internal,
+}
+
+impl Refusal {
+    /// Makes one.
+    pub fn new(kind: RefusalKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+        }
+    }
+}
+
+const KINDS: &[(RefusalKind, tonic::Code)] = &[
+    (RefusalKind::Unauthenticated, tonic::Code::Unauthenticated),
+    (RefusalKind::Denied, tonic::Code::PermissionDenied),
+    (RefusalKind::NotFound, tonic::Code::NotFound),
+    (RefusalKind::Taken, tonic::Code::AlreadyExists),
+    (RefusalKind::Invalid, tonic::Code::InvalidArgument),
+    (RefusalKind::Version, tonic::Code::FailedPrecondition),
+    (RefusalKind::Busy, tonic::Code::ResourceExhausted),
+    (RefusalKind::Unavailable, tonic::Code::Unavailable),
+    (RefusalKind::Internal, tonic::Code::Internal),
+];
+
+impl RefusalKind {
+    fn code(self) -> tonic::Code {
+        KINDS
+            .iter()
+            .find(|(kind, _)| *kind == self)
+            .map_or(tonic::Code::Internal, |(_, code)| *code)
+    }
+
+    pub(crate) fn of(code: tonic::Code) -> Self {
+        KINDS
+            .iter()
+            .find(|(_, known)| *known == code)
+            .map_or(Self::Internal, |(kind, _)| *kind)
+    }
+}
+
+impl From<Refusal> for Status {
+    fn from(refusal: Refusal) -> Self {
+        Self::new(refusal.kind.code(), refusal.message)
+    }
+}
+
+impl From<MessageError> for Refusal {
+    fn from(error: MessageError) -> Self {
+        Self::new(RefusalKind::Invalid, error.to_string())
+    }
+}
+
+/// One agent's session, as the hub holds it.
+#[derive(Debug)]
+pub struct Session {
+    /// The agent.
+    pub agent: AgentIdentity,
+    /// Its address.
+    pub remote: SocketAddr,
+    /// What it said first.
+    pub hello: Hello,
+    /// The protocol's version: the newest that both sides speak.
+    pub version: u32,
+    /// What it says.
+    pub inbound: Inbound,
+    /// What it is told.
+    pub outbound: Outbound,
+}
+
+impl Session {
+    /// Answers the hello.
+    pub async fn welcome(&self, hub_id: &str, epoch: u64) -> Result<(), Refusal> {
+        let welcome = Welcome {
+            version: self.version,
+            beat_interval: self.inbound.beat,
+            hub_id: hub_id.to_owned(),
+            epoch,
+        };
+        self.outbound.send(&HubSays::Welcome(welcome)).await
+    }
+}
+
+/// What an agent says in its session.
+#[derive(Debug)]
+pub struct Inbound {
+    stream: tonic::Streaming<pb::AgentMessage>,
+    beat: Duration,
+    closed: CloseSignal,
+}
+
+impl Inbound {
+    /// The next message; `None` when the agent has ended the session. An agent that is silent for three beats, or
+    /// speaks garbage, is refused. It may be dropped while it waits, and called again: no message is lost.
+    pub async fn next(&mut self) -> Result<Option<AgentSays>, Refusal> {
+        let silence = self.beat * 3;
+        loop {
+            let message = tokio::select! {
+                message = tokio::time::timeout(silence, self.stream.message()) => message,
+                reason = self.closed.wait() => {
+                    return Err(Refusal::new(RefusalKind::Denied, reason));
+                }
+            };
+            let message = message
+                .map_err(|_| {
+                    let text = format!("agent was silent for {} s", silence.as_secs_f32());
+                    Refusal::new(RefusalKind::Unavailable, text)
+                })?
+                .map_err(|status| Refusal::new(RefusalKind::of(status.code()), status.message()))?;
+            let Some(message) = message else {
+                return Ok(None);
+            };
+            match AgentSays::decode(message)? {
+                Some(AgentSays::Hello(_)) => {
+                    let text = "hello came a second time in one session";
+                    return Err(Refusal::new(RefusalKind::Invalid, text));
+                }
+                Some(says) => return Ok(Some(says)),
+                None => {}
+            }
+        }
+    }
+}
+
+/// What an agent is told in its session: a short queue, since what is to be told is a level (its root) and no log.
+#[derive(Debug, Clone)]
+pub struct Outbound(mpsc::Sender<Result<pb::HubMessage, Status>>);
+
+impl Outbound {
+    /// Says something, and waits while the queue is full.
+    pub async fn send(&self, says: &HubSays) -> Result<(), Refusal> {
+        let message = says.encode()?;
+        self.0
+            .send(Ok(message))
+            .await
+            .map_err(|_| Refusal::new(RefusalKind::Unavailable, "agent has gone"))
+    }
+
+    /// Says something if the queue has room and the agent is there; returns whether it did.
+    pub fn try_send(&self, says: &HubSays) -> Result<bool, MessageError> {
+        Ok(self.0.try_send(Ok(says.encode()?)).is_ok())
+    }
+}
+
+/// How much the port takes on.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// The most connections at a time; further ones wait in the kernel.
+    pub connections: usize,
+    /// The most handshakes at a time.
+    pub handshakes: usize,
+    /// How long a handshake may take.
+    pub handshake_timeout: Duration,
+    /// The most joins at a time; a further one is told to try again.
+    pub joins: usize,
+    /// How often an idle agent says that it is there.
+    pub beat: Duration,
+    /// How long requests may take to end when the port closes.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 20_000,
+            handshakes: 64,
+            handshake_timeout: Duration::from_secs(10),
+            joins: 32,
+            beat: Duration::from_secs(60),
+            drain: Duration::from_secs(5),
+        }
+    }
+}
+
+/// The port, set up.
+#[derive(Debug)]
+pub struct Port<G, H> {
+    /// Where it listens.
+    pub listener: TcpListener,
+    /// Its TLS.
+    pub tls: Arc<ServerTls>,
+    /// What serves the agents.
+    pub gateway: Arc<G>,
+    /// What serves every other request: `Fn(Request<Incoming>, PeerInfo) -> Future<Output = Response<B>>`.
+    pub other: H,
+    /// The live connections, for whoever has to end one.
+    pub connections: Connections,
+    /// How much it takes on.
+    pub limits: Limits,
+}
+
+/// What each connection shares.
+struct Shared<G, H> {
+    tls: Arc<ServerTls>,
+    agents: pb::agent_server::AgentServer<rpc::Agents<G>>,
+    other: H,
+    connections: Connections,
+    limits: Limits,
+    handshakes: Semaphore,
+}
+
+/// What every request knows of its connection.
+#[derive(Clone)]
+struct Link {
+    info: PeerInfo,
+    closed: CloseSignal,
+}
+
+/// Serves the port until `shutdown` is done, then lets what is under way end.
+///
+/// Requests of content type `application/grpc` go to the gateway, and everything else, HTTP/2 or HTTP/1.1, to the
+/// handler. An agent whose certificate has ended reaches nothing but `renew`.
+pub async fn serve<G, H, F, B>(port: Port<G, H>, shutdown: impl Future<Output = ()> + Send)
+where
+    G: Gateway,
+    H: Fn(Request<Incoming>, PeerInfo) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let Port {
+        listener,
+        tls,
+        gateway,
+        other,
+        connections,
+        limits,
+    } = port;
+    let shared = Arc::new(Shared {
+        tls,
+        agents: rpc::service(gateway, limits),
+        other,
+        connections,
+        limits,
+        handshakes: Semaphore::new(limits.handshakes),
+    });
+    let room = Arc::new(Semaphore::new(limits.connections));
+    let (drain, draining) = watch::channel(false);
+    let mut shutdown = std::pin::pin!(shutdown);
+    loop {
+        let accepted = async {
+            let place = room.clone().acquire_owned().await;
+            (listener.accept().await, place)
+        };
+        let (accepted, place) = tokio::select! {
+            accepted = accepted => accepted,
+            () = &mut shutdown => break,
+        };
+        match accepted {
+            Ok((stream, remote)) => {
+                let (shared, draining) = (shared.clone(), draining.clone());
+                tokio::spawn(async move {
+                    connection(&shared, stream, remote, draining).await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                // out of file descriptors, or a connection that ended before it was taken: neither ends the port
+                tracing::warn!(%error, "failed to accept a connection");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+    drop(listener);
+    let _ = drain.send(true);
+    let all = u32::try_from(limits.connections).unwrap_or(u32::MAX);
+    let drained = tokio::time::timeout(
+        limits.drain + Duration::from_secs(1),
+        room.acquire_many(all),
+    );
+    if drained.await.is_err() {
+        tracing::warn!("connections were cut off: they did not end in time");
+    }
+}
+
+async fn connection<G, H, F, B>(
+    shared: &Arc<Shared<G, H>>,
+    stream: TcpStream,
+    remote: SocketAddr,
+    mut draining: watch::Receiver<bool>,
+) where
+    G: Gateway,
+    H: Fn(Request<Incoming>, PeerInfo) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Response<B>> + Send + 'static,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let stream = match handshake(shared, stream).await {
+        Ok(stream) => stream,
+        Err(error) => {
+            tracing::debug!(%remote, %error, "TLS handshake failed");
+            return;
+        }
+    };
+    let Ok(info) = peer_info(&stream, remote) else {
+        return;
+    };
+    // registered before revocation is looked at once more: one that came after the handshake's look is either seen
+    // here, or finds the connection registered
+    let registered = shared.connections.register(&info);
+    let serial = match &info.peer {
+        Peer::Anonymous => None,
+        Peer::Agent(agent) => Some(&agent.serial),
+        Peer::User(user) => Some(&user.serial),
+    };
+    if serial.is_some_and(|serial| shared.tls.is_revoked(serial)) {
+        return;
+    }
+    let mut closed = registered.signal();
+    let link = Link {
+        info,
+        closed: closed.clone(),
+    };
+    let service = hyper::service::service_fn(|request: Request<Incoming>| {
+        let (shared, link) = (shared.clone(), link.clone());
+        async move { Ok::<_, std::convert::Infallible>(route(&shared, link, request).await) }
+    });
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_secs(15));
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(256 << 10)
+        .initial_connection_window_size(1 << 20)
+        .max_send_buf_size(64 << 10)
+        .max_concurrent_streams(128)
+        .max_header_list_size(64 << 10);
+    let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+    let mut serving = std::pin::pin!(serving);
+    let patience = tokio::select! {
+        ended = serving.as_mut() => {
+            if let Err(error) = ended {
+                tracing::debug!(%remote, %error, "connection ended");
+            }
+            return;
+        }
+        _ = closed.wait() => Duration::from_secs(1),
+        _ = draining.wait_for(|draining| *draining) => shared.limits.drain,
+    };
+    registered.close("the hub closes its port");
+    serving.as_mut().graceful_shutdown();
+    let _ = tokio::time::timeout(patience, serving).await;
+}
+
+async fn handshake<G, H>(
+    shared: &Shared<G, H>,
+    stream: TcpStream,
+) -> io::Result<TlsStream<TcpStream>> {
+    let _place = shared.handshakes.acquire().await;
+    let _ = stream.set_nodelay(true);
+    let acceptor = tokio_rustls::TlsAcceptor::from(shared.tls.config());
+    let accept = acceptor.accept(stream).into_fallible();
+    let (error, mut stream) =
+        match tokio::time::timeout(shared.limits.handshake_timeout, accept).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(failed)) => failed,
+            Err(_) => return Err(io::ErrorKind::TimedOut.into()),
+        };
+    // what the client has sent on is read away, or closing would reset the connection and the alert that says why
+    // would be lost on its way
+    let _ = stream.shutdown().await;
+    let linger = async {
+        let mut sink = [0; 1024];
+        let mut left = 64;
+        while left > 0 && stream.read(&mut sink).await.is_ok_and(|count| count > 0) {
+            left -= 1;
+        }
+    };
+    let _ = tokio::time::timeout(Duration::from_secs(1), linger).await;
+    Err(error)
+}
+
+fn peer_info(stream: &TlsStream<TcpStream>, remote: SocketAddr) -> Result<PeerInfo, Refusal> {
+    let (_, tls) = stream.get_ref();
+    let peer = match tls.peer_certificates().and_then(<[_]>::first) {
+        None => Peer::Anonymous,
+        Some(der) => PeerCertificate::parse(der)
+            .map_err(|error| Refusal::new(RefusalKind::Unauthenticated, error.to_string()))?
+            .into(),
+    };
+    Ok(PeerInfo { peer, remote })
+}
+
+async fn route<G, H, F, B>(
+    shared: &Shared<G, H>,
+    link: Link,
+    mut request: Request<Incoming>,
+) -> Response<Body>
+where
+    G: Gateway,
+    H: Fn(Request<Incoming>, PeerInfo) -> F,
+    F: Future<Output = Response<B>>,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let grpc = request
+        .headers()
+        .get(http::header::CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"));
+    if grpc {
+        request.extensions_mut().insert(link);
+        let mut agents = shared.agents.clone();
+        return match agents.call(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        };
+    }
+    if let Some(agent) = link.info.agent()
+        && agent.not_after < now()
+    {
+        let text = format!(
+            "certificate of cluster {} ended at {}; it may only be renewed\n",
+            agent.cluster,
+            agent.not_after.seconds()
+        );
+        let mut response = Response::new(Body::new(text));
+        *response.status_mut() = StatusCode::UNAUTHORIZED;
+        return response;
+    }
+    (shared.other)(request, link.info).await.map(Body::new)
+}

@@ -1,0 +1,131 @@
+//! What can be wrong with a tree.
+
+use std::fmt;
+
+use k8s_object::ObjectId;
+
+/// Where an object was written.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Origin {
+    /// The file's path in the tree.
+    pub file: String,
+    /// The line that its document starts in, from 1.
+    pub line: usize,
+    /// The document's number in the file, from 0.
+    pub document: usize,
+    /// Its number in a list's `items`, from 0.
+    pub item: Option<usize>,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)?;
+        match self.item {
+            Some(item) => write!(f, " (items[{item}])"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Files that cannot be rendered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RenderError {
+    /// Nothing at the path.
+    #[error("path {path:?} is not in the tree{}", nearest(.near))]
+    NoPath {
+        /// The path.
+        path: String,
+        /// A path that is there and looks alike.
+        near: Option<String>,
+    },
+    /// No manifest below the path. An App that renders to nothing would look like one whose objects all went.
+    #[error(
+        "no manifest below {path:?}: of {seen} file(s) none ends in .yaml, .yml or .json, passes include and exclude, and holds an object"
+    )]
+    NoManifests {
+        /// The path.
+        path: String,
+        /// How many files are below it.
+        seen: usize,
+    },
+    /// A glob that cannot be read.
+    #[error("spec.render.plain.{field}: {glob:?} is not a glob: {problem}")]
+    Glob {
+        /// `include` or `exclude`.
+        field: &'static str,
+        /// The glob.
+        glob: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A folder that another renderer is for.
+    #[error("{file}: this is a {what}, which the plain renderer does not render; {hint}")]
+    OtherRenderer {
+        /// The file.
+        file: String,
+        /// `Kustomization` or `Helm chart`.
+        what: &'static str,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// A file that cannot be read.
+    #[error(transparent)]
+    Syntax(#[from] base_yaml::YamlError),
+    /// A document that is no Kubernetes object.
+    #[error("{origin}: {problem}")]
+    NotAnObject {
+        /// Where.
+        origin: Origin,
+        /// What is missing or wrong.
+        problem: String,
+    },
+    /// The same object twice.
+    #[error("{second}: {} is defined twice; it stands at {first} already", .object.readable())]
+    Duplicate {
+        /// The object.
+        object: Box<ObjectId>,
+        /// The first place.
+        first: Box<Origin>,
+        /// The second place.
+        second: Box<Origin>,
+    },
+    /// A file that is too large.
+    #[error(
+        "{file}: {size} bytes is more than the {limit} that a manifest may have; leave it out with spec.render.plain.exclude"
+    )]
+    FileTooLarge {
+        /// The file.
+        file: String,
+        /// Its size.
+        size: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// Too much of something.
+    #[error("{path:?} holds more than {limit} {what}; split the App")]
+    TooMuch {
+        /// The path.
+        path: String,
+        /// Of what.
+        what: &'static str,
+        /// The limit.
+        limit: usize,
+    },
+}
+
+impl RenderError {
+    /// The line with a caret, where there is text to point at.
+    pub fn excerpt(&self) -> Option<&str> {
+        match self {
+            Self::Syntax(error) => Some(&error.excerpt),
+            _ => None,
+        }
+    }
+}
+
+fn nearest(near: &Option<String>) -> String {
+    match near {
+        Some(near) => format!("; is {near:?} meant?"),
+        None => String::new(),
+    }
+}

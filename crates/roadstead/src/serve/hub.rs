@@ -1,0 +1,173 @@
+//! `roadstead hub`.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::{Args as ClapArgs, Subcommand};
+use roadstead_hub::{Hub, HubConfig};
+use roadstead_model::DurationMs;
+
+use crate::shell::Outcome;
+
+/// Runs the hub, or looks after its data.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Replace the hub's data by a backup; the hub must not run
+    Restore {
+        /// The backup's file
+        #[arg(long)]
+        from: PathBuf,
+        /// The hub's data folder
+        #[arg(long)]
+        data: PathBuf,
+    },
+}
+
+#[derive(Debug, ClapArgs)]
+struct RunArgs {
+    /// Where the hub keeps everything
+    #[arg(long, default_value = "roadstead-data")]
+    data: PathBuf,
+    /// Where it listens; port 0 takes a free one
+    #[arg(long, default_value = "0.0.0.0:8443")]
+    listen: SocketAddr,
+    /// DNS names and addresses by which it is reached, the first one first
+    #[arg(long = "name", value_name = "NAME", default_values = ["localhost", "127.0.0.1"])]
+    names: Vec<String>,
+    /// Write a kubeconfig for the administrator here when the hub serves
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// How long a cluster may be silent before it counts as offline
+    #[arg(long, default_value = "90s", value_name = "DURATION")]
+    offline_after: DurationMs,
+    /// How often an idle agent says that it is there
+    #[arg(long, default_value = "30s", value_name = "DURATION")]
+    beat: DurationMs,
+    /// How long an agent's ended certificate may still renew
+    #[arg(long, default_value = "90d", value_name = "DURATION")]
+    offline_grace: DurationMs,
+    /// A file with the secret that webhooks are signed with
+    #[arg(long, value_name = "FILE")]
+    webhook_secret_file: Option<PathBuf>,
+    /// Do not run the agent that delivers nouns into the hub itself
+    #[arg(long)]
+    no_own_agent: bool,
+}
+
+/// Runs it.
+pub(crate) async fn run(args: Args) -> Outcome {
+    match args.command {
+        Some(Command::Restore { from, data }) => restore(&from, &data),
+        None => serve(args.run).await,
+    }
+}
+
+fn restore(from: &Path, data: &Path) -> Outcome {
+    std::fs::create_dir_all(data).with_context(|| format!("failed to make {}", data.display()))?;
+    let restored = roadstead_store_sqlite::restore(from, &data.join("hub.db"), 0)
+        .context("failed to restore")?;
+    println!(
+        "restored at revision {}, epoch {}",
+        restored.revision, restored.epoch
+    );
+    if let Some(replaced) = restored.replaced {
+        println!("what was there before is at {}", replaced.display());
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn serve(args: RunArgs) -> Outcome {
+    let webhook_secret = match &args.webhook_secret_file {
+        Some(path) => {
+            let text = std::fs::read_to_string(path)
+                .with_context(|| format!("failed to read {}", path.display()))?;
+            Some(text.trim().to_owned())
+        }
+        None => None,
+    };
+    let config = HubConfig {
+        data: args.data.clone(),
+        listen: args.listen,
+        names: args.names.clone(),
+        offline_after: Duration::from_millis(args.offline_after.0),
+        offline_grace: Duration::from_millis(args.offline_grace.0),
+        beat: Duration::from_millis(args.beat.0),
+        webhook_secret,
+    };
+    let hub = Hub::start(config)
+        .await
+        .context("failed to start the hub")?;
+    let admin = hub.kubeconfig("admin", &["system:masters".to_owned()])?;
+    let own = if args.no_own_agent {
+        None
+    } else {
+        Some(
+            super::agent::start_own(&hub, &args.data)
+                .await
+                .context("failed to start the hub's own agent")?,
+        )
+    };
+    if let Some(path) = &args.kubeconfig {
+        write_private(path, admin.to_yaml("roadstead").as_bytes())?;
+        tracing::info!(path = %path.display(), "wrote the administrator's kubeconfig");
+    }
+    ended().await;
+    tracing::info!("ending");
+    if let Some(own) = own {
+        own.abort();
+    }
+    hub.stop().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes a file that only its owner may read, whole or not at all.
+pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder)
+        .with_context(|| format!("failed to make {}", folder.display()))?;
+    let temporary = path.with_extension(format!("tmp-{}", std::process::id()));
+    let failed = || format!("failed to write {}", path.display());
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&temporary)
+        .with_context(failed)?;
+    file.write_all(bytes).with_context(failed)?;
+    file.sync_all().with_context(failed)?;
+    std::fs::rename(&temporary, path).with_context(failed)
+}
+
+/// Waits until somebody wants the process to end.
+pub(crate) async fn ended() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let interrupt = tokio::signal::ctrl_c();
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            tokio::select! {
+                _ = interrupt => {}
+                _ = terminate.recv() => {}
+            }
+        }
+        Err(_) => {
+            let _ = interrupt.await;
+        }
+    }
+}
