@@ -1,0 +1,678 @@
+//! The machine: inputs in, effects out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use base_json::{Digest, Value};
+use bytes::Bytes;
+use k8s_cluster::{Call, ClusterError, ErrorKind, Reply, WatchEvent};
+use k8s_object::{Gvk, ObjectId};
+use roadstead_dispatch::{AgentFacts, AppState, Entry, Known, Report, RootAck};
+use roadstead_model::{AppKey, Now, Time};
+
+use crate::app::AppSync;
+use crate::core::{Core, Purpose, namespace_gvk, pause};
+use crate::io::{CallId, Effect, Input, Persisted};
+use crate::record::{APP_PREFIX, AppRecord, BLOB_PREFIX, ORDER_KEY, OrderRecord};
+
+/// Reports are at least so far apart, in milliseconds.
+const REPORT_MS: u64 = 200;
+
+/// What an agent says of itself.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// The agent's version, for the facts.
+    pub agent_version: String,
+}
+
+/// The agent's state machine.
+pub struct Machine {
+    settings: Settings,
+    core: Core,
+    order: OrderRecord,
+    obeys: bool,
+    refused: String,
+    apps: BTreeMap<AppKey, AppSync>,
+    /// Which Apps have to do with an object.
+    index: BTreeMap<ObjectId, BTreeSet<AppKey>>,
+    dirty: BTreeSet<AppKey>,
+    /// Apps that have something to ask for and found no room.
+    starving: BTreeSet<AppKey>,
+    unreported: BTreeSet<AppKey>,
+    gone: BTreeSet<AppKey>,
+    sweep: bool,
+    root_sent: Option<RootAck>,
+    facts_sent: Option<AgentFacts>,
+    report_at: u64,
+    reporting: Option<Report>,
+    wake: Option<u64>,
+}
+
+impl Machine {
+    /// Makes a machine that has not heard of anything; [`Input::Restored`] is its first input.
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            core: Core::new(Now {
+                wall: Time(0),
+                mono_ms: 0,
+            }),
+            order: OrderRecord {
+                known: Known::default(),
+                root: roadstead_dispatch::root_of(&BTreeMap::new()),
+                entries: BTreeMap::new(),
+            },
+            obeys: false,
+            refused: String::new(),
+            apps: BTreeMap::new(),
+            index: BTreeMap::new(),
+            dirty: BTreeSet::new(),
+            starving: BTreeSet::new(),
+            unreported: BTreeSet::new(),
+            gone: BTreeSet::new(),
+            sweep: false,
+            root_sent: None,
+            facts_sent: None,
+            report_at: 0,
+            reporting: None,
+            wake: None,
+        }
+    }
+
+    /// The place of the order that is obeyed.
+    pub fn known(&self) -> Known {
+        self.order.known
+    }
+
+    /// The digest of its entries.
+    pub fn root(&self) -> Digest {
+        self.order.root
+    }
+
+    /// Its entries.
+    pub fn entries(&self) -> &BTreeMap<AppKey, Entry> {
+        &self.order.entries
+    }
+
+    /// How an App stands.
+    pub fn state(&self, app: &AppKey) -> Option<(AppState, String)> {
+        let app = self.apps.get(app)?;
+        Some((app.state, app.report().message))
+    }
+
+    /// Is the object one that an order names? Detail is given of these only.
+    pub fn may_show(&self, app: &AppKey, object: &ObjectId) -> Option<Gvk> {
+        let app = self.apps.get(app)?;
+        let known = app.record.held.contains_key(object)
+            || app.objects.get(object).is_some_and(|obj| obj.spec.is_some());
+        known.then(|| app.gvk(object, &self.core)).flatten()
+    }
+
+    /// Takes in one input and tells what to do.
+    pub fn step(&mut self, now: Now, input: Input) -> Vec<Effect> {
+        self.core.now = now;
+        self.core.starved = false;
+        match input {
+            Input::Restored(persisted) => self.restore(&persisted),
+            Input::Order {
+                entries,
+                known,
+                root,
+            } => self.obey(entries, known, root),
+            Input::OrderRefused(why) => self.refused = why,
+            Input::Blobs(blobs) => self.blobs(blobs),
+            Input::BlobsFailed { digests, .. } => {
+                for digest in digests {
+                    self.core.fetching.remove(&digest);
+                }
+                self.core.fetch_at = Some(now.mono_ms.saturating_add(2_000));
+            }
+            Input::Reply { call, result } => self.reply(call, result),
+            Input::Watch { gvk, event } => self.event(&gvk, event),
+            Input::WatchEnded { gvk, error } => self.watch_ended(&gvk, error.as_ref()),
+            Input::Wake => self.wake = None,
+            Input::Connected => {
+                self.core.connected = true;
+                self.core.fetching.clear();
+                self.core.fetch_at = None;
+                self.root_sent = None;
+                self.facts_sent = None;
+                self.reporting = None;
+                for (key, app) in &mut self.apps {
+                    app.sent = None;
+                    self.unreported.insert(key.clone());
+                }
+            }
+            Input::Disconnected => {
+                self.core.connected = false;
+                self.core.fetching.clear();
+                self.reporting = None;
+            }
+            Input::ReportSent => self.reporting = None,
+        }
+        self.drive();
+        self.common();
+        self.report();
+        self.next_wake();
+        std::mem::take(&mut self.core.effects)
+    }
+
+    fn restore(&mut self, persisted: &Persisted) {
+        for (key, value) in persisted {
+            if let Some(hex) = key.strip_prefix(BLOB_PREFIX)
+                && let Ok(digest) = format!("sha256:{hex}").parse::<Digest>()
+                && Digest::of(value) == digest
+            {
+                self.core.blobs.insert(digest, value.clone());
+            }
+        }
+        let order = persisted.get(ORDER_KEY);
+        let order = order.and_then(|bytes| serde_json::from_slice::<OrderRecord>(bytes).ok());
+        if let Some(order) = order {
+            self.order = order;
+            self.obeys = true;
+        }
+        for (app, entry) in self.order.entries.clone() {
+            let record = persisted
+                .get(&format!("{APP_PREFIX}{app}"))
+                .and_then(|bytes| serde_json::from_slice::<AppRecord>(bytes).ok())
+                .unwrap_or_default();
+            self.apps
+                .insert(app.clone(), AppSync::new(app.clone(), entry, record, &self.core));
+            self.dirty.insert(app);
+        }
+        self.core.discover(self.core.now.mono_ms);
+    }
+
+    fn obey(&mut self, entries: BTreeMap<AppKey, Entry>, known: Known, root: Digest) {
+        self.refused.clear();
+        if self.obeys && root == self.order.root && known == self.order.known {
+            return;
+        }
+        self.order = OrderRecord {
+            known,
+            root,
+            entries,
+        };
+        self.obeys = true;
+        if let Ok(bytes) = base_json::canonical_of(&self.order) {
+            self.core.persist(ORDER_KEY.to_owned(), Some(bytes.into()));
+        }
+        let gone: Vec<AppKey> = self
+            .apps
+            .keys()
+            .filter(|app| !self.order.entries.contains_key(*app))
+            .cloned()
+            .collect();
+        for app in gone {
+            // absence removes nothing in the cluster: the objects stay as they are
+            self.apps.remove(&app);
+            self.core.states.remove(&app);
+            self.core.persist(format!("{APP_PREFIX}{app}"), None);
+            self.dirty.remove(&app);
+            self.gone.insert(app);
+        }
+        for (key, entry) in &self.order.entries {
+            self.gone.remove(key);
+            match self.apps.get_mut(key) {
+                Some(app) => {
+                    let latest = app.next.as_ref().unwrap_or(&app.entry);
+                    if latest != entry {
+                        app.next = Some(entry.clone());
+                        self.dirty.insert(key.clone());
+                    }
+                }
+                None => {
+                    let app = AppSync::new(key.clone(), entry.clone(), AppRecord::default(), &self.core);
+                    self.apps.insert(key.clone(), app);
+                    self.dirty.insert(key.clone());
+                }
+            }
+        }
+        self.sweep = true;
+    }
+
+    fn blobs(&mut self, blobs: Vec<(Digest, Bytes)>) {
+        for (digest, bytes) in blobs {
+            self.core.fetching.remove(&digest);
+            if Digest::of(&bytes) == digest {
+                if self.core.missing.contains(&digest) {
+                    self.core.keep_blob(digest, bytes);
+                }
+            } else {
+                self.core.fetch_at = Some(self.core.now.mono_ms.saturating_add(5_000));
+            }
+        }
+        self.all_dirty();
+    }
+
+    fn all_dirty(&mut self) {
+        self.dirty.extend(self.apps.keys().cloned());
+    }
+
+    fn reply(&mut self, call: CallId, result: Result<Reply, ClusterError>) {
+        let Some(purpose) = self.core.calls.remove(&call) else {
+            return;
+        };
+        self.dirty.append(&mut self.starving);
+        match purpose {
+            Purpose::Discover => self.discovered(result),
+            Purpose::Namespace(name) => {
+                self.core.making.remove(&name);
+                match result {
+                    Ok(_) => {
+                        self.core.namespaces.insert(name, None);
+                    }
+                    Err(error) if error.kind == ErrorKind::Conflict => {
+                        self.core.namespaces.insert(name, None);
+                    }
+                    Err(error) => {
+                        let wait = pause(&error, if error.is_transient() { 2 } else { 6 });
+                        let at = self.core.now.mono_ms.saturating_add(wait);
+                        self.core
+                            .namespace_errors
+                            .insert(name, (error.message, at));
+                    }
+                }
+                self.all_dirty();
+            }
+            Purpose::Object { app, id, op } => {
+                if let Some(mut state) = self.apps.remove(&app) {
+                    state.reply(&id, op, result, &mut self.core);
+                    self.apps.insert(app.clone(), state);
+                    self.dirty.insert(app);
+                }
+            }
+        }
+    }
+
+    fn discovered(&mut self, result: Result<Reply, ClusterError>) {
+        self.core.discovering = false;
+        let now = self.core.now.mono_ms;
+        match result {
+            Ok(Reply::Discovered { version, resources }) => {
+                self.core.version = version;
+                let mut kinds: BTreeMap<_, Vec<_>> = BTreeMap::new();
+                for resource in resources {
+                    kinds
+                        .entry(resource.gvk.group_kind())
+                        .or_default()
+                        .push(resource);
+                }
+                self.core.kinds = Some(kinds);
+                self.core.discover_fails = (self.core.discover_fails + 1).min(6);
+                self.core.discover_at = None;
+                self.all_dirty();
+            }
+            Ok(_) => {}
+            Err(error) => {
+                self.core.discover_fails = self.core.discover_fails.saturating_add(1);
+                let wait = pause(&error, self.core.discover_fails);
+                self.core.discover_at = Some(now.saturating_add(wait));
+            }
+        }
+    }
+
+    fn event(&mut self, gvk: &Gvk, event: WatchEvent) {
+        let Some(state) = self.core.watches.get_mut(gvk) else {
+            return;
+        };
+        state.fails = 0;
+        match event {
+            WatchEvent::Applied(bytes) => {
+                let Ok(tree) = serde_json::from_slice::<Value>(&bytes) else {
+                    return;
+                };
+                let Some(id) = ObjectId::of(&tree) else {
+                    return;
+                };
+                if let Some(listing) = &mut state.listing {
+                    listing.insert(id.clone());
+                }
+                self.seen(gvk, &id, &tree);
+            }
+            WatchEvent::Deleted(bytes) => {
+                let Ok(tree) = serde_json::from_slice::<Value>(&bytes) else {
+                    return;
+                };
+                if let Some(id) = ObjectId::of(&tree) {
+                    self.unseen(gvk, &id, Some(&tree));
+                }
+            }
+            WatchEvent::Synced(revision) => {
+                state.revision = revision;
+                let first = !state.synced;
+                state.synced = true;
+                let listing = state.listing.take();
+                if let Some(listing) = listing {
+                    self.listed(gvk, &listing);
+                }
+                if first {
+                    self.all_dirty();
+                }
+            }
+            WatchEvent::Bookmark(revision) => state.revision = revision,
+        }
+    }
+
+    fn seen(&mut self, gvk: &Gvk, id: &ObjectId, tree: &Value) {
+        if *gvk == namespace_gvk() {
+            let hold = k8s_object::annotation(tree, crate::HOLD_ANNOTATION);
+            let hold = hold.and_then(|text| text.parse::<Time>().ok());
+            if self.core.namespaces.insert(id.name.clone(), hold) != Some(hold) {
+                self.all_dirty();
+            }
+        }
+        let mut apps: BTreeSet<AppKey> = self.index.get(id).cloned().unwrap_or_default();
+        if let Some(owner) = crate::claim::owner(tree, id) {
+            apps.insert(owner.app);
+        }
+        for key in apps {
+            if let Some(mut app) = self.apps.remove(&key) {
+                app.observe(id, tree, &mut self.core);
+                self.apps.insert(key.clone(), app);
+                self.dirty.insert(key);
+            }
+        }
+    }
+
+    fn unseen(&mut self, gvk: &Gvk, id: &ObjectId, tree: Option<&Value>) {
+        if *gvk == namespace_gvk() {
+            self.core.namespaces.remove(&id.name);
+        }
+        for (key, app) in &mut self.apps {
+            let Some(live) = app.objects.get(id).and_then(|obj| obj.live.as_ref()) else {
+                continue;
+            };
+            // an old object's end says nothing about the one that took its name
+            if tree.is_some_and(|tree| k8s_object::uid(tree) != live.uid) {
+                continue;
+            }
+            app.gone(id, tree.is_none() && live.marked);
+            self.dirty.insert(key.clone());
+        }
+    }
+
+    /// Takes in a whole listing: what it did not show is gone.
+    fn listed(&mut self, gvk: &Gvk, listing: &BTreeSet<ObjectId>) {
+        let kind = gvk.group_kind();
+        let mut gone = BTreeSet::new();
+        for app in self.apps.values() {
+            for (id, obj) in &app.objects {
+                let marked = obj.live.as_ref().is_some_and(|live| live.marked);
+                if marked && id.group_kind() == kind && !listing.contains(id) {
+                    gone.insert(id.clone());
+                }
+            }
+        }
+        if *gvk == namespace_gvk() {
+            self.core
+                .namespaces
+                .retain(|name, _| listing.iter().any(|id| id.name == *name));
+        }
+        for id in gone {
+            self.unseen(gvk, &id, None);
+        }
+    }
+
+    fn watch_ended(&mut self, gvk: &Gvk, error: Option<&ClusterError>) {
+        let now = self.core.now.mono_ms;
+        let Some(state) = self.core.watches.get_mut(gvk) else {
+            return;
+        };
+        state.running = false;
+        state.listing = None;
+        state.retry_at = Some(match error {
+            None => now.saturating_add(100),
+            Some(error) if error.kind == ErrorKind::Expired => {
+                state.revision.clear();
+                now
+            }
+            Some(error) => {
+                state.fails = state.fails.saturating_add(1);
+                if !state.synced {
+                    state.revision.clear();
+                }
+                now.saturating_add(pause(error, state.fails))
+            }
+        });
+        if error.is_some_and(|error| error.kind == ErrorKind::UnknownKind) {
+            self.core.forget_kind(&gvk.group_kind());
+            self.core.discover_again();
+        }
+    }
+
+    /// Lets every App that something happened to do what it can.
+    fn drive(&mut self) {
+        let now = self.core.now.mono_ms;
+        let due = self
+            .apps
+            .iter()
+            .filter(|(_, app)| app.wake.is_some_and(|at| at <= now))
+            .map(|(key, _)| key.clone());
+        self.dirty.extend(due);
+        // what waits for another App looks again when that one's state changes, so a few turns may be needed
+        for _ in 0..4 {
+            let dirty = std::mem::take(&mut self.dirty);
+            if dirty.is_empty() {
+                break;
+            }
+            let mut starved = BTreeSet::new();
+            self.unreported.extend(dirty.iter().cloned());
+            for retries in [false, true] {
+                let turn = if retries {
+                    std::mem::take(&mut starved)
+                } else {
+                    dirty.clone()
+                };
+                for key in &turn {
+                    let Some(mut app) = self.apps.remove(key) else {
+                        continue;
+                    };
+                    self.core.retries = retries;
+                    self.core.starved = false;
+                    let (planned, before) = (app.planned, app.state);
+                    app.drive(&mut self.core);
+                    if self.core.starved {
+                        starved.insert(key.clone());
+                    }
+                    if app.planned && !planned {
+                        self.indexed(&app);
+                    }
+                    let state = (app.state, app.entry.commit.clone(), app.since);
+                    self.core.states.insert(key.clone(), state);
+                    if app.state != before {
+                        let waiters = self
+                            .order
+                            .entries
+                            .iter()
+                            .filter(|(_, entry)| entry.waits_for.iter().any(|wait| wait.app == *key))
+                            .map(|(waiter, _)| waiter.clone());
+                        self.dirty.extend(waiters);
+                    }
+                    self.apps.insert(key.clone(), app);
+                }
+                if retries {
+                    self.starving.append(&mut starved);
+                }
+            }
+        }
+    }
+
+    fn indexed(&mut self, app: &AppSync) {
+        for id in app.objects.keys() {
+            self.index
+                .entry(id.clone())
+                .or_default()
+                .insert(app.key.clone());
+        }
+    }
+
+    /// Kinds, watches and content: what is asked for once for all Apps.
+    fn common(&mut self) {
+        let now = self.core.now.mono_ms;
+        if self.core.discover_at.is_some_and(|at| at <= now) && !self.core.discovering && self.core.has_slot() {
+            self.core.discovering = true;
+            self.core.discover_at = None;
+            self.core.call(Purpose::Discover, Call::Discover);
+        }
+        let ended: Vec<Gvk> = self
+            .core
+            .watches
+            .iter()
+            .filter(|(_, state)| !state.running && state.retry_at.is_some_and(|at| at <= now))
+            .map(|(gvk, _)| gvk.clone())
+            .collect();
+        for gvk in ended {
+            self.core.watch(&gvk);
+        }
+        if self.sweep {
+            self.sweep();
+        }
+        self.core.fetch_at = self.core.fetch_at.filter(|at| *at > now);
+        if self.core.connected && self.core.fetch_at.is_none() {
+            let wanted: Vec<Digest> = self
+                .core
+                .missing
+                .difference(&self.core.fetching)
+                .copied()
+                .collect();
+            if !wanted.is_empty() {
+                self.core.fetching.extend(wanted.iter().copied());
+                self.core.effects.push(Effect::Fetch(wanted));
+            }
+        }
+    }
+
+    /// Forgets content and watches that no order needs, once every order is known in full.
+    fn sweep(&mut self) {
+        let settled = |app: &AppSync| {
+            let removes = !matches!(
+                app.entry.phase,
+                roadstead_dispatch::EntryPhase::Deliver | roadstead_dispatch::EntryPhase::Revert
+            );
+            app.next.is_none() && (app.planned || removes)
+        };
+        if !self.apps.values().all(settled) || self.core.kinds.is_none() {
+            return;
+        }
+        self.sweep = false;
+        let needed: BTreeSet<Digest> = self.apps.values().flat_map(AppSync::needs).collect();
+        let unused: Vec<Digest> = self
+            .core
+            .blobs
+            .keys()
+            .filter(|digest| !needed.contains(*digest))
+            .copied()
+            .collect();
+        for digest in unused {
+            self.core.blobs.remove(&digest);
+            self.core
+                .persist(format!("{BLOB_PREFIX}{}", digest.hex()), None);
+        }
+        self.core.missing.retain(|digest| needed.contains(digest));
+        self.core.fetching.retain(|digest| needed.contains(digest));
+        let mut watched: BTreeSet<Gvk> = self
+            .apps
+            .values()
+            .flat_map(|app| app.gvks(&self.core))
+            .collect();
+        watched.insert(namespace_gvk());
+        let unused: Vec<Gvk> = self
+            .core
+            .watches
+            .keys()
+            .filter(|gvk| !watched.contains(*gvk))
+            .cloned()
+            .collect();
+        for gvk in unused {
+            self.core.watches.remove(&gvk);
+            self.core.effects.push(Effect::Unwatch(gvk));
+        }
+        self.core.scaled = self.apps.values().flat_map(|app| app.scaled.iter().cloned()).collect();
+        self.index.clear();
+        let apps = std::mem::take(&mut self.apps);
+        for app in apps.values() {
+            self.indexed(app);
+        }
+        self.apps = apps;
+    }
+
+    fn facts(&self) -> Option<AgentFacts> {
+        let kinds = self.core.kinds.as_ref()?;
+        Some(AgentFacts {
+            agent_version: self.settings.agent_version.clone(),
+            kubernetes_version: self.core.version.git_version.clone(),
+            api_kinds: u32::try_from(kinds.len()).unwrap_or(u32::MAX),
+            nodes: 0,
+        })
+    }
+
+    fn report(&mut self) {
+        let now = self.core.now.mono_ms;
+        if !self.core.connected || self.reporting.is_some() || now < self.report_at {
+            return;
+        }
+        let mut report = Report::default();
+        let root = self.obeys.then(|| RootAck {
+            root: self.order.root,
+            known: self.order.known,
+            refused: self.refused.clone(),
+        });
+        if root.is_some() && root != self.root_sent {
+            report.root.clone_from(&root);
+        }
+        let facts = self.facts();
+        if facts.is_some() && facts != self.facts_sent {
+            report.facts.clone_from(&facts);
+        }
+        for key in &self.unreported {
+            let Some(app) = self.apps.get(key) else {
+                continue;
+            };
+            let state = app.report();
+            if app.sent.as_ref() != Some(&state) {
+                report.apps.insert(key.clone(), state);
+            }
+        }
+        report.gone = self.gone.iter().cloned().collect();
+        self.unreported.clear();
+        if report == Report::default() {
+            return;
+        }
+        self.report_at = now.saturating_add(REPORT_MS);
+        self.root_sent = root.or(self.root_sent.take());
+        self.facts_sent = facts.or(self.facts_sent.take());
+        for (key, state) in &report.apps {
+            if let Some(app) = self.apps.get_mut(key) {
+                app.sent = Some(state.clone());
+            }
+        }
+        self.gone.clear();
+        self.reporting = Some(report.clone());
+        self.core.effects.push(Effect::Report(report));
+    }
+
+    fn next_wake(&mut self) {
+        let now = self.core.now.mono_ms;
+        let apps = self.apps.values().filter_map(|app| app.wake);
+        let watches = self
+            .core
+            .watches
+            .values()
+            .filter(|state| !state.running)
+            // one of a kind that is gone starts when the kind is back
+            .filter_map(|state| state.retry_at.filter(|at| *at > now));
+        let others = [
+            self.core.discover_at.filter(|_| !self.core.discovering),
+            self.core.fetch_at,
+            (self.core.connected && self.reporting.is_none() && self.report_at > now).then_some(self.report_at),
+        ];
+        let next = apps.chain(watches).chain(others.into_iter().flatten()).min();
+        if let Some(next) = next
+            && self.wake != Some(next)
+        {
+            self.wake = Some(next);
+            self.core.effects.push(Effect::WakeAt(next));
+        }
+    }
+}

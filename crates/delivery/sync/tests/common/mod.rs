@@ -1,0 +1,747 @@
+//! A cluster in memory with a few controllers, and a world that drives a machine against it on a clock of its own.
+
+#![allow(dead_code, unreachable_pub, reason = "each test file uses another part")]
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use base_json::{Digest, Value, json};
+use bytes::Bytes;
+use k8s_apply::schema::TypeRef;
+use k8s_apply::{ApplyError, ApplyOptions, UpdateOptions};
+use k8s_cluster::{
+    ApiResource, Call, ClusterError, ErrorKind, FieldConflict, Reply, Version, WatchEvent,
+};
+use k8s_object::{Gvk, LabelSelector, ObjectId};
+use roadstead_dispatch::{
+    AppReport, AppState, Entry, EntryPhase, HookDelete, Known, Phase, Variant, VariantObject, root_of,
+};
+use roadstead_model::{AppKey, Now, SyncOptions, Time};
+use roadstead_sync::{CallId, Effect, Input, Machine, Persisted, Settings};
+
+pub const START: i64 = 1_795_000_000_000;
+
+/// A cluster.
+#[derive(Default)]
+pub struct Fake {
+    pub objects: BTreeMap<ObjectId, Value>,
+    pub revision: u64,
+    pub uids: u64,
+    pub watches: BTreeMap<Gvk, String>,
+    pub events: VecDeque<(Gvk, WatchEvent)>,
+    pub writes: Vec<String>,
+    pub reads: usize,
+    pub deletes: Vec<ObjectId>,
+    pub now: Time,
+    /// Errors to give to the next writes of an object.
+    pub faults: BTreeMap<ObjectId, Vec<ErrorKind>>,
+    /// Objects whose removal a finalizer stops.
+    pub finalized: BTreeSet<ObjectId>,
+}
+
+pub fn id(text: &str) -> ObjectId {
+    text.parse().expect(text)
+}
+
+fn kinds() -> Vec<(&'static str, &'static str, bool)> {
+    vec![
+        ("v1", "Namespace", false),
+        ("v1", "ConfigMap", true),
+        ("v1", "Secret", true),
+        ("v1", "Service", true),
+        ("v1", "Pod", true),
+        ("v1", "PersistentVolumeClaim", true),
+        ("apps/v1", "Deployment", true),
+        ("apps/v1", "StatefulSet", true),
+        ("batch/v1", "Job", true),
+        ("autoscaling/v2", "HorizontalPodAutoscaler", true),
+        ("apiextensions.k8s.io/v1", "CustomResourceDefinition", false),
+    ]
+}
+
+impl Fake {
+    pub fn stamp(&mut self, object: &mut Value) {
+        self.revision += 1;
+        object["metadata"]["resourceVersion"] = Value::from(self.revision.to_string());
+    }
+
+    fn fits(labels: &str, object: &Value) -> bool {
+        let selector: LabelSelector = labels.parse().expect("a selector");
+        selector.matches(|key| k8s_object::label(object, key))
+    }
+
+    /// Stores an object and tells the watches.
+    pub fn put(&mut self, mut object: Value) -> Value {
+        let id = ObjectId::of(&object).expect("an object");
+        let gvk = Gvk::of(&object).expect("an object");
+        let old = self.objects.get(&id).cloned();
+        match &old {
+            None => {
+                self.uids += 1;
+                object["metadata"]["uid"] = Value::from(format!("u{}", self.uids));
+                object["metadata"]["creationTimestamp"] = Value::from(self.now.seconds());
+                object["metadata"]["generation"] = Value::from(1);
+            }
+            Some(old) => {
+                let generation = old["metadata"]["generation"].as_i64().unwrap_or(1);
+                let changed = old.get("spec") != object.get("spec");
+                object["metadata"]["generation"] = Value::from(generation + i64::from(changed));
+            }
+        }
+        if let Some(old) = &old {
+            let mut same = old.clone();
+            same["metadata"]["generation"] = object["metadata"]["generation"].clone();
+            if same == object {
+                return old.clone();
+            }
+        }
+        self.stamp(&mut object);
+        self.objects.insert(id, object.clone());
+        if let Some(labels) = self.watches.get(&gvk).cloned() {
+            let bytes: Bytes = base_json::canonical(&object).into();
+            let before = old.is_some_and(|old| Self::fits(&labels, &old));
+            if Self::fits(&labels, &object) {
+                self.events.push_back((gvk, WatchEvent::Applied(bytes)));
+            } else if before {
+                self.events.push_back((gvk, WatchEvent::Deleted(bytes)));
+            }
+        }
+        object
+    }
+
+    pub fn take(&mut self, id: &ObjectId) {
+        if let Some(mut object) = self.objects.remove(id) {
+            self.stamp(&mut object);
+            let gvk = Gvk::of(&object).expect("an object");
+            if let Some(labels) = self.watches.get(&gvk)
+                && Self::fits(labels, &object)
+            {
+                let bytes = base_json::canonical(&object).into();
+                self.events.push_back((gvk, WatchEvent::Deleted(bytes)));
+            }
+        }
+    }
+
+    /// Somebody else changes an object.
+    pub fn edit(&mut self, id: &ObjectId, manager: &str, subresource: &str, change: impl FnOnce(&mut Value)) {
+        let old = self.objects.get(id).cloned().unwrap_or_else(|| panic!("{id} is there"));
+        let mut new = old.clone();
+        change(&mut new);
+        let gvk = Gvk::of(&new).expect("an object");
+        let tracked = k8s_apply::track_update(
+            Some(&old),
+            &new,
+            &UpdateOptions {
+                manager,
+                subresource,
+                now: &self.now.seconds(),
+                schema: TypeRef::builtin_or_deduced(&gvk),
+                reset_fields: None,
+            },
+        );
+        self.put(tracked);
+    }
+
+    fn resources(&self) -> Vec<ApiResource> {
+        let mut out: Vec<ApiResource> = kinds()
+            .into_iter()
+            .map(|(version, kind, namespaced)| ApiResource {
+                gvk: Gvk::new(version, kind),
+                plural: format!("{}s", kind.to_lowercase()),
+                namespaced,
+                preferred: true,
+                verbs: vec!["get".to_owned(), "list".to_owned(), "watch".to_owned()],
+            })
+            .collect();
+        for (id, object) in &self.objects {
+            if id.kind == "CustomResourceDefinition" && object.pointer("/status/conditions").is_some() {
+                let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).expect("text");
+                out.push(ApiResource {
+                    gvk: Gvk::new(&format!("{}/v1", text("/spec/group")), text("/spec/names/kind")),
+                    plural: text("/spec/names/plural").to_owned(),
+                    namespaced: true,
+                    preferred: true,
+                    verbs: vec!["watch".to_owned()],
+                });
+            }
+        }
+        out
+    }
+
+    fn knows(&self, gvk: &Gvk) -> bool {
+        self.resources().iter().any(|resource| resource.gvk == *gvk)
+    }
+
+    pub fn call(&mut self, call: Call) -> Result<Reply, ClusterError> {
+        let refuse = |kind: ErrorKind| Err(ClusterError::new(kind.clone(), format!("refused: {kind:?}")));
+        let target = match &call {
+            Call::Apply { object, .. } | Call::Create { object, .. } => {
+                let object: Value = serde_json::from_slice(object).expect("JSON");
+                Some((Gvk::of(&object).expect("kind"), ObjectId::of(&object).expect("id")))
+            }
+            Call::Get { gvk, id } | Call::Merge { gvk, id, .. } | Call::Delete { gvk, id, .. } => {
+                Some((gvk.clone(), id.clone()))
+            }
+            _ => None,
+        };
+        if let Some((gvk, id)) = &target {
+            if !self.knows(gvk) {
+                return refuse(ErrorKind::UnknownKind);
+            }
+            let reads = matches!(call, Call::Get { .. });
+            if !reads && let Some(faults) = self.faults.get_mut(id)
+                && !faults.is_empty()
+            {
+                return refuse(faults.remove(0));
+            }
+        }
+        match call {
+            Call::Discover => Ok(Reply::Discovered {
+                version: Version {
+                    git_version: "v1.36.0".to_owned(),
+                },
+                resources: self.resources(),
+            }),
+            Call::Get { id, .. } => {
+                self.reads += 1;
+                match self.objects.get(&id) {
+                    Some(object) => Ok(Reply::Object(base_json::canonical(object).into())),
+                    None => refuse(ErrorKind::NotFound),
+                }
+            }
+            Call::List { gvk, labels, .. } => {
+                let items = self.objects.values();
+                let items = items.filter(|object| Gvk::of(object).as_ref() == Some(&gvk));
+                let items = items.filter(|object| Self::fits(&labels, object));
+                Ok(Reply::Page {
+                    items: items.map(|object| base_json::canonical(object).into()).collect(),
+                    token: String::new(),
+                    revision: self.revision.to_string(),
+                })
+            }
+            Call::Apply {
+                object,
+                manager,
+                force,
+                ..
+            } => {
+                let config: Value = serde_json::from_slice(&object).expect("JSON");
+                let (gvk, id) = target.expect("a target");
+                if !id.namespace.is_empty() && !self.objects.contains_key(&ns(&id.namespace)) {
+                    return refuse(ErrorKind::NamespaceMissing);
+                }
+                let live = self.objects.get(&id).cloned();
+                let merged = k8s_apply::apply(
+                    live.as_ref(),
+                    &config,
+                    &ApplyOptions {
+                        manager: &manager,
+                        force,
+                        subresource: "",
+                        now: &self.now.seconds(),
+                        schema: TypeRef::builtin_or_deduced(&gvk),
+                        reset_fields: None,
+                    },
+                );
+                let merged = match merged {
+                    Ok(merged) => merged,
+                    Err(ApplyError::Conflicts(conflicts)) => {
+                        return refuse(ErrorKind::FieldConflict(
+                            conflicts
+                                .into_iter()
+                                .map(|conflict| FieldConflict {
+                                    manager: conflict.manager.clone(),
+                                    field: conflict.path.to_string(),
+                                })
+                                .collect(),
+                        ));
+                    }
+                    Err(error) => panic!("{error}: {config}"),
+                };
+                if live.as_ref() == Some(&merged) {
+                    return Ok(Reply::Object(base_json::canonical(&merged).into()));
+                }
+                let selector = "/spec/selector";
+                if let Some(live) = &live
+                    && gvk.kind == "Deployment"
+                    && live.pointer(selector) != merged.pointer(selector)
+                {
+                    return refuse(ErrorKind::Immutable {
+                        fields: vec!["spec.selector".to_owned()],
+                    });
+                }
+                self.writes.push(format!("apply {id} by {manager}"));
+                let stored = self.put(merged);
+                Ok(Reply::Object(base_json::canonical(&stored).into()))
+            }
+            Call::Create { object, .. } => {
+                let object: Value = serde_json::from_slice(&object).expect("JSON");
+                let id = ObjectId::of(&object).expect("id");
+                if self.objects.contains_key(&id) {
+                    return refuse(ErrorKind::Conflict);
+                }
+                self.writes.push(format!("create {id}"));
+                let stored = self.put(object);
+                Ok(Reply::Object(base_json::canonical(&stored).into()))
+            }
+            Call::Merge { id, patch, .. } => {
+                let patch: Value = serde_json::from_slice(&patch).expect("JSON");
+                let Some(mut object) = self.objects.get(&id).cloned() else {
+                    return refuse(ErrorKind::NotFound);
+                };
+                if let Some(wanted) = patch.pointer("/metadata/resourceVersion")
+                    && object.pointer("/metadata/resourceVersion") != Some(wanted)
+                {
+                    return refuse(ErrorKind::Conflict);
+                }
+                for field in ["labels", "annotations"] {
+                    let keys = patch.pointer(&format!("/metadata/{field}")).and_then(Value::as_object);
+                    for (key, value) in keys.into_iter().flatten() {
+                        assert!(value.is_null(), "only marks are taken off");
+                        object["metadata"][field].as_object_mut().expect("a map").remove(key);
+                    }
+                }
+                self.writes.push(format!("merge {id}"));
+                let stored = self.put(object);
+                Ok(Reply::Object(base_json::canonical(&stored).into()))
+            }
+            Call::Delete { id, uid, .. } => {
+                let Some(object) = self.objects.get(&id).cloned() else {
+                    return refuse(ErrorKind::NotFound);
+                };
+                assert!(!uid.is_empty(), "every removal has a uid");
+                if k8s_object::uid(&object) != uid {
+                    return refuse(ErrorKind::Conflict);
+                }
+                self.deletes.push(id.clone());
+                self.writes.push(format!("delete {id}"));
+                if self.finalized.contains(&id) {
+                    let mut object = object;
+                    object["metadata"]["deletionTimestamp"] = Value::from(self.now.seconds());
+                    object["metadata"]["finalizers"] = json!(["example.org/keep"]);
+                    self.put(object);
+                    return Ok(Reply::Deleted { pending: true });
+                }
+                self.take(&id);
+                Ok(Reply::Deleted { pending: false })
+            }
+        }
+    }
+
+    /// Controllers bring every object one step on.
+    pub fn controllers(&mut self) {
+        for (id, object) in self.objects.clone() {
+            let mut new = object.clone();
+            let generation = object["metadata"]["generation"].clone();
+            match id.kind.as_str() {
+                "Deployment" | "StatefulSet" => {
+                    let replicas = object.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(1);
+                    let image = object
+                        .pointer("/spec/template/spec/containers/0/image")
+                        .and_then(Value::as_str)
+                        .unwrap_or_default()
+                        .to_owned();
+                    let bad = image.contains("bad");
+                    let ready = if bad { 0 } else { replicas };
+                    new["status"] = json!({"observedGeneration": generation, "replicas": replicas,
+                        "updatedReplicas": replicas, "readyReplicas": ready, "availableReplicas": ready,
+                        "conditions": [{"type": "Available", "status": if bad { "False" } else { "True" }}]});
+                    let pod = ObjectId {
+                        group: String::new(),
+                        kind: "Pod".to_owned(),
+                        namespace: id.namespace.clone(),
+                        name: format!("{}-{}", id.name, Digest::of(image.as_bytes()).short()),
+                    };
+                    if bad && !self.objects.contains_key(&pod) {
+                        self.put(json!({"apiVersion": "v1", "kind": "Pod",
+                            "metadata": {"name": pod.name, "namespace": pod.namespace, "labels": {"app": id.name}},
+                            "status": {"phase": "Pending", "containerStatuses": [{"name": "main", "image": image, "ready": false,
+                                "state": {"waiting": {"reason": "ImagePullBackOff", "message": "Back-off pulling image"}}}]}}));
+                    }
+                }
+                "Job" => {
+                    let hint = k8s_object::annotation(&object, "test/job").unwrap_or_default();
+                    let condition = match hint {
+                        "hang" => continue,
+                        "fail" => "Failed",
+                        _ => "Complete",
+                    };
+                    if object.pointer("/status/conditions").is_none() {
+                        new["status"] = json!({"conditions": [{"type": condition, "status": "True", "reason": "Test"}]});
+                    }
+                }
+                "CustomResourceDefinition" => {
+                    new["status"] = json!({"conditions": [{"type": "Established", "status": "True"},
+                        {"type": "NamesAccepted", "status": "True"}]});
+                }
+                "PersistentVolumeClaim" => new["status"] = json!({"phase": "Bound"}),
+                "HorizontalPodAutoscaler" => {
+                    new["status"] = json!({"conditions": [{"type": "AbleToScale", "status": "True"},
+                        {"type": "ScalingActive", "status": "True"}]});
+                }
+                _ => {}
+            }
+            if new != object {
+                self.put(new);
+            }
+        }
+    }
+
+    pub fn watch(&mut self, gvk: Gvk, labels: String) {
+        for object in self.objects.values() {
+            if Gvk::of(object).as_ref() == Some(&gvk) && Self::fits(&labels, object) {
+                let bytes = base_json::canonical(object).into();
+                self.events.push_back((gvk.clone(), WatchEvent::Applied(bytes)));
+            }
+        }
+        self.events
+            .push_back((gvk.clone(), WatchEvent::Synced(self.revision.to_string())));
+        self.watches.insert(gvk, labels);
+    }
+}
+
+pub fn ns(name: &str) -> ObjectId {
+    ObjectId {
+        group: String::new(),
+        kind: "Namespace".to_owned(),
+        namespace: String::new(),
+        name: name.to_owned(),
+    }
+}
+
+/// A hub's store, a machine, a cluster and a clock.
+pub struct World {
+    pub machine: Machine,
+    pub fake: Fake,
+    pub mono: u64,
+    pub replies: VecDeque<(CallId, Result<Reply, ClusterError>)>,
+    pub persisted: Persisted,
+    pub hub: BTreeMap<Digest, Bytes>,
+    pub apps: BTreeMap<AppKey, AppReport>,
+    pub gone: Vec<AppKey>,
+    pub states: Vec<(AppKey, AppState)>,
+    pub wake: Option<u64>,
+    pub entries: BTreeMap<AppKey, Entry>,
+    pub sequence: u64,
+    /// What may be removed: every tombstone ever ordered, and what replaces itself.
+    pub removable: BTreeSet<ObjectId>,
+    pub connected: bool,
+    pub persists: usize,
+    pub in_flight: usize,
+    pub controllers: bool,
+    pub inputs: VecDeque<Input>,
+}
+
+pub fn app(name: &str) -> AppKey {
+    AppKey::new("p", name)
+}
+
+/// One object as a test writes it.
+pub struct Item {
+    pub object: Value,
+    pub phase: Phase,
+    pub wave: i32,
+    pub hook: bool,
+    pub once: bool,
+    pub hook_delete: Vec<HookDelete>,
+    pub on_rollback: bool,
+}
+
+pub fn item(object: Value) -> Item {
+    Item {
+        once: object["kind"] == "Job",
+        object,
+        phase: Phase::Sync,
+        wave: 0,
+        hook: false,
+        hook_delete: Vec::new(),
+        on_rollback: false,
+    }
+}
+
+impl Item {
+    pub fn wave(mut self, wave: i32) -> Self {
+        self.wave = wave;
+        self
+    }
+
+    pub fn hook(mut self, phase: Phase) -> Self {
+        self.phase = phase;
+        self.hook = true;
+        self
+    }
+}
+
+pub fn config(name: &str, value: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "shop"}, "data": {"k": value}})
+}
+
+pub fn deployment(name: &str, image: &str) -> Value {
+    json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": "shop"},
+        "spec": {"replicas": 2, "selector": {"matchLabels": {"app": name}},
+            "template": {"metadata": {"labels": {"app": name}},
+                "spec": {"containers": [{"name": "main", "image": image}]}}}})
+}
+
+pub fn job(name: &str, hint: &str) -> Value {
+    json!({"apiVersion": "batch/v1", "kind": "Job",
+        "metadata": {"name": name, "namespace": "shop", "annotations": {"test/job": hint}},
+        "spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "main", "image": "i"}]}}}})
+}
+
+impl Default for World {
+    fn default() -> Self {
+        let mut world = Self {
+            machine: Machine::new(Settings::default()),
+            fake: Fake::default(),
+            mono: 0,
+            replies: VecDeque::new(),
+            persisted: Persisted::new(),
+            hub: BTreeMap::new(),
+            apps: BTreeMap::new(),
+            gone: Vec::new(),
+            states: Vec::new(),
+            wake: None,
+            entries: BTreeMap::new(),
+            sequence: 0,
+            removable: BTreeSet::new(),
+            connected: true,
+            persists: 0,
+            in_flight: 0,
+            controllers: true,
+            inputs: VecDeque::new(),
+        };
+        world.fake.now = Time(START);
+        world.restart();
+        world
+    }
+}
+
+impl World {
+    pub fn now(&self) -> Now {
+        Now {
+            wall: Time(START + i64::try_from(self.mono).expect("small")),
+            mono_ms: 1_000_000 + self.mono,
+        }
+    }
+
+    /// The agent dies and starts again.
+    pub fn restart(&mut self) {
+        self.machine = Machine::new(Settings::default());
+        self.replies.clear();
+        self.inputs.clear();
+        self.in_flight = 0;
+        self.wake = None;
+        self.fake.watches.clear();
+        self.fake.events.clear();
+        self.input(Input::Restored(self.persisted.clone()));
+        if self.connected {
+            self.input(Input::Connected);
+            if !self.entries.is_empty() {
+                self.order();
+            }
+        }
+    }
+
+    pub fn input(&mut self, input: Input) {
+        let effects = self.machine.step(self.now(), input);
+        for effect in effects {
+            self.effect(effect);
+        }
+    }
+
+    fn effect(&mut self, effect: Effect) {
+        match effect {
+            Effect::Call { id, call } => {
+                if let Call::Delete { id, .. } = &call {
+                    assert!(self.removable.contains(id), "{id} has no tombstone");
+                }
+                self.in_flight += 1;
+                assert!(self.in_flight <= 16, "too many requests under way");
+                let result = self.fake.call(call);
+                self.replies.push_back((id, result));
+            }
+            Effect::Watch(spec) => self.fake.watch(spec.gvk, spec.labels),
+            Effect::Unwatch(gvk) => {
+                self.fake.watches.remove(&gvk);
+            }
+            Effect::Fetch(digests) => {
+                let blobs = digests.iter().filter_map(|digest| Some((*digest, self.hub.get(digest)?.clone())));
+                let blobs: Vec<_> = blobs.collect();
+                if self.connected {
+                    self.inputs.push_back(Input::Blobs(blobs));
+                }
+            }
+            Effect::Persist { key, value } => {
+                self.persists += 1;
+                match value {
+                    Some(value) => self.persisted.insert(key, value),
+                    None => self.persisted.remove(&key),
+                };
+            }
+            Effect::Report(report) => {
+                assert!(self.connected);
+                for (app, state) in report.apps {
+                    if self.states.last() != Some(&(app.clone(), state.state)) {
+                        self.states.push((app.clone(), state.state));
+                    }
+                    self.apps.insert(app, state);
+                }
+                self.gone.extend(report.gone);
+                self.inputs.push_back(Input::ReportSent);
+            }
+            Effect::WakeAt(at) => self.wake = Some(at - 1_000_000),
+        }
+    }
+
+    /// One thing happens; says whether there was any.
+    pub fn turn(&mut self) -> bool {
+        self.turn_at(0)
+    }
+
+    /// The reply or watch event at this place in the queue happens.
+    pub fn turn_at(&mut self, at: usize) -> bool {
+        if let Some(input) = self.inputs.pop_front() {
+            self.input(input);
+            return true;
+        }
+        let count = self.replies.len() + usize::from(!self.fake.events.is_empty());
+        if count == 0 {
+            if self.controllers {
+                self.fake.controllers();
+            }
+            return !self.fake.events.is_empty();
+        }
+        let at = at % count;
+        if at < self.replies.len() {
+            let (call, result) = self.replies.remove(at).expect("a reply");
+            self.in_flight -= 1;
+            self.input(Input::Reply { call, result });
+        } else {
+            let (gvk, event) = self.fake.events.pop_front().expect("an event");
+            if self.fake.watches.contains_key(&gvk) {
+                self.input(Input::Watch { gvk, event });
+            }
+        }
+        true
+    }
+
+    /// Lets things happen for so many milliseconds.
+    pub fn run(&mut self, ms: u64) {
+        let end = self.mono + ms;
+        let mut turns = 0;
+        loop {
+            turns += 1;
+            assert!(turns < 200_000, "it never comes to rest");
+            if self.turn() {
+                continue;
+            }
+            match self.wake.filter(|at| *at <= end) {
+                Some(at) => {
+                    self.mono = self.mono.max(at);
+                    self.fake.now = self.now().wall;
+                    self.wake = None;
+                    self.input(Input::Wake);
+                }
+                None => break,
+            }
+        }
+        self.mono = end;
+        self.fake.now = self.now().wall;
+    }
+
+    pub fn variant(&mut self, items: Vec<Item>) -> Digest {
+        let mut variant = Variant {
+            objects: Vec::new(),
+            namespaces: vec!["shop".to_owned()],
+        };
+        for item in items {
+            let bytes = base_json::canonical(&item.object);
+            let digest = Digest::of(&bytes);
+            let gvk = Gvk::of(&item.object).expect("kind");
+            let id = ObjectId::of(&item.object).expect("id");
+            if item.once || item.hook {
+                self.removable.insert(id.clone());
+            }
+            variant.objects.push(VariantObject {
+                id,
+                version: gvk.version,
+                digest,
+                size: u32::try_from(bytes.len()).expect("small"),
+                phase: item.phase,
+                wave: item.wave,
+                hook: item.hook,
+                once: item.once,
+                hook_delete: item.hook_delete,
+                on_rollback: item.on_rollback,
+                keep: false,
+            });
+            self.hub.insert(digest, bytes.into());
+        }
+        let bytes = base_json::canonical_of(&variant).expect("JSON");
+        let digest = Digest::of(&bytes);
+        self.hub.insert(digest, bytes.into());
+        digest
+    }
+
+    pub fn entry(&mut self, items: Vec<Item>) -> Entry {
+        let variant = self.variant(items);
+        Entry {
+            release: Digest::of(format!("release of {variant}").as_bytes()),
+            commit: variant.short(),
+            variant,
+            phase: EntryPhase::Deliver,
+            options: SyncOptions::default(),
+            adopt: roadstead_model::Adopt::Unowned,
+            takes_over_from: Vec::new(),
+            waits_for: Vec::new(),
+            hold: None,
+            tombstones: Vec::new(),
+            approved: Vec::new(),
+            attempt: 0,
+        }
+    }
+
+    pub fn order(&mut self) {
+        for entry in self.entries.values() {
+            self.removable.extend(entry.tombstones.iter().cloned());
+        }
+        self.input(Input::Order {
+            entries: self.entries.clone(),
+            known: Known {
+                epoch: 1,
+                sequence: self.sequence,
+            },
+            root: root_of(&self.entries),
+        });
+    }
+
+    /// Orders an App's entry.
+    pub fn set(&mut self, name: &str, entry: Entry) {
+        self.entries.insert(app(name), entry);
+        self.sequence += 1;
+        self.order();
+    }
+
+    /// Orders objects and lets things happen.
+    pub fn deliver(&mut self, name: &str, items: Vec<Item>) -> Entry {
+        let entry = self.entry(items);
+        self.set(name, entry.clone());
+        self.run(5_000);
+        entry
+    }
+
+    #[track_caller]
+    pub fn state(&self, name: &str) -> &AppReport {
+        self.apps.get(&app(name)).expect("a report")
+    }
+
+    #[track_caller]
+    pub fn expect(&self, name: &str, state: AppState) {
+        let report = self.state(name);
+        assert_eq!(report.state, state, "{report:#?}");
+    }
+
+    pub fn live(&self, text: &str) -> Option<&Value> {
+        self.fake.objects.get(&id(text))
+    }
+}
