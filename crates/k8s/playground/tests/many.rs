@@ -358,6 +358,77 @@ fn without_delays_everything_comes_at_once() {
 }
 
 #[test]
+fn odd_objects_harm_nobody() {
+    let world = world(12);
+    let cluster = world.playground.add_cluster("one").unwrap();
+    apply(&cluster, &namespace("shop")).unwrap();
+    let kinds = [
+        ("v1", "Pod"),
+        ("v1", "Service"),
+        ("v1", "PersistentVolumeClaim"),
+        ("v1", "PersistentVolume"),
+        ("v1", "Node"),
+        ("v1", "Event"),
+        ("v1", "ServiceAccount"),
+        ("apps/v1", "Deployment"),
+        ("apps/v1", "ReplicaSet"),
+        ("apps/v1", "StatefulSet"),
+        ("apps/v1", "DaemonSet"),
+        ("apps/v1", "ControllerRevision"),
+        ("batch/v1", "Job"),
+        ("policy/v1", "PodDisruptionBudget"),
+        ("autoscaling/v2", "HorizontalPodAutoscaler"),
+        ("networking.k8s.io/v1", "Ingress"),
+        ("discovery.k8s.io/v1", "EndpointSlice"),
+        ("storage.k8s.io/v1", "StorageClass"),
+    ];
+    let selector = json!({"matchLabels": {"a": "b"}});
+    let template = |spec: Value| json!({"metadata": {"labels": {"a": "b"}}, "spec": spec});
+    let specs = [
+        json!(null),
+        json!("text"),
+        json!([1, 2]),
+        json!({}),
+        json!({"replicas": -1, "selector": "x", "template": 7}),
+        json!({"containers": "none", "nodeName": 3, "volumes": {}}),
+        json!({"containers": [7, {"name": 5, "image": {}}], "restartPolicy": []}),
+        json!({"replicas": 2, "selector": selector, "serviceName": "s", "template": template(json!({"containers": []}))}),
+        json!({"selector": selector, "strategy": "x", "updateStrategy": 1, "template": template(json!({"containers": [{"name": "c"}]}))}),
+        json!({"selector": {"a": 1}, "ports": "http", "type": "LoadBalancer", "clusterIP": 9}),
+        json!({"template": template(json!({"restartPolicy": "Never"})), "completions": "x", "parallelism": 1e30}),
+    ];
+    let mut taken = 0;
+    for (api_version, kind) in kinds {
+        for (number, spec) in specs.iter().enumerate() {
+            for status in [
+                json!(null),
+                json!("odd"),
+                json!({"conditions": 4, "phase": []}),
+            ] {
+                let object = json!({
+                    "apiVersion": api_version,
+                    "kind": kind,
+                    "metadata": {"name": format!("odd{number}"), "namespace": "shop"},
+                    "spec": spec,
+                    "status": status,
+                });
+                taken += usize::from(apply(&cluster, &object).is_ok());
+                world.run(50);
+            }
+        }
+    }
+    world.run(5_000);
+    assert!(taken > 20, "only {taken} odd objects were taken");
+    // Those who come after them are served.
+    apply(&cluster, &deployment("web", "web:1", 2)).unwrap();
+    world.run(5_000);
+    let def = cluster.registry().resource("apps", "deployments").unwrap();
+    let web = cluster.registry().get(&def, "shop", "web").unwrap();
+    let health = k8s_health::health(&web);
+    assert_eq!(health.status, k8s_health::Status::Healthy, "{health:?}");
+}
+
+#[test]
 fn latency_takes_the_time_that_it_says() {
     let world = world(8);
     let cluster = world.playground.add_cluster("one").unwrap();
