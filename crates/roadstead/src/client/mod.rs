@@ -185,9 +185,8 @@ impl Client {
         let wanted = access.server_name.clone().unwrap_or_else(|| host.clone());
         let name = ServerName::try_from(wanted)
             .with_context(|| format!("kubeconfig {shown}: {host:?} is no name of a host"))?;
-        let config = tls_config(&access).with_context(|| {
-            format!("the certificates in kubeconfig {shown} cannot be used")
-        })?;
+        let config = tls_config(&access)
+            .with_context(|| format!("the certificates in kubeconfig {shown} cannot be used"))?;
         Ok(Self {
             project,
             port: uri.port_u16().unwrap_or(443),
@@ -219,7 +218,8 @@ impl Client {
                     "does the hub run? The URL stands in {}",
                     self.access.path.display()
                 ),
-                error: anyhow::Error::new(error).context(format!("failed to reach the hub at {server}")),
+                error: anyhow::Error::new(error)
+                    .context(format!("failed to reach the hub at {server}")),
             })?;
         let _ = stream.set_nodelay(true);
         let stream = self
@@ -320,23 +320,27 @@ impl Client {
             }
         }
         let mut sender = self.connect().await?;
-        let response = sender.send_request(self.request(ask)?).await.map_err(|error| {
-            let refused = error.to_string() + &format!("{:?}", std::error::Error::source(&error));
-            let error = anyhow::Error::new(error).context(failed());
-            // with TLS 1.3 the hub looks at our certificate after the handshake
-            if refused.contains("Certificate") {
-                Hinted {
-                    error,
-                    hint: format!(
-                        "the hub does not accept the client certificate in {}",
-                        self.access.path.display()
-                    ),
+        let response = sender
+            .send_request(self.request(ask)?)
+            .await
+            .map_err(|error| {
+                let refused =
+                    error.to_string() + &format!("{:?}", std::error::Error::source(&error));
+                let error = anyhow::Error::new(error).context(failed());
+                // with TLS 1.3 the hub looks at our certificate after the handshake
+                if refused.contains("Certificate") {
+                    Hinted {
+                        error,
+                        hint: format!(
+                            "the hub does not accept the client certificate in {}",
+                            self.access.path.display()
+                        ),
+                    }
+                    .into()
+                } else {
+                    error
                 }
-                .into()
-            } else {
-                error
-            }
-        })?;
+            })?;
         *self.idle.lock().await = Some(sender);
         Ok(response)
     }
@@ -351,7 +355,11 @@ impl Client {
         let response = self.send(&ask).await?;
         let code = response.status();
         for warning in response.headers().get_all(header::WARNING) {
-            if let Some(text) = warning.to_str().ok().and_then(|text| text.split('"').nth(1)) {
+            if let Some(text) = warning
+                .to_str()
+                .ok()
+                .and_then(|text| text.split('"').nth(1))
+            {
                 tracing::warn!("{text}");
             }
         }
@@ -427,7 +435,8 @@ impl Lines {
                     continue;
                 }
                 return Ok(Some(
-                    serde_json::from_slice(&line).context("the hub sent an event that is no JSON")?,
+                    serde_json::from_slice(&line)
+                        .context("the hub sent an event that is no JSON")?,
                 ));
             }
             match self.body.frame().await {
@@ -459,7 +468,8 @@ fn tls_config(access: &Access) -> anyhow::Result<rustls::ClientConfig> {
             let chain: Vec<_> = CertificateDer::pem_slice_iter(chain)
                 .collect::<Result<_, _>>()
                 .context("the client certificate cannot be read")?;
-            let key = PrivateKeyDer::from_pem_slice(key).context("the client key cannot be read")?;
+            let key =
+                PrivateKeyDer::from_pem_slice(key).context("the client key cannot be read")?;
             builder
                 .with_client_auth_cert(chain, key)
                 .context("client certificate and key do not belong together")?
