@@ -134,7 +134,7 @@ impl Cluster for KubeCluster {
 
     async fn watch(&self, spec: WatchSpec) -> Result<WatchStream, ClusterError> {
         self.inner.ready().await?;
-        watch::start(Arc::clone(&self.inner), spec)
+        watch::start(Arc::clone(&self.inner), spec).await
     }
 }
 
