@@ -1,0 +1,39 @@
+# Everything here is a thin name for a cargo command; see docs/development.md.
+
+CARGO ?= cargo
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+# kubectl, where scripts/prepare.sh had to build it
+export PATH := $(PATH):$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/roadstead/oracle/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint fmt generate clean
+
+help: ## Say what there is
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+demo: ## Show the whole road on this machine: a hub, 50 simulated clusters, four commits
+	@scripts/prepare.sh demo
+	$(CARGO) build --package roadstead
+	$(TARGET)/debug/roadstead demo $(ARGS)
+
+test: ## Run every test; the last line sums them up
+	@scripts/prepare.sh test
+	@$(CARGO) xtask test $(ARGS)
+
+lint: ## Check format, lints, structure and generated files
+	@scripts/prepare.sh lint
+	$(CARGO) fmt --all -- --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) xtask structure
+	$(CARGO) xtask proto --check
+	$(CARGO) xtask nouns --check
+
+fmt: ## Format the code
+	$(CARGO) fmt --all
+
+generate: ## Write the generated files again
+	$(CARGO) xtask proto
+	$(CARGO) xtask nouns
+
+clean: ## Remove what was built
+	$(CARGO) clean
