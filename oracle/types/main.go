@@ -31,15 +31,15 @@ var stable = regexp.MustCompile(`\.v[0-9]+\.[A-Za-z]+$`)
 
 // Types that are scalars or free JSON, whatever their schema says.
 var special = map[string]string{
-	"io.k8s.apimachinery.pkg.api.resource.Quantity":                                        "quantity",
-	"io.k8s.apimachinery.pkg.util.intstr.IntOrString":                                      "intstr",
-	"io.k8s.apimachinery.pkg.apis.meta.v1.Time":                                            "time",
-	"io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime":                                       "microtime",
-	"io.k8s.apimachinery.pkg.apis.meta.v1.FieldsV1":                                        "object",
-	"io.k8s.apimachinery.pkg.runtime.RawExtension":                                         "object",
-	"io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSON":                        "any",
-	"io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrArray":      "any",
-	"io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrBool":       "any",
+	"io.k8s.apimachinery.pkg.api.resource.Quantity":                                         "quantity",
+	"io.k8s.apimachinery.pkg.util.intstr.IntOrString":                                       "intstr",
+	"io.k8s.apimachinery.pkg.apis.meta.v1.Time":                                             "time",
+	"io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime":                                        "microtime",
+	"io.k8s.apimachinery.pkg.apis.meta.v1.FieldsV1":                                         "object",
+	"io.k8s.apimachinery.pkg.runtime.RawExtension":                                          "object",
+	"io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSON":                         "any",
+	"io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrArray":       "any",
+	"io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrBool":        "any",
 	"io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrStringArray": "any",
 }
 
@@ -132,6 +132,9 @@ func field(name string, schema object, required bool) string {
 	line += " " + typeOf(schema)
 	if kind := text(schema["x-kubernetes-map-type"]); kind != "" {
 		line += " " + kind
+	} else if refOf(schema) == "io.k8s.apimachinery.pkg.runtime.RawExtension" {
+		// structured merge never looks into it
+		line += " atomic"
 	}
 	switch kind := text(schema["x-kubernetes-list-type"]); kind {
 	case "set":

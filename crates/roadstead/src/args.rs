@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::serve::{agent, hub};
+use crate::serve::{agent, hub, playground};
 use crate::verbs::Verb;
 
 /// Carries what is in Git to every Kubernetes cluster that should run it: wave by wave, and only as far as it proves good.
@@ -44,6 +44,8 @@ pub(crate) enum Command {
     Hub(hub::Args),
     /// Run the agent of one cluster: it pulls, applies, heals and reports
     Agent(agent::Args),
+    /// Simulated clusters with a hub and agents, on this machine
+    Playground(playground::Args),
     /// Everything that asks the hub
     #[command(flatten)]
     Verb(Verb),

@@ -18,7 +18,9 @@ pub(crate) fn documents(text: &str, file: &str) -> Result<Vec<Document>, YamlErr
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     check_characters(text, file)?;
     let mut mended = std::borrow::Cow::Borrowed(text);
-    for _ in 0..MAX_TABS {
+    // each one is another reading, so a large text gets fewer
+    let tries = ((4 << 20) / (text.len() + 1)).clamp(2, MAX_TABS);
+    for _ in 0..tries {
         match read(&mended, file) {
             // the parser refuses a tab between colon and value, which go-yaml and YAML allow
             Err(Failed::TabAfterColon(at)) => mended = mend(&mended, at).into(),
@@ -184,7 +186,7 @@ impl<'t> Builder<'t> {
             }
             Event::SequenceStart(anchor, _) => {
                 self.begin(anchor);
-                let bracket = usize::from(self.starts_with(at, '['));
+                let bracket = usize::from(self.in_brackets(at, '['));
                 self.flow += bracket;
                 let node = self.sequence(at, depth)?;
                 self.flow -= bracket;
@@ -192,7 +194,7 @@ impl<'t> Builder<'t> {
             }
             Event::MappingStart(anchor, _) => {
                 self.begin(anchor);
-                let bracket = usize::from(self.starts_with(at, '{'));
+                let bracket = usize::from(self.in_brackets(at, '{'));
                 self.flow += bracket;
                 let node = self.mapping(at, depth)?;
                 self.flow -= bracket;
@@ -223,7 +225,11 @@ impl<'t> Builder<'t> {
         }
     }
 
-    fn starts_with(&self, at: Marker, bracket: char) -> bool {
+    /// Is a list or map written in brackets? All that are inside of one are; so a long line is not walked for each.
+    fn in_brackets(&self, at: Marker, bracket: char) -> bool {
+        if self.flow > 0 {
+            return true;
+        }
         let line = self.lines.get(at.line().saturating_sub(1));
         line.and_then(|line| line.chars().nth(at.col())) == Some(bracket)
     }

@@ -119,7 +119,9 @@ impl Writer {
 
     fn string(&mut self, text: &str, indent: usize, value: bool) {
         let looks_like_other = !matches!(resolve(text), Scalar::Str(_) | Scalar::Merge);
-        if looks_like_other || looks_like_time(text) || looks_like_base_60(text) {
+        // go-yaml leaves this key bare, and then reads it as a merge
+        let merge_key = !value && text == "<<";
+        if merge_key || looks_like_other || looks_like_time(text) || looks_like_base_60(text) {
             self.double(text, indent, value);
             return;
         }

@@ -1,6 +1,7 @@
 //! When an object is applied: phases, waves and hooks, as annotations of ours, of Argo CD and of Helm say.
 //!
-//! Ours win over Argo CD's, and those over Helm's. An object that several hooks name comes once in each phase.
+//! Ours win over Argo CD's, and those over Helm's. An object that several hooks name comes once in each phase, in later ones under
+//! a name of its own.
 
 use k8s_object::{Gvk, annotation};
 use roadstead_dispatch::{HookDelete, Phase};

@@ -6,7 +6,7 @@ use k8s_apply::patch;
 use k8s_apply::schema::TypeRef;
 use k8s_object::{Gvk, set_annotation, set_label};
 use roadstead_model::{Overlay, Patch, PatchTarget};
-use roadstead_target::{substitute, substitute_text};
+use roadstead_target::{substitute, substitute_at, substitute_text};
 use serde_json::Value;
 
 use crate::InputError;
@@ -62,7 +62,7 @@ pub(crate) fn apply(
         return Ok(());
     }
     for draft in drafts {
-        let mut object = draft.object.clone().into_owned();
+        let mut object = draft.take();
         for (key, text) in &labels {
             set_label(&mut object, key, text);
         }
@@ -90,7 +90,24 @@ impl Change {
                     .map_or_else(TypeRef::deduced, |gvk| TypeRef::builtin_or_deduced(&gvk));
                 patch::strategic_merge(object, merge, &schema).map_err(chain)
             }
-            Self::Json(operations) => patch::json_patch(object, operations).map_err(chain),
+            Self::Json(operations) => patch::json_patch(object, operations).map_err(|error| {
+                let place = match &error {
+                    patch::PatchError::JsonOperation(error) => operations.get(error.operation),
+                    _ => None,
+                };
+                let text = |key: &str| {
+                    place
+                        .and_then(|op| op.get(key)?.as_str())
+                        .unwrap_or_default()
+                };
+                let place = format!("{} {}", text("op"), text("path"));
+                let problem = chain(error);
+                if place.trim().is_empty() {
+                    problem
+                } else {
+                    format!("{problem} ({place})")
+                }
+            }),
         }
     }
 }
@@ -127,8 +144,14 @@ fn read(patch: &Patch, values: &BTreeMap<String, Value>) -> Result<(PatchTarget,
         if let Some(map) = operation.as_object_mut().filter(|_| needs_value) {
             map.entry("value").or_insert(Value::Null);
         }
+        let path = operation
+            .get("path")
+            .and_then(Value::as_str)
+            .map(str::to_owned);
+        if let (Some(path), Some(value)) = (path, operation.get_mut("value")) {
+            substitute_at(&path, value, values).map_err(|error| error.to_string())?;
+        }
     }
-    substitute(&mut operations, values).map_err(|error| error.to_string())?;
     Ok((target, Change::Json(operations)))
 }
 

@@ -22,6 +22,8 @@ use crate::{BuildError, InputError, Scopes, hooks, order, overlay};
 pub struct Prepared {
     spec: AppSpec,
     app: AppKey,
+    /// The value of the short label.
+    label: String,
     release: ReleaseId,
     base: Vec<Base>,
     uses: Uses,
@@ -37,6 +39,8 @@ struct Base {
     origin: Origin,
     /// Holds expressions, so that it differs from cluster to cluster.
     varies: bool,
+    /// Why it cannot be placed, whatever the cluster.
+    refused: Option<InputError>,
 }
 
 /// The variants of a Release.
@@ -60,10 +64,24 @@ pub(crate) struct Draft<'p> {
     shared: Option<usize>,
 }
 
+impl Built {
+    /// The error of the first input, when no input has a variant: then the Release itself has failed.
+    pub fn failed(&self) -> Option<&InputError> {
+        let mut errors = self.by_input.values().map(|outcome| outcome.as_ref().err());
+        let first = errors.next()??;
+        errors.all(|error| error.is_some()).then_some(first)
+    }
+}
+
 impl Draft<'_> {
     pub(crate) fn replace(&mut self, object: Value) {
         self.object = Cow::Owned(object);
         self.shared = None;
+    }
+
+    /// Takes the object out, to be changed and put back by [`Self::replace`].
+    pub(crate) fn take(&mut self) -> Value {
+        std::mem::replace(&mut self.object, Cow::Owned(Value::Null)).into_owned()
     }
 
     pub(crate) fn readable(&self) -> String {
@@ -74,11 +92,10 @@ impl Draft<'_> {
     }
 }
 
-/// An object that is finished: its entries in the list, one for each phase, and its bytes.
+/// An object that is finished: an entry and its bytes for each phase.
 #[derive(Clone)]
 struct Finished {
-    entries: Vec<VariantObject>,
-    bytes: Bytes,
+    entries: Vec<(VariantObject, Bytes)>,
     notes: Vec<String>,
 }
 
@@ -141,22 +158,35 @@ impl Prepared {
                 varies: substitute && Uses::touches(&object),
                 object,
                 origin: one.origin,
+                refused: None,
             }
         });
-        let base = base.collect();
+        let base: Vec<Base> = base.collect();
         let warnings = unknown.into_iter().map(|kind| {
             format!("kind {kind} is not known here: its objects are taken to live in a namespace")
         });
-        Ok(Self {
+        let mut prepared = Self {
             warnings: warnings.collect(),
             spec: spec.clone(),
             app: app.clone(),
+            label: app_label(app),
             release,
-            base,
+            base: Vec::new(),
             uses,
             scopes,
             defines,
-        })
+        };
+        // once for all inputs; what varies is placed after its expressions are replaced
+        prepared.base = base
+            .into_iter()
+            .map(|mut base| {
+                if !base.varies {
+                    base.refused = prepared.place(&mut base.object, &base.origin).err();
+                }
+                base
+            })
+            .collect();
+        Ok(prepared)
     }
 
     /// The expressions that the App uses, which is what target inputs are made from.
@@ -222,18 +252,15 @@ impl Prepared {
                 None => self.finish(draft.object.into_owned(), origin)?,
             };
             notes.extend(finished.notes);
-            let Some(first) = finished.entries.first() else {
-                continue;
-            };
-            if let Some(other) = places.insert(first.id.clone(), origin) {
-                let message = format!(
-                    "{} is defined twice; it stands at {other} already",
-                    first.id.readable()
-                );
-                return Err(InputError::at(origin, message));
+            for (object, bytes) in finished.entries {
+                if let Some(other) = places.insert(object.id.clone(), origin) {
+                    let name = object.id.readable();
+                    let message = format!("{name} is defined twice; it stands at {other} already");
+                    return Err(InputError::at(origin, message));
+                }
+                blobs.insert(object.digest, bytes);
+                objects.push(object);
             }
-            blobs.insert(first.digest, finished.bytes);
-            objects.extend(finished.entries);
         }
         if objects.is_empty() {
             let message =
@@ -248,31 +275,25 @@ impl Prepared {
         })
     }
 
+    /// The objects of one input before its overlays, with their namespaces, since patches name objects by them.
     fn drafts(&self, input: &TargetInput) -> Result<Vec<Draft<'_>>, InputError> {
         self.base
             .iter()
             .enumerate()
             .map(|(index, base)| {
+                if let Some(refused) = &base.refused {
+                    return Err(refused.clone());
+                }
                 let mut draft = Draft {
                     object: Cow::Borrowed(&base.object),
                     origin: &base.origin,
                     shared: Some(index),
                 };
-                let mut object = None;
                 if base.varies {
                     let mut changed = base.object.clone();
                     substitute(&mut changed, &input.values)
                         .map_err(|error| InputError::at(&base.origin, error.to_string()))?;
-                    object = Some(changed);
-                }
-                // patches name objects with their namespace, so it is filled in before them
-                if !input.overlays.is_empty() {
-                    let mut changed = object.unwrap_or_else(|| base.object.clone());
                     self.place(&mut changed, &base.origin)?;
-                    let same = !base.varies;
-                    draft.replace(changed);
-                    draft.shared = same.then_some(index);
-                } else if let Some(changed) = object {
                     draft.replace(changed);
                 }
                 Ok(draft)
@@ -302,58 +323,78 @@ impl Prepared {
         let timing = hooks::timing(&object)
             .map_err(|problem| error(format!("{}: {problem}", named(&object))))?;
         self.name(&mut object);
+        let mut notes: Vec<String> = timing.notes.clone();
+        let mut entries = Vec::with_capacity(timing.phases.len());
+        for (number, phase) in timing.phases.iter().enumerate() {
+            let mut object = object.clone();
+            if number > 0 {
+                // what runs is recorded by the object's identity, so each phase needs an object of its own
+                let name = format!("{}-{phase}", k8s_object::name(&object)).to_lowercase();
+                notes.push(format!("in phase {phase} it is called {name}"));
+                if let Some(meta) = k8s_object::meta_mut(&mut object) {
+                    meta.insert("name".to_owned(), Value::String(name));
+                }
+            }
+            entries.push(self.entry(object, &gvk, *phase, &timing, origin)?);
+        }
+        let name = named(&object);
+        let notes = notes.iter().map(|note| format!("{origin}: {name}: {note}"));
+        Ok(Finished {
+            notes: notes.collect(),
+            entries,
+        })
+    }
+
+    /// Marks an object as ours and writes its entry in the list.
+    fn entry(
+        &self,
+        mut object: Value,
+        gvk: &Gvk,
+        phase: Phase,
+        timing: &hooks::Timing,
+        origin: &Origin,
+    ) -> Result<(VariantObject, Bytes), InputError> {
+        let error = |problem: String| InputError::at(origin, problem);
         let id = ObjectId::of(&object)
             .ok_or_else(|| error(format!("{} has no name any more", gvk.kind)))?;
-        set_label(&mut object, APP_LABEL, &app_label(&self.app));
-        set_annotation(
-            &mut object,
-            OWNER_ANNOTATION,
-            &owner_annotation(&self.app, &id),
-        );
+        set_label(&mut object, APP_LABEL, &self.label);
+        let owner = owner_annotation(&self.app, &id);
+        set_annotation(&mut object, OWNER_ANNOTATION, &owner);
         let bytes = base_json::canonical(&object);
         let size = u32::try_from(bytes.len())
             .map_err(|_| error(format!("{} is larger than 4 GiB", id.readable())))?;
         let entry = VariantObject {
-            version: gvk.version,
+            version: gvk.version.clone(),
             digest: Digest::of(&bytes),
             size,
-            phase: Phase::Sync,
+            phase,
             wave: timing.wave,
             hook: timing.hook,
             once: timing.once,
-            hook_delete: timing.hook_delete,
+            hook_delete: timing.hook_delete.clone(),
             on_rollback: timing.on_rollback,
             keep: timing.keep,
             id,
         };
-        let notes = timing.notes.iter();
-        let notes = notes
-            .map(|note| format!("{origin}: {}: {note}", entry.id.readable()))
-            .collect();
-        let entries = timing.phases.into_iter().map(|phase| VariantObject {
-            phase,
-            ..entry.clone()
-        });
-        Ok(Finished {
-            entries: entries.collect(),
-            bytes: bytes.into(),
-            notes,
-        })
+        Ok((entry, bytes.into()))
     }
 
     /// Gives an object with `generateName` a name that only changes with the Release or the object.
     fn name(&self, object: &mut Value) {
         let has_name = !k8s_object::name(object).is_empty();
+        let generate =
+            k8s_object::meta(object).is_some_and(|meta| meta.contains_key("generateName"));
+        if !generate {
+            return;
+        }
         let content = Digest::of_value(object);
         let Some(meta) = k8s_object::meta_mut(object) else {
             return;
         };
-        let Some(Value::String(base)) = meta.remove("generateName") else {
-            return;
+        let base = match meta.remove("generateName") {
+            Some(Value::String(base)) if !has_name => base,
+            _ => return,
         };
-        if has_name {
-            return;
-        }
         let digest = Digest::of(format!("{} {content}", self.release).as_bytes());
         let suffix = &digest.hex()[..10];
         // 63 is what a name may have where it also becomes a label

@@ -146,7 +146,9 @@ pub fn check_project(
                 "an admin can add it to spec.kinds",
             );
         }
-        if !id.namespace.is_empty() && !namespace_allowed(&id.namespace) {
+        // a Project's own nouns live in the hub's namespace of the same name
+        let own_noun = id.group == roadstead_model::GROUP && id.namespace == project;
+        if !id.namespace.is_empty() && !own_noun && !namespace_allowed(&id.namespace) {
             refuse(
                 Some(id),
                 format!("namespace {:?} ({})", id.namespace, id.readable()),

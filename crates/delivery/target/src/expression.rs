@@ -131,12 +131,42 @@ pub(crate) fn contains(value: &Value) -> bool {
     }
 }
 
-/// Replaces the expressions in every text of a value. Labels and annotations stay texts whatever their value's type.
+/// Fields that hold texts only, wherever they stand: there a number is written as text.
+const TEXTS: [&str; 7] = [
+    "labels",
+    "annotations",
+    "matchLabels",
+    "stringData",
+    "env",
+    "args",
+    "command",
+];
+
+/// Replaces the expressions in every text of a value. Where Kubernetes takes texts only (labels, annotations, `env`,
+/// `args`, `command`, a ConfigMap's data) they stay texts whatever their value's type.
 pub fn substitute(
     value: &mut Value,
     values: &BTreeMap<String, Value>,
 ) -> Result<(), ExpressionError> {
-    walk(value, values, false)
+    let config_map = value.get("kind").and_then(Value::as_str) == Some("ConfigMap");
+    match value {
+        // each text exactly once: what an escape leaves would be replaced by a second pass
+        Value::Object(map) if config_map => map.iter_mut().try_for_each(|(key, item)| {
+            let texts = key == "data" || !item.is_string() && TEXTS.contains(&key.as_str());
+            walk(item, values, texts)
+        }),
+        value => walk(value, values, false),
+    }
+}
+
+/// The same for the value at a JSON pointer, whose steps say whether it must stay a text.
+pub fn substitute_at(
+    pointer: &str,
+    value: &mut Value,
+    values: &BTreeMap<String, Value>,
+) -> Result<(), ExpressionError> {
+    let texts = pointer.split('/').any(|step| TEXTS.contains(&step));
+    walk(value, values, texts)
 }
 
 fn walk(
@@ -157,8 +187,7 @@ fn walk(
             .iter_mut()
             .try_for_each(|item| walk(item, values, texts)),
         Value::Object(map) => map.iter_mut().try_for_each(|(key, item)| {
-            let only_texts = ["labels", "annotations", "matchLabels", "stringData"];
-            let texts = texts || item.is_object() && only_texts.contains(&key.as_str());
+            let texts = texts || !item.is_string() && TEXTS.contains(&key.as_str());
             walk(item, values, texts)
         }),
         _ => Ok(()),

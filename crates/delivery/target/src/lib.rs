@@ -9,7 +9,7 @@ mod input;
 mod place;
 
 pub use expression::{
-    Expression, ExpressionError, collect, collect_text, substitute, substitute_text,
+    Expression, ExpressionError, collect, collect_text, substitute, substitute_at, substitute_text,
 };
 pub use input::{MissingValue, TargetInput, Uses, target_input};
 pub use place::{

@@ -229,6 +229,14 @@ fn expressions_are_replaced() {
         ),
         (json!(["${cluster.name}", 1]), json!(["eu-1", 1])),
         (
+            json!({"env": [{"name": "N", "value": "${cluster.values.n}"}], "replicas": "${cluster.values.n}"}),
+            json!({"env": [{"name": "N", "value": "3"}], "replicas": 3}),
+        ),
+        (
+            json!({"kind": "ConfigMap", "data": {"n": "${cluster.values.n}"}}),
+            json!({"kind": "ConfigMap", "data": {"n": "3"}}),
+        ),
+        (
             json!("a${cluster.values.m}"),
             json!("error: ${cluster.values.m} is a map, which cannot stand inside a text"),
         ),

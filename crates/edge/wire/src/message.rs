@@ -474,6 +474,29 @@ impl JoinRequest {
 mod tests {
     use super::*;
 
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_a_message_or_an_error(
+            bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200),
+            field in 0_u8..8,
+        ) {
+            use prost::Message as _;
+            let length = u8::try_from(bytes.len() & 0x7f).unwrap_or(0);
+            let framed = [&[field << 3 | 2, length][..], &bytes[..length.into()]].concat();
+            for bytes in [&bytes, &framed] {
+                if let Ok(message) = pb::AgentMessage::decode(bytes.as_slice()) {
+                    let _ = AgentSays::decode(message);
+                }
+                if let Ok(message) = pb::HubMessage::decode(bytes.as_slice()) {
+                    let _ = HubSays::decode(message);
+                }
+                if let Ok(frame) = pb::BlobFrame::decode(bytes.as_slice()) {
+                    let _ = crate::blob::Assembler::default().take(frame);
+                }
+            }
+        }
+    }
+
     #[test]
     fn the_newest_common_version_is_taken_or_the_older_side_named() {
         for (min, max, expected) in [

@@ -279,6 +279,15 @@ fn matches(pattern: &str, text: &str) -> bool {
 mod tests {
     use super::*;
 
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_a_token_or_an_error(text in "(rs1)?[.a-f0-9A-Z_é-]{0,150}") {
+            if let Ok(token) = text.parse::<JoinToken>() {
+                proptest::prop_assert_eq!(token.to_string(), text);
+            }
+        }
+    }
+
     fn token() -> JoinToken {
         JoinToken::new(&[7; TOKEN_BYTES], Digest::of(b"ca"))
     }

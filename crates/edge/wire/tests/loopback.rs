@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use base_json::Digest;
-use common::{Hub, chain, join_request, now, wait_for};
+use common::{DAY, Hub, chain, join_request, now, wait_for};
 use roadstead_dispatch::{Known, Report, apply_delta, open_header, root_of};
 use roadstead_model::ClusterId;
 use roadstead_wire::keys::KeySet;
-use roadstead_wire::pki::TlsKey;
+use roadstead_wire::pki::{TlsKey, Validity};
 use roadstead_wire::token::{JoinToken, TokenFor};
 use roadstead_wire::{
     AgentClient, AgentSays, Answer, ClientIdentity, Content, Endpoint, Hello, HubSays, HubTrust,
@@ -196,8 +196,21 @@ async fn an_idle_agent_beats_and_one_that_vanishes_is_noticed() {
     assert_eq!(ends, [Ok(())]);
 
     // one that vanishes is noticed, and the gateway is told
-    let gone = client.session(hello("c-1")).await.unwrap();
-    drop(gone.inbound);
+    let (identity, _) = hub.identity("c-2", Validity::starting(now(), DAY));
+    let endpoint = hub.endpoint(Some(identity));
+    let its_process = tokio::task::spawn_blocking(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let session = runtime.block_on(async {
+            let mut client = AgentClient::connect(&endpoint).await.unwrap();
+            client.session(hello("c-2")).await.unwrap()
+        });
+        drop(runtime);
+        drop(session);
+    });
+    its_process.await.unwrap();
     let ends = wait_for(&hub.gateway.ends, |ends| ends.len() == 2).await;
     assert!(ends[1].is_err(), "{ends:?}");
 }
@@ -209,9 +222,13 @@ async fn a_port_that_closes_ends_its_sessions_with_a_word() {
     let mut session = client.session(hello("c-1")).await.unwrap();
     let _ = hub.stop.take().unwrap().send(());
     let mut heard = Vec::new();
-    while let Ok(Some(says)) = session.inbound.next().await {
-        heard.push(says);
-    }
+    let error = loop {
+        match session.inbound.next().await {
+            Ok(says) => heard.push(says.expect("it ends with its reason")),
+            Err(error) => break error,
+        }
+    };
+    assert!(error.is_retryable(), "{}", chain(&error));
     let ended = HubSays::Ended {
         reason: "the hub closes its port".to_owned(),
     };
@@ -222,4 +239,103 @@ async fn a_port_that_closes_ends_its_sessions_with_a_word() {
         .expect("it drains")
         .unwrap();
     assert_eq!(hub.connections.count(), (0, 0));
+}
+
+#[tokio::test]
+async fn a_hub_that_vanishes_is_a_lost_connection() {
+    let hub = Hub::start().await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!(
+        "https://localhost:{}",
+        listener.local_addr().unwrap().port()
+    );
+    let to = hub.address;
+    let wire = tokio::spawn(async move {
+        let (mut near, _) = listener.accept().await.unwrap();
+        let mut far = tokio::net::TcpStream::connect(to).await.unwrap();
+        let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+    });
+    let (identity, _) = hub.identity("c-1", Validity::starting(now(), DAY));
+    let endpoint = Endpoint::new(&url, HubTrust::Ca(hub.ca_pem()), Some(identity));
+    let mut client = AgentClient::connect(&endpoint).await.unwrap();
+    let mut session = client.session(hello("c-1")).await.unwrap();
+    assert!(matches!(
+        session.inbound.next().await,
+        Ok(Some(HubSays::RootIs(_)))
+    ));
+    wire.abort();
+    let error = session.inbound.next().await.unwrap_err();
+    assert!(
+        matches!(error, roadstead_wire::WireError::Lost(_)) && error.is_retryable(),
+        "{}",
+        chain(&error)
+    );
+    let error = client.fetch(&[]).await.unwrap_err();
+    assert!(
+        matches!(error, roadstead_wire::WireError::Lost(_)),
+        "{}",
+        chain(&error)
+    );
+    assert!(client.is_gone());
+}
+
+#[tokio::test]
+async fn a_new_server_certificate_is_presented_from_then_on() {
+    let hub = Hub::with(Limits::default(), &["old.example"]).await;
+    assert!(AgentClient::connect(&hub.endpoint(None)).await.is_err());
+    let validity = Validity::starting(now(), DAY);
+    let made = hub.gateway.ca.server(&["localhost".to_owned()], validity);
+    let made = made.unwrap();
+    let chain_pem = made.certificate.certificate_pem + &hub.ca_pem();
+    assert!(hub.tls.replace("nonsense", &made.key_pem).is_err());
+    hub.tls.replace(&chain_pem, &made.key_pem).unwrap();
+    AgentClient::connect(&hub.endpoint(None)).await.unwrap();
+}
+
+/// The real kubectl, with a certificate of ours, on the port that serves the agents.
+#[tokio::test]
+async fn kubectl_speaks_to_the_same_port() {
+    let found = std::process::Command::new("kubectl").arg("help").output();
+    if found.is_err() {
+        eprintln!("skipped: there is no kubectl on PATH");
+        return;
+    }
+    let hub = Hub::start().await;
+    let groups = ["ops".to_owned(), "dev".to_owned(), "on-call".to_owned()];
+    let made = hub
+        .gateway
+        .ca
+        .user("jo", &groups, Validity::starting(now(), DAY))
+        .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let args = [
+        format!("--kubeconfig={}", write("config", "")),
+        format!("--server={}", hub.url()),
+        format!("--certificate-authority={}", write("ca.pem", &hub.ca_pem())),
+        format!(
+            "--client-certificate={}",
+            write("jo.pem", &made.certificate.certificate_pem)
+        ),
+        format!("--client-key={}", write("jo.key", &made.key_pem)),
+    ];
+    let run = tokio::process::Command::new("kubectl")
+        .args(args)
+        .args(["get", "--raw", "/version"])
+        .output();
+    let output = tokio::time::timeout(Duration::from_secs(60), run)
+        .await
+        .expect("kubectl ends")
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(
+        text.trim(),
+        "/version HTTP/2.0 user jo of ops+dev+on-call",
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }

@@ -41,11 +41,9 @@ pub enum ApplyError {
         /// What it should say.
         expected: String,
     },
-    /// A value does not fit the type. (400 for the configuration, else 500)
-    #[error("failed to create typed {what} object ({object}): {}", Lines(.errors))]
+    /// The configuration does not fit the type. (400)
+    #[error("failed to create typed patch object ({object}): {}", Lines(.errors))]
     Typed {
-        /// `patch` or `live`.
-        what: &'static str,
         /// The object, as `namespace/name; apiVersion, Kind=kind`.
         object: String,
         /// What does not fit, place by place.

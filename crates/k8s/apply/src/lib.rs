@@ -13,12 +13,16 @@ mod csa;
 mod diff;
 mod error;
 pub mod fieldpath;
+mod last_applied;
 pub mod managed;
 pub mod patch;
 pub mod schema;
 mod typed;
+mod update;
 
-pub use apply::{ApplyOptions, LAST_APPLIED, UpdateOptions, apply, track_update};
+pub use apply::{ApplyOptions, apply};
 pub use csa::adopt_managers;
 pub use diff::changed_paths;
 pub use error::{ApplyError, Conflict};
+pub use last_applied::LAST_APPLIED;
+pub use update::{UpdateOptions, track_update};

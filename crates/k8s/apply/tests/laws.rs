@@ -170,7 +170,8 @@ proptest! {
         let mut rng = Rng::new(seed);
         let (api_version, kind) = *rng.pick(KINDS);
         let live = generate(&mut rng, api_version, kind);
-        let patch = definite(&support::mutate(&mut rng, &live, api_version, kind));
+        let other = generate(&mut rng, api_version, kind);
+        let patch = definite(&support::mutate(&mut rng, &live, &other));
         let strategic = strategic_merge(&live, &patch, &TypeRef::deduced()).expect("merges");
         prop_assert_eq!(changed_paths(&strategic, &merge_patch(&live, &patch), &TypeRef::deduced()), Vec::<String>::new());
     }

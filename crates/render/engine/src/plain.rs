@@ -126,7 +126,9 @@ pub fn render<B: AsRef<[u8]>>(
         if total > settings.limits.total_bytes {
             return Err(too_much("bytes of manifests", settings.limits.total_bytes));
         }
-        for document in base_yaml::parse_file(bytes, file)? {
+        let documents =
+            base_yaml::parse_file(bytes, file).map_err(|error| unshown(error, bytes))?;
+        for document in documents {
             let origin = Origin {
                 file: (*file).to_owned(),
                 line: document.line,
@@ -147,6 +149,15 @@ pub fn render<B: AsRef<[u8]>>(
     }
     refuse_duplicates(&out, settings)?;
     Ok(out)
+}
+
+/// Takes the excerpt off where the file may hold a Secret: what it shows is kept in a status for all to read.
+fn unshown(mut error: base_yaml::YamlError, bytes: &[u8]) -> base_yaml::YamlError {
+    let word = b"Secret";
+    if bytes.windows(word.len()).any(|window| window == word) {
+        "(not shown: the file holds a Secret)".clone_into(&mut error.excerpt);
+    }
+    error
 }
 
 type Found<'f> = (&'f str, &'f str, &'f [u8]);

@@ -154,7 +154,8 @@ pub enum WireError {
 }
 
 impl WireError {
-    /// Can the same call work later, with nothing changed on this side?
+    /// Can the same call work later, with nothing changed on either side? An agent goes on trying in any case, since
+    /// somebody may mend the other; it need not hurry then.
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Dns { .. }

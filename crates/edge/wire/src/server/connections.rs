@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use roadstead_model::ClusterId;
 use tokio::sync::watch;
 
+use super::{Refusal, RefusalKind};
 use crate::identity::{Peer, PeerInfo};
 
 /// The live connections of a port.
@@ -21,20 +22,19 @@ struct Live {
 #[derive(Debug)]
 struct Entry {
     peer: Peer,
-    close: watch::Sender<Option<String>>,
+    close: watch::Sender<Option<Refusal>>,
 }
 
 /// Tells a connection's parts that it is to end, and why.
 #[derive(Debug, Clone)]
-pub(super) struct CloseSignal(watch::Receiver<Option<String>>);
+pub(super) struct CloseSignal(watch::Receiver<Option<Refusal>>);
 
 impl CloseSignal {
     /// Waits until the connection is to end.
-    pub(super) async fn wait(&mut self) -> String {
-        match self.0.wait_for(Option::is_some).await {
-            Ok(reason) => reason.clone().unwrap_or_default(),
-            Err(_) => "the connection has ended".to_owned(),
-        }
+    pub(super) async fn wait(&mut self) -> Refusal {
+        let told = self.0.wait_for(Option::is_some).await;
+        let told = told.ok().and_then(|told| told.clone());
+        told.unwrap_or_else(|| Refusal::new(RefusalKind::Unavailable, "the connection has ended"))
     }
 }
 
@@ -52,9 +52,9 @@ impl Registered {
     }
 
     /// Tells the connection's parts to end, unless they were told already.
-    pub(super) fn close(&self, reason: &str) {
+    pub(super) fn close(&self, refusal: &Refusal) {
         if let Some(entry) = self.connections.lock().entries.get(&self.id) {
-            entry.close(reason);
+            entry.close(refusal);
         }
     }
 }
@@ -66,11 +66,11 @@ impl Drop for Registered {
 }
 
 impl Entry {
-    fn close(&self, reason: &str) {
+    fn close(&self, refusal: &Refusal) {
         self.close.send_if_modified(|current| {
             let first = current.is_none();
             if first {
-                *current = Some(reason.to_owned());
+                *current = Some(refusal.clone());
             }
             first
         });
@@ -112,9 +112,10 @@ impl Connections {
     }
 
     fn close_where(&self, reason: &str, which: impl Fn(&Entry) -> bool) -> usize {
+        let refusal = Refusal::new(RefusalKind::Denied, reason);
         let live = self.lock();
         let entries = live.entries.values().filter(|entry| which(entry));
-        entries.map(|entry| entry.close(reason)).count()
+        entries.map(|entry| entry.close(&refusal)).count()
     }
 
     /// Ends every connection of a cluster's agent; its sessions are told why. Returns how many there were. A cluster

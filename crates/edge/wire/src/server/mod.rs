@@ -190,9 +190,7 @@ impl Inbound {
         loop {
             let message = tokio::select! {
                 message = tokio::time::timeout(silence, self.stream.message()) => message,
-                reason = self.closed.wait() => {
-                    return Err(Refusal::new(RefusalKind::Denied, reason));
-                }
+                refusal = self.closed.wait() => return Err(refusal),
             };
             let message = message
                 .map_err(|_| {
@@ -240,6 +238,8 @@ impl Outbound {
 pub struct Limits {
     /// The most connections at a time; further ones wait in the kernel.
     pub connections: usize,
+    /// The most connections at a time without a client certificate; further ones are closed.
+    pub strangers: usize,
     /// The most handshakes at a time.
     pub handshakes: usize,
     /// How long a handshake may take.
@@ -256,6 +256,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 20_000,
+            strangers: 2_000,
             handshakes: 64,
             handshake_timeout: Duration::from_secs(10),
             joins: 32,
@@ -285,18 +286,28 @@ pub struct Port<G, H> {
 /// What each connection shares.
 struct Shared<G, H> {
     tls: Arc<ServerTls>,
-    agents: pb::agent_server::AgentServer<rpc::Agents<G>>,
+    agents: rpc::Service<G>,
+    /// The same for whoever has no certificate yet: all that they may send is small.
+    newcomers: rpc::Service<G>,
     other: H,
     connections: Connections,
     limits: Limits,
     handshakes: Semaphore,
+    strangers: Semaphore,
 }
+
+/// The most gRPC calls of one connection at a time whose messages are being read.
+const CALLS: usize = 8;
+/// The most sessions of one connection at a time: one that ends, and the next.
+const SESSIONS: usize = 2;
 
 /// What every request knows of its connection.
 #[derive(Clone)]
 struct Link {
     info: PeerInfo,
     closed: CloseSignal,
+    calls: Arc<Semaphore>,
+    sessions: Arc<Semaphore>,
 }
 
 /// Serves the port until `shutdown` is done, then lets what is under way end.
@@ -319,13 +330,16 @@ where
         connections,
         limits,
     } = port;
+    let (agents, newcomers) = rpc::services(gateway, limits);
     let shared = Arc::new(Shared {
         tls,
-        agents: rpc::service(gateway, limits),
+        agents,
+        newcomers,
         other,
         connections,
         limits,
         handshakes: Semaphore::new(limits.handshakes),
+        strangers: Semaphore::new(limits.strangers),
     });
     let room = Arc::new(Semaphore::new(limits.connections));
     let (drain, draining) = watch::channel(false);
@@ -388,6 +402,16 @@ async fn connection<G, H, F, B>(
     let Ok(info) = peer_info(&stream, remote) else {
         return;
     };
+    let _place = match info.peer {
+        Peer::Anonymous => match shared.strangers.try_acquire() {
+            Ok(place) => Some(place),
+            Err(_) => {
+                tracing::warn!(%remote, limit = shared.limits.strangers, "too many connections without a certificate");
+                return;
+            }
+        },
+        Peer::Agent(_) | Peer::User(_) => None,
+    };
     // registered before revocation is looked at once more: one that came after the handshake's look is either seen
     // here, or finds the connection registered
     let registered = shared.connections.register(&info);
@@ -403,6 +427,8 @@ async fn connection<G, H, F, B>(
     let link = Link {
         info,
         closed: closed.clone(),
+        calls: Arc::new(Semaphore::new(CALLS)),
+        sessions: Arc::new(Semaphore::new(SESSIONS)),
     };
     let service = hyper::service::service_fn(|request: Request<Incoming>| {
         let (shared, link) = (shared.clone(), link.clone());
@@ -416,9 +442,12 @@ async fn connection<G, H, F, B>(
     builder
         .http2()
         .timer(TokioTimer::new())
-        .initial_stream_window_size(256 << 10)
-        .initial_connection_window_size(1 << 20)
+        .initial_stream_window_size(128 << 10)
+        .initial_connection_window_size(512 << 10)
         .max_send_buf_size(64 << 10)
+        // a beat comes more often than this, so only who has vanished, or watches in silence, is ever asked
+        .keep_alive_interval(shared.limits.beat * 3)
+        .keep_alive_timeout(Duration::from_secs(20))
         .max_concurrent_streams(128)
         .max_header_list_size(64 << 10);
     let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
@@ -433,7 +462,10 @@ async fn connection<G, H, F, B>(
         _ = closed.wait() => Duration::from_secs(1),
         _ = draining.wait_for(|draining| *draining) => shared.limits.drain,
     };
-    registered.close("the hub closes its port");
+    registered.close(&Refusal::new(
+        RefusalKind::Unavailable,
+        "the hub closes its port",
+    ));
     serving.as_mut().graceful_shutdown();
     let _ = tokio::time::timeout(patience, serving).await;
 }
@@ -442,7 +474,7 @@ async fn handshake<G, H>(
     shared: &Shared<G, H>,
     stream: TcpStream,
 ) -> io::Result<TlsStream<TcpStream>> {
-    let _place = shared.handshakes.acquire().await;
+    let place = shared.handshakes.acquire().await;
     let _ = stream.set_nodelay(true);
     let acceptor = tokio_rustls::TlsAcceptor::from(shared.tls.config());
     let accept = acceptor.accept(stream).into_fallible();
@@ -452,6 +484,7 @@ async fn handshake<G, H>(
             Ok(Err(failed)) => failed,
             Err(_) => return Err(io::ErrorKind::TimedOut.into()),
         };
+    drop(place);
     // what the client has sent on is read away, or closing would reset the connection and the alert that says why
     // would be lost on its way
     let _ = stream.shutdown().await;
@@ -494,8 +527,13 @@ where
         .get(http::header::CONTENT_TYPE)
         .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"));
     if grpc {
+        let mut agents = match link.info.peer {
+            Peer::Agent(_) => shared.agents.clone(),
+            Peer::Anonymous | Peer::User(_) => shared.newcomers.clone(),
+        };
+        let calls = link.calls.clone();
+        let _place = calls.acquire().await;
         request.extensions_mut().insert(link);
-        let mut agents = shared.agents.clone();
         return match agents.call(request).await {
             Ok(response) => response,
             Err(never) => match never {},

@@ -19,6 +19,8 @@ use crate::tls::now;
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a gateway may tidy up after a session whose connection has gone.
 const AFTERMATH: Duration = Duration::from_secs(5);
+/// The most bytes of a message of somebody without an agent's certificate.
+const MAX_JOIN: usize = 64 << 10;
 /// How many messages wait for a slow agent.
 const QUEUE: usize = 8;
 
@@ -28,18 +30,23 @@ pub(super) struct Agents<G> {
     joins: Semaphore,
 }
 
-pub(super) fn service<G: Gateway>(
-    gateway: Arc<G>,
-    limits: Limits,
-) -> pb::agent_server::AgentServer<Agents<G>> {
-    let agents = Agents {
+/// The service, as the transport wants it.
+pub(super) type Service<G> = pb::agent_server::AgentServer<Agents<G>>;
+
+/// The service for agents, and the same for newcomers, who may send little.
+pub(super) fn services<G: Gateway>(gateway: Arc<G>, limits: Limits) -> (Service<G>, Service<G>) {
+    let agents = Arc::new(Agents {
         gateway,
         limits,
         joins: Semaphore::new(limits.joins),
-    };
-    pb::agent_server::AgentServer::new(agents)
-        .max_decoding_message_size(MAX_MESSAGE)
-        .max_encoding_message_size(MAX_MESSAGE)
+    });
+    let [agents, newcomers] =
+        [(agents.clone(), MAX_MESSAGE), (agents, MAX_JOIN)].map(|(agents, limit)| {
+            Service::from_arc(agents)
+                .max_decoding_message_size(limit)
+                .max_encoding_message_size(MAX_MESSAGE)
+        });
+    (agents, newcomers)
 }
 
 fn link<T>(request: &Request<T>) -> Result<Link, Status> {
@@ -122,19 +129,23 @@ impl<G: Gateway> pb::agent_server::Agent for Agents<G> {
         let link = link(&request)?;
         let agent = agent(&link)?;
         let mut closed = link.closed.clone();
+        let place = link.sessions.clone().try_acquire_owned().map_err(|_| {
+            Status::resource_exhausted("this connection holds too many sessions already")
+        })?;
         let (sender, receiver) = mpsc::channel(QUEUE);
         let gateway = self.gateway.clone();
         let beat = self.limits.beat;
         let stream = request.into_inner();
         tokio::spawn(async move {
+            let _place = place;
             let held = hold(&gateway, agent, &link, stream, beat, sender.clone());
             let mut held = std::pin::pin!(held);
             let ended = tokio::select! {
-                held = held.as_mut() => held.err(),
-                reason = closed.wait() => {
-                    let farewell = HubSays::Ended { reason: reason.clone() };
+                // first: the gateway hears of the end too, and may be quicker to return than the farewell
+                biased;
+                refusal = closed.wait() => {
+                    let farewell = HubSays::Ended { reason: refusal.message.clone() };
                     let _ = Outbound(sender.clone()).try_send(&farewell);
-                    let refusal = Refusal::new(RefusalKind::Denied, reason);
                     let _ = sender.try_send(Err(refusal.into()));
                     let _ = tokio::time::timeout(AFTERMATH, held).await;
                     return;
@@ -143,6 +154,7 @@ impl<G: Gateway> pb::agent_server::Agent for Agents<G> {
                     let _ = tokio::time::timeout(AFTERMATH, held).await;
                     return;
                 }
+                held = held.as_mut() => held.err(),
             };
             if let Some(refusal) = ended {
                 let last = sender.send(Err(refusal.into()));

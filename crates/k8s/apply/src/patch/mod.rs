@@ -10,7 +10,7 @@ pub use strategic::strategic_merge;
 /// A patch that cannot be applied.
 #[derive(Debug, thiserror::Error)]
 pub enum PatchError {
-    /// The JSON patch is no list of operations. (400)
+    /// The JSON patch is no list of operations, or its copies grow beyond all bounds. (400)
     #[error("failed to read the JSON patch")]
     JsonSyntax(#[source] serde_json::Error),
     /// An operation failed: a missing path, a `test` that does not hold. (422)
@@ -32,6 +32,9 @@ pub enum PatchError {
 /// Kubernetes' limit on the operations of one JSON patch.
 const MAX_OPERATIONS: usize = 10_000;
 
+/// Kubernetes' limit on what the copies of one JSON patch add up to.
+const MAX_COPIED: usize = 3 * 1024 * 1024;
+
 /// Applies a JSON patch (RFC 6902).
 pub fn json_patch(target: &Value, patch: &Value) -> Result<Value, PatchError> {
     if let Some(operations) = patch.as_array()
@@ -42,7 +45,25 @@ pub fn json_patch(target: &Value, patch: &Value) -> Result<Value, PatchError> {
     let patch: json_patch::Patch =
         serde_json::from_value(patch.clone()).map_err(PatchError::JsonSyntax)?;
     let mut out = target.clone();
-    json_patch::patch(&mut out, &patch).map_err(PatchError::JsonOperation)?;
+    let mut copied = 0;
+    for (index, operation) in patch.0.iter().enumerate() {
+        // a few copies of copies would fill any memory
+        if let json_patch::PatchOperation::Copy(copy) = operation {
+            copied += out
+                .pointer(copy.from.as_str())
+                .map_or(0, |value| base_json::canonical(value).len());
+            if copied > MAX_COPIED {
+                let problem = format!("its copies hold more than {MAX_COPIED} bytes");
+                return Err(PatchError::JsonSyntax(serde_json::Error::io(
+                    std::io::Error::other(problem),
+                )));
+            }
+        }
+        json_patch::patch(&mut out, std::slice::from_ref(operation)).map_err(|mut error| {
+            error.operation = index;
+            PatchError::JsonOperation(error)
+        })?;
+    }
     Ok(out)
 }
 

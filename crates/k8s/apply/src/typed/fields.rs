@@ -48,20 +48,25 @@ pub(crate) fn collect(value: &Value, ty: Ty<'_>) -> (bool, FieldSet) {
 }
 
 /// Adds to a set the declared fields that lead to its members.
-pub(crate) fn with_named_parents(set: &FieldSet, ty: Ty<'_>) -> FieldSet {
-    let mut out = FieldSet::new();
-    out.nodes.reserve(set.nodes.len());
-    for node in &set.nodes {
-        let (named, below) = match (&node.element, ty.shape()) {
-            (PathElement::Field(name), _) => (ty.declared(name).is_some(), ty.below(name)),
-            (PathElement::Key(_), Shape::List { item, .. }) => (false, ty.at(*item)),
-            _ => (false, Ty { id: None, ..ty }),
+pub(crate) fn with_named_parents(mut set: FieldSet, ty: Ty<'_>) -> FieldSet {
+    add_named_parents(&mut set, ty);
+    set
+}
+
+fn add_named_parents(set: &mut FieldSet, ty: Ty<'_>) {
+    for node in set
+        .nodes
+        .iter_mut()
+        .filter(|node| !node.children.is_empty())
+    {
+        let below = match (&node.element, ty.shape()) {
+            (PathElement::Field(name), _) => {
+                node.member |= ty.declared(name).is_some();
+                ty.below(name)
+            }
+            (PathElement::Key(_), Shape::List { item, .. }) => ty.at(*item),
+            _ => Ty { id: None, ..ty },
         };
-        out.push(
-            node.element.clone(),
-            node.member || (named && !node.children.is_empty()),
-            with_named_parents(&node.children, below),
-        );
+        add_named_parents(&mut node.children, below);
     }
-    out
 }

@@ -31,7 +31,7 @@ impl Rng {
     }
 
     /// Some of the items, now and then in another order.
-    fn some<T: Clone>(&mut self, items: &[T]) -> Vec<T> {
+    pub(crate) fn some<T: Clone>(&mut self, items: &[T]) -> Vec<T> {
         let mut out: Vec<T> = items.iter().filter(|_| self.chance(50)).cloned().collect();
         if self.chance(30) {
             out.reverse();
@@ -59,7 +59,7 @@ fn put(
     }
 }
 
-fn texts(rng: &mut Rng, keys: &[&str]) -> Value {
+pub(crate) fn texts(rng: &mut Rng, keys: &[&str]) -> Value {
     let keys = rng.some(keys);
     let map: Map<String, Value> = keys
         .into_iter()
@@ -367,10 +367,9 @@ pub(crate) fn widget_schema() -> Value {
 }
 
 /// Changes an object: takes over parts of another one, drops fields, reorders lists.
-pub(crate) fn mutate(rng: &mut Rng, object: &Value, api_version: &str, kind: &str) -> Value {
-    let other = generate(rng, api_version, kind);
+pub(crate) fn mutate(rng: &mut Rng, object: &Value, other: &Value) -> Value {
     let mut out = object.clone();
-    blend(rng, &mut out, &other, 0);
+    blend(rng, &mut out, other, 0);
     out
 }
 
@@ -404,6 +403,8 @@ fn blend(rng: &mut Rng, target: &mut Value, other: &Value, depth: usize) {
             1 => {
                 target.pop();
             }
+            // an item that stands twice
+            2 if rng.chance(5) && !target.is_empty() => target.push(target[0].clone()),
             _ => *target = other.clone(),
         },
         (target, other) => *target = other.clone(),

@@ -1,0 +1,268 @@
+//! Many clusters: those with the same change are one group.
+
+use std::collections::BTreeMap;
+
+use base_json::Digest;
+use bytes::Bytes;
+use roadstead_dispatch::{DriftItem, Variant};
+use roadstead_model::{OnLeave, SyncOptions, Time, VariantId};
+use serde::{Deserialize, Serialize};
+
+use crate::{Changes, PlanError, compare};
+
+/// What is known of one cluster.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClusterState {
+    /// Its name.
+    pub name: String,
+    /// The variant that it confirmed last.
+    pub confirmed: Option<VariantId>,
+    /// When it was heard of last; `None` if never.
+    pub heard: Option<Time>,
+    /// What its agent says differs there now.
+    pub drift: Vec<DriftItem>,
+    /// What it would get.
+    pub next: Next,
+}
+
+/// What a cluster would get.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Next {
+    /// This variant.
+    Variant(VariantId),
+    /// It cannot be rendered with its own values.
+    Failed(String),
+    /// It is no target any more.
+    Leaves(OnLeave),
+}
+
+/// What a plan is made for.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct PlanSettings {
+    /// `project/name` of the App.
+    pub app: String,
+    /// What is planned: a Release, a revision or a folder, for people.
+    pub what: String,
+    /// How objects are applied and removed.
+    pub sync: SyncOptions,
+}
+
+/// What would change, over all clusters.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Plan {
+    /// The App.
+    pub app: String,
+    /// What is planned.
+    pub what: String,
+    /// On which knowledge the plan stands.
+    pub basis: String,
+    /// Clusters with the same change; the largest group first, those without a change last.
+    pub groups: Vec<Group>,
+    /// Clusters without an answer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failures: Vec<Failure>,
+}
+
+/// Clusters with the same change.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Group {
+    /// Their names, sorted.
+    pub clusters: Vec<String>,
+    /// What changes.
+    pub changes: Changes,
+    /// They have nothing of this App yet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub first: bool,
+    /// They are no targets any more, and this happens to the objects there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leaves: Option<OnLeave>,
+    /// What differs there by hand of others; a sync heals it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drift: Vec<DriftItem>,
+}
+
+/// A cluster without an answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The cluster.
+    pub cluster: String,
+    /// Why.
+    pub message: String,
+}
+
+/// A plan in numbers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Clusters in the plan.
+    pub clusters: usize,
+    /// Clusters where something changes.
+    pub changing: usize,
+    /// Clusters without an answer.
+    pub failed: usize,
+    /// Clusters where removals wait for approval.
+    pub waiting: usize,
+}
+
+impl Group {
+    /// Does nothing happen there?
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty() && self.drift.is_empty() && self.leaves.is_none()
+    }
+}
+
+impl Plan {
+    /// Counts.
+    pub fn summary(&self) -> Summary {
+        let count = |keep: &dyn Fn(&Group) -> bool| -> usize {
+            let kept = self.groups.iter().filter(|group| keep(group));
+            kept.map(|group| group.clusters.len()).sum()
+        };
+        Summary {
+            clusters: count(&|_| true) + self.failures.len(),
+            changing: count(&|group| !group.is_empty()),
+            failed: self.failures.len(),
+            waiting: count(&|group| group.changes.verdict.needs_approval()),
+        }
+    }
+
+    /// The exit code of `plan`: 0 nothing changes, 2 something does, 1 a cluster has no answer.
+    pub fn exit_code(&self) -> u8 {
+        let summary = self.summary();
+        match (summary.failed, summary.changing) {
+            (0, 0) => 0,
+            (0, _) => 2,
+            _ => 1,
+        }
+    }
+}
+
+/// On which knowledge a plan stands, as a sentence.
+pub fn basis(clusters: &[ClusterState]) -> String {
+    let heard: Vec<Time> = clusters
+        .iter()
+        .filter(|cluster| cluster.confirmed.is_some())
+        .filter_map(|cluster| cluster.heard)
+        .collect();
+    let fresh = clusters
+        .iter()
+        .filter(|cluster| cluster.confirmed.is_none())
+        .count();
+    let compared = match (heard.iter().min(), heard.iter().max()) {
+        (Some(first), Some(last)) if first == last => format!(
+            "compared with what {} confirmed, last heard of at {}",
+            clusters_are(heard.len()),
+            last.seconds()
+        ),
+        (Some(first), Some(last)) => format!(
+            "compared with what {} confirmed, last heard of between {} and {}",
+            clusters_are(heard.len()),
+            first.seconds(),
+            last.seconds()
+        ),
+        _ => return "no cluster has confirmed anything of this App yet".to_owned(),
+    };
+    if fresh == 0 {
+        compared
+    } else {
+        format!("{compared}; {} confirmed nothing yet", clusters_are(fresh))
+    }
+}
+
+fn clusters_are(count: usize) -> String {
+    match count {
+        1 => "1 cluster".to_owned(),
+        count => format!("{count} clusters"),
+    }
+}
+
+/// Plans many clusters. `variant` finds a variant and `fetch` an object's bytes; each pair of variants is compared once.
+/// A cluster whose comparison fails fails alone.
+pub fn plan(
+    settings: &PlanSettings,
+    clusters: &[ClusterState],
+    variant: &dyn Fn(&VariantId) -> Option<Variant>,
+    fetch: &dyn Fn(&Digest) -> Option<Bytes>,
+) -> Plan {
+    let mut compared: BTreeMap<Key, Result<Changes, PlanError>> = BTreeMap::new();
+    let mut out = Plan {
+        app: settings.app.clone(),
+        what: settings.what.clone(),
+        basis: basis(clusters),
+        ..Plan::default()
+    };
+    for cluster in clusters {
+        let key = match &cluster.next {
+            Next::Failed(message) => {
+                out.failures.push(Failure {
+                    cluster: cluster.name.clone(),
+                    message: message.clone(),
+                });
+                continue;
+            }
+            Next::Variant(next) => (cluster.confirmed, Some(*next)),
+            // what is let go of is neither removed nor changed
+            Next::Leaves(OnLeave::Keep) => (None, None),
+            Next::Leaves(OnLeave::Remove) => (cluster.confirmed, None),
+        };
+        let changes = compared.entry(key).or_insert_with(|| {
+            let find = |id: &VariantId| variant(id).ok_or(PlanError::Variant(*id));
+            let old = key.0.as_ref().map(find).transpose()?;
+            let new = key.1.as_ref().map(find).transpose()?.unwrap_or_default();
+            compare(old.as_ref(), &new, &settings.sync, fetch)
+        });
+        let changes = match changes {
+            Ok(changes) => changes,
+            Err(error) => {
+                out.failures.push(Failure {
+                    cluster: cluster.name.clone(),
+                    message: error.to_string(),
+                });
+                continue;
+            }
+        };
+        let leaves = match cluster.next {
+            Next::Leaves(on_leave) => Some(on_leave),
+            _ => None,
+        };
+        let first = cluster.confirmed.is_none();
+        let known = out.groups.iter_mut().find(|group| {
+            group.leaves == leaves
+                && group.first == first
+                && same_drift(&group.drift, &cluster.drift)
+                && group.changes == *changes
+        });
+        match known {
+            Some(group) => group.clusters.push(cluster.name.clone()),
+            None => out.groups.push(Group {
+                clusters: vec![cluster.name.clone()],
+                changes: changes.clone(),
+                first,
+                leaves,
+                drift: cluster.drift.clone(),
+            }),
+        }
+    }
+    for group in &mut out.groups {
+        group.clusters.sort();
+    }
+    out.groups.sort_by(|a, b| {
+        let place = |group: &Group| (group.is_empty(), std::cmp::Reverse(group.clusters.len()));
+        place(a)
+            .cmp(&place(b))
+            .then_with(|| a.clusters.cmp(&b.clusters))
+    });
+    out.failures.sort_by(|a, b| a.cluster.cmp(&b.cluster));
+    out
+}
+
+type Key = (Option<VariantId>, Option<VariantId>);
+
+/// The same fields of the same objects, whenever that was seen.
+fn same_drift(a: &[DriftItem], b: &[DriftItem]) -> bool {
+    a.len() == b.len()
+        && a.iter()
+            .zip(b)
+            .all(|(a, b)| (&a.object, a.kind, &a.fields) == (&b.object, b.kind, &b.fields))
+}

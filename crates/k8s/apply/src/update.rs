@@ -1,0 +1,220 @@
+//! The tracking of every write that is no apply, and the moving of ownership.
+
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
+use crate::fieldpath::FieldSet;
+use crate::managed::{self, Entry, Managed, Operation};
+use crate::schema::{Ty, TypeRef};
+use crate::typed::{self, Comparison};
+
+/// More managers of plain updates than this are merged, oldest first.
+const MAX_UPDATE_MANAGERS: usize = 10;
+
+const ANCIENT: &str = "ancient-changes";
+
+/// How to track a write.
+#[derive(Debug, Clone)]
+pub struct UpdateOptions<'a> {
+    /// The field manager; empty is `unknown`.
+    pub manager: &'a str,
+    /// The subresource written through; empty for the object itself.
+    pub subresource: &'a str,
+    /// The time to write into changed entries, as RFC 3339 in whole seconds and UTC.
+    pub now: &'a str,
+    /// The object's type.
+    pub schema: TypeRef,
+    /// Fields that a write here never sets.
+    pub reset_fields: Option<&'a FieldSet>,
+}
+
+/// Returns a written object with its managedFields, after a create, update or patch by anybody who does not apply.
+///
+/// `new` may carry managedFields of its own, as a client sends them back; `[]` or `[{}]` clears them.
+pub fn track_update(live: Option<&Value>, new: &Value, options: &UpdateOptions<'_>) -> Value {
+    let of_live = || {
+        live.and_then(|live| Managed::of(live).ok())
+            .unwrap_or_default()
+    };
+    let managed = if options.subresource.is_empty() {
+        match managed::raw(new) {
+            Some(Value::Array(entries)) if is_reset(entries) => Managed::default(),
+            _ => match Managed::of(new) {
+                Ok(managed) if !managed.entries.is_empty() => managed,
+                _ => of_live(),
+            },
+        }
+    } else {
+        of_live()
+    };
+    let mut object = managed::without(new);
+    let created = live.is_none_or(|live| k8s_object::uid(live).is_empty());
+    let managed = if managed.entries.is_empty() && !created {
+        // nobody applied to it and nobody tracks it
+        managed
+    } else {
+        let base = live.map_or_else(|| Value::Object(serde_json::Map::new()), managed::without);
+        update(
+            &base,
+            &object,
+            managed,
+            k8s_object::api_version(new),
+            options,
+        )
+    };
+    managed.write(&mut object);
+    object
+}
+
+fn is_reset(entries: &[Value]) -> bool {
+    match entries {
+        [] => true,
+        [one] => one.as_object().is_some_and(|entry| entry.is_empty()),
+        _ => false,
+    }
+}
+
+/// Fields that nobody ever owns.
+pub(crate) fn never_owned() -> &'static FieldSet {
+    static SET: OnceLock<FieldSet> = OnceLock::new();
+    SET.get_or_init(|| {
+        FieldSet::of_fields(&[
+            "apiVersion",
+            "kind",
+            "metadata",
+            "metadata.name",
+            "metadata.namespace",
+            "metadata.creationTimestamp",
+            "metadata.selfLink",
+            "metadata.uid",
+            "metadata.clusterName",
+            "metadata.generation",
+            "metadata.managedFields",
+            "metadata.resourceVersion",
+        ])
+    })
+}
+
+pub(crate) fn manager_name(name: &str) -> &str {
+    if name.is_empty() { "unknown" } else { name }
+}
+
+/// Tracks a write from `old` to `new`, neither of which has managedFields.
+pub(crate) fn update(
+    old: &Value,
+    new: &Value,
+    mut managed: Managed,
+    api_version: &str,
+    options: &UpdateOptions<'_>,
+) -> Managed {
+    let ty = options.schema.ty();
+    reconcile(&mut managed, ty);
+    let mut difference = typed::compare(old, new, ty);
+    if let Some(reset) = options.reset_fields {
+        difference = difference.without(reset);
+    }
+    take_from(&mut managed, &difference);
+    let own = difference
+        .modified
+        .union(&difference.added)
+        .difference(never_owned());
+    if !own.is_empty() {
+        let mut entry = Entry {
+            manager: manager_name(options.manager).to_owned(),
+            operation: Operation::Update,
+            api_version: api_version.to_owned(),
+            time: Some(options.now.to_owned()),
+            subresource: options.subresource.to_owned(),
+            fields: own,
+        };
+        if let Some(at) = managed.position(entry.identity()) {
+            entry.fields = entry.fields.union(&managed.entries[at].fields);
+        }
+        managed.put(entry);
+    }
+    cap(&mut managed);
+    managed
+}
+
+/// Brings entries in line with the type; tells whether any changed.
+pub(crate) fn reconcile(managed: &mut Managed, ty: Ty<'_>) -> bool {
+    let mut changed = false;
+    for entry in &mut managed.entries {
+        changed |= typed::reconcile(&mut entry.fields, ty);
+    }
+    changed
+}
+
+/// Lets managers lose what was changed or removed; those left with nothing go.
+pub(crate) fn take_from(managed: &mut Managed, difference: &Comparison) {
+    let changed = difference.modified.union(&difference.added);
+    for entry in &mut managed.entries {
+        if !changed.is_empty() {
+            entry.fields = entry.fields.difference(&changed);
+        }
+        if !difference.removed.is_empty() {
+            entry.fields = entry.fields.difference(&difference.removed);
+        }
+    }
+    managed.entries.retain(|entry| !entry.fields.is_empty());
+}
+
+/// Merges the oldest managers of updates into one per version, until few enough are left.
+fn cap(managed: &mut Managed) {
+    let mut updaters: Vec<usize> = (0..managed.entries.len())
+        .filter(|at| managed.entries[*at].operation == Operation::Update)
+        .collect();
+    let mut count = updaters.len();
+    if count <= MAX_UPDATE_MANAGERS {
+        return;
+    }
+    updaters.sort_by(|a, b| {
+        let (a, b) = (&managed.entries[*a], &managed.entries[*b]);
+        a.time
+            .cmp(&b.time)
+            .then_with(|| a.identity().cmp(&b.identity()))
+    });
+    let mut buckets: Vec<Entry> = Vec::new();
+    let mut first_of: Vec<(String, usize)> = Vec::new();
+    let mut gone = vec![false; managed.entries.len()];
+    for at in updaters {
+        if count <= MAX_UPDATE_MANAGERS {
+            break;
+        }
+        let entry = &managed.entries[at];
+        let version = entry.api_version.clone();
+        let Some((_, first)) = first_of.iter().find(|(v, _)| *v == version) else {
+            first_of.push((version, at));
+            continue;
+        };
+        let bucket = match buckets.iter_mut().position(|b| b.api_version == version) {
+            Some(bucket) => bucket,
+            None => {
+                let first_entry = &managed.entries[*first];
+                gone[*first] = true;
+                buckets.push(Entry {
+                    manager: ANCIENT.to_owned(),
+                    operation: Operation::Update,
+                    api_version: version,
+                    time: first_entry.time.clone(),
+                    subresource: String::new(),
+                    fields: first_entry.fields.clone(),
+                });
+                buckets.len() - 1
+            }
+        };
+        buckets[bucket].fields = buckets[bucket].fields.union(&entry.fields);
+        buckets[bucket].time.clone_from(&entry.time);
+        gone[at] = true;
+        count -= 1;
+    }
+    let mut at = 0;
+    managed.entries.retain(|_| {
+        at += 1;
+        !gone[at - 1]
+    });
+    for bucket in buckets {
+        managed.put(bucket);
+    }
+}
