@@ -5,6 +5,13 @@ use clap::{Parser, Subcommand};
 use crate::serve::{agent, hub, playground};
 use crate::verbs::Verb;
 
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done; with `plan` and `diff`: nothing would change
+  1  failed: the message says what, why and what to do
+  2  `plan`: something would change; `diff`: something differs; or the command line itself is wrong
+  3  `rollout status --watch`: the Rollout failed, was rolled back or aborted";
+
 /// Carries what is in Git to every Kubernetes cluster that should run it: wave by wave, and only as far as it proves good.
 #[derive(Debug, Parser)]
 #[command(
@@ -12,6 +19,7 @@ use crate::verbs::Verb;
     version,
     about,
     max_term_width = 100,
+    after_long_help = EXIT_CODES,
     propagate_version = true
 )]
 pub(crate) struct Args {

@@ -1,6 +1,8 @@
 //! Roadstead carries what is in Git to every Kubernetes cluster that should run it.
 
 mod args;
+mod client;
+mod output;
 mod serve;
 mod shell;
 mod verbs;
