@@ -6,7 +6,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 export PATH := $(PATH):$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/roadstead/oracle/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fmt generate clean
+.PHONY: help demo test lint clippy fmt generate clean
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -23,10 +23,15 @@ test: ## Run every test; the last line sums them up
 lint: ## Check format, lints, structure and generated files
 	@scripts/prepare.sh lint
 	$(CARGO) fmt --all -- --check
-	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	@$(MAKE) --no-print-directory clippy
 	$(CARGO) xtask structure
 	$(CARGO) xtask proto --check
 	$(CARGO) xtask nouns --check
+
+# twice, since tests may read files and clocks where what they test may not
+clippy: ## Check lints only
+	$(CARGO) clippy --workspace --lib --bins -- -D warnings
+	$(CARGO) clippy --workspace --all-targets -- -D warnings -A clippy::disallowed_methods
 
 fmt: ## Format the code
 	$(CARGO) fmt --all
