@@ -63,7 +63,8 @@ test)
                 "-s -w -X $version.gitVersion=v1.$release -X $version.gitMajor=1 -X $version.gitMinor=${release%.*}" .) ||
                 say "that failed"
         else
-            install kubernetes-client || true
+            # Debian's own kubectl is years older than what the transcripts were made with
+            say "kubectl can be built here when go is on PATH"
         fi
         PATH=$PATH:$tools has kubectl ||
             say "kubectl is not here: the tests that hold us against it say \"skipped\""
