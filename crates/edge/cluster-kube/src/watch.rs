@@ -1,6 +1,7 @@
 //! Watches: one raw object at a time.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::Method;
@@ -17,6 +18,9 @@ const PAGE: u32 = 200;
 const MAX_LINE: usize = 32 << 20;
 /// The server ends a watch after so many seconds; it is then taken up where it was.
 const SECONDS: u32 = 280;
+
+/// A watch that says nothing for so long is dead.
+const SILENCE: Duration = Duration::from_secs(SECONDS as u64 + 30);
 
 type Item = Result<WatchEvent, ClusterError>;
 
@@ -147,7 +151,18 @@ async fn stream(
         return Err(End::Failed(error));
     }
     let mut rest = BytesMut::new();
-    while let Some(frame) = body.frame().await {
+    loop {
+        // the server ends the watch before this: if it does not, the connection is dead and nobody said so
+        let frame = tokio::time::timeout(SILENCE, body.frame()).await;
+        let frame = frame.map_err(|_| {
+            ClusterError::new(
+                ErrorKind::Unavailable,
+                format!("the watch of {} has been silent for too long", spec.gvk),
+            )
+        })?;
+        let Some(frame) = frame else {
+            break;
+        };
         let frame = frame.map_err(|source| error::transport(&source))?;
         let Some(data) = frame.data_ref() else {
             continue;
