@@ -297,4 +297,37 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn what_the_docs_and_the_examples_write_is_valid() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let mut texts = Vec::new();
+        for noun in nouns() {
+            let name = format!("{FOLDER}/{}.md", noun.info.singular);
+            let page = fs::read_to_string(root.join(&name)).expect("every noun has a page");
+            let blocks = page.split("```yaml\n").skip(1);
+            texts.extend(blocks.map(|block| {
+                let block = block.split("```").next().unwrap_or_default();
+                (name.clone(), block.to_owned())
+            }));
+        }
+        for entry in fs::read_dir(root.join("examples/fleet")).expect("examples") {
+            let path = entry.expect("entry").path();
+            let text = fs::read_to_string(&path).expect("example");
+            texts.push((path.display().to_string(), text));
+        }
+        assert!(texts.len() >= 9, "found only {} texts", texts.len());
+        for (place, text) in texts {
+            for document in base_yaml::parse_documents(&text, &place).expect("yaml") {
+                let kind = document.value["kind"].as_str().unwrap_or_default();
+                let noun = nouns().into_iter().find(|noun| noun.info.kind == kind);
+                let noun = noun.unwrap_or_else(|| panic!("{place}: {kind:?} is no noun"));
+                assert_eq!(
+                    (noun.validate)(&document.value),
+                    Vec::new(),
+                    "{place}: {kind}"
+                );
+            }
+        }
+    }
 }
