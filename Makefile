@@ -3,7 +3,7 @@
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 # kubectl, where scripts/prepare.sh had to build it
-export PATH := $(PATH):$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/roadstead/oracle/bin
+export PATH := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/roadstead/oracle/bin:$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint clippy fmt generate clean
