@@ -63,6 +63,8 @@ pub struct Rendered {
     pub error: String,
     /// What the renderer noticed.
     pub warnings: Vec<String>,
+    /// Why nothing came of it this time, if another try may work: nothing is written then.
+    pub transient: Option<String>,
 }
 
 /// Collects writes under the keys of one App.
@@ -99,7 +101,7 @@ impl<'a> Writes<'a> {
     }
 
     pub(crate) fn event(&mut self, rollout: u64, event: Event) {
-        let key = keys::history(self.app, self.now, self.events);
+        let key = keys::history(self.app, self.now, self.events, &event.reason);
         self.events += 1;
         self.put(key, &History { rollout, event }, Expect::Any);
     }
@@ -662,6 +664,7 @@ fn apply_step(
                 since: writes.now,
                 attempt: old.as_ref().map_or(0, |old| old.attempt),
                 counted,
+                emergency: false,
                 outcome: None,
                 good: old.map(|old| old.good).unwrap_or_default(),
             },
@@ -675,6 +678,7 @@ fn apply_step(
                 phase: EntryPhase::Revert,
                 rollout: rollout.number,
                 since: writes.now,
+                emergency: false,
                 outcome: None,
                 ..old
             };

@@ -79,9 +79,10 @@ pub mod keys {
         format!("{HOLDS}{cluster}/{app}")
     }
 
-    /// What happened to an App, in the order of its happening. `nth` tells apart what happened at the same moment.
-    pub fn history(app: &AppKey, at: roadstead_model::Time, nth: usize) -> String {
-        format!("{HISTORY}{app}/{:015}-{nth:03}", at.0)
+    /// What happened to an App, in the order of its happening. `nth` and the reason tell apart what happened at the same
+    /// moment.
+    pub fn history(app: &AppKey, at: roadstead_model::Time, nth: usize, reason: &str) -> String {
+        format!("{HISTORY}{app}/{:015}-{nth:03}-{reason}", at.0)
     }
 }
 
