@@ -88,7 +88,14 @@ pub(crate) async fn run(args: Args, global: &Global) -> Outcome {
     if failed.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
-    bail!("{} of {} not applied", failed.len(), output::count(all.len(), "object"));
+    if all.len() == 1 {
+        return Ok(ExitCode::from(1));
+    }
+    bail!(
+        "{} of {} not applied",
+        failed.len(),
+        output::count(all.len(), "object")
+    );
 }
 
 /// How to apply.
@@ -120,13 +127,12 @@ pub(crate) async fn apply(
     let place = &written.place;
     let api_version = k8s_object::api_version(object);
     let (kind, name) = (k8s_object::kind(object), k8s_object::name(object));
-    let kind = client
-        .kind_of(api_version, kind)
-        .await
-        .map_err(|error| match error.downcast_ref::<Hinted>() {
+    let kind = client.kind_of(api_version, kind).await.map_err(|error| {
+        match error.downcast_ref::<Hinted>() {
             Some(_) => error,
             None => Misplaced(format!("{place}: {error}")).into(),
-        })?;
+        }
+    })?;
     let project = match k8s_object::namespace(object) {
         "" => client.project.as_str(),
         project => project,
@@ -160,21 +166,40 @@ pub(crate) async fn apply(
             error
         }
     })?;
-    let version = |object: &Value| object["metadata"]["resourceVersion"].clone();
     let done = match &before {
         _ if code == StatusCode::CREATED => "created",
         None => "created",
-        Some(before) if options.dry_run && before["spec"] == after["spec"] => "unchanged",
-        Some(before) if !options.dry_run && version(before) == version(&after) => "unchanged",
+        Some(before) if written_part(before) == written_part(&after) => "unchanged",
         Some(_) => "configured",
     };
     let dry = if options.dry_run { " (dry run)" } else { "" };
     Ok(format!("{} {done}{dry}", kind.readable(name)))
 }
 
+/// What people write of an object: the hub writes its status all the time.
+fn written_part(object: &Value) -> Value {
+    let mut object = object.clone();
+    if let Some(map) = object.as_object_mut() {
+        map.remove("status");
+    }
+    if let Some(meta) = k8s_object::meta_mut(&mut object) {
+        for field in ["managedFields", "resourceVersion", "generation"] {
+            meta.remove(field);
+        }
+    }
+    object
+}
+
 fn rank(kind: &str) -> usize {
     let order = [
-        "Project", "Secret", "ConfigMap", "Cluster", "ClusterSet", "Strategy", "Source", "App",
+        "Project",
+        "Secret",
+        "ConfigMap",
+        "Cluster",
+        "ClusterSet",
+        "Strategy",
+        "Source",
+        "App",
     ];
     order
         .iter()
@@ -199,7 +224,10 @@ pub(crate) fn read(path: &Path, into: &mut Vec<Written>) -> anyhow::Result<()> {
             read(&file, into)?;
         }
         if into.len() == before {
-            bail!("no *.yaml, *.yml or *.json with an object below {}", path.display());
+            bail!(
+                "no *.yaml, *.yml or *.json with an object below {}",
+                path.display()
+            );
         }
         return Ok(());
     }
@@ -248,7 +276,11 @@ fn documents(bytes: &[u8], file: &str, into: &mut Vec<Written>) -> anyhow::Resul
                 ("metadata.name", k8s_object::name(&object)),
             ];
             if let Some((field, _)) = missing.iter().find(|(_, text)| text.is_empty()) {
-                let item = if is_list { " (an item of the list)" } else { "" };
+                let item = if is_list {
+                    " (an item of the list)"
+                } else {
+                    ""
+                };
                 bail!("{place}: this document{item} has no {field}");
             }
             into.push(Written {
