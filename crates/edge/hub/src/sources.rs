@@ -135,7 +135,11 @@ impl Reader {
                     return Ok(snapshot);
                 }
                 Ok(Poll::Unchanged { .. }) => {}
-                Err(error @ SourceError::UnknownReference { .. }) => problem = tell(&error),
+                // the branches that there are help more than the tags
+                Err(error @ SourceError::UnknownReference { .. }) if problem.is_empty() => {
+                    problem = tell(&error);
+                }
+                Err(SourceError::UnknownReference { .. }) => {}
                 Err(error) => return Err(tell(&error)),
             }
         }
