@@ -236,7 +236,8 @@ impl Client {
         let server = &self.access.server;
         let path = self.access.path.display();
         let text = error.to_string();
-        let hint = if text.contains("UnknownIssuer") {
+        // two hubs name their CAs alike, so that the signature is what tells them apart
+        let hint = if text.contains("UnknownIssuer") || text.contains("BadSignature") {
             format!(
                 "the hub's certificate is not signed by the CA in {path}: is it another hub's kubeconfig, or of a hub that was set up anew?"
             )
