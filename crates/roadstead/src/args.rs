@@ -53,6 +53,8 @@ pub(crate) enum Command {
     Agent(agent::Args),
     /// Simulated clusters with a hub and agents, on this machine
     Playground(playground::Args),
+    /// Show the main job on this machine: fifty simulated clusters, four commits, and what goes wrong
+    Demo(crate::demo::Args),
     /// Everything that asks the hub
     #[command(flatten)]
     Verb(Verb),

@@ -49,6 +49,9 @@ pub(crate) fn run(args: Args) -> ExitCode {
         Command::Playground(playground) => {
             runtime(true).and_then(|runtime| runtime.block_on(serve::playground::run(playground)))
         }
+        Command::Demo(demo) => {
+            runtime(true).and_then(|runtime| runtime.block_on(crate::demo::run(demo)))
+        }
         Command::Verb(verb) => {
             runtime(true).and_then(|runtime| runtime.block_on(verb.run(&args.global)))
         }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use base_json::Digest;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use k8s_cluster::{Cluster, WatchSpec};
+use k8s_cluster::{Cluster, ClusterError, ErrorKind, WatchSpec};
 use k8s_object::Gvk;
 use roadstead_dispatch::{OrderDelta, OrderError, OrderHeader, Report, apply_delta, open_header};
 use roadstead_model::{Now, Time};
@@ -25,6 +25,8 @@ use crate::{AgentConfig, AgentError, detail};
 
 /// Features of orders that this agent knows.
 const UNDERSTOOD: &[&str] = &[];
+/// How long the cluster may take to answer.
+const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// Between two tries to write to a disk that refuses.
 const DISK_PAUSE: Duration = Duration::from_secs(2);
 /// The shortest time between two renewals that an unknown signing key calls for.
@@ -174,7 +176,11 @@ impl Shell {
             Effect::Call { id, call } => {
                 let (cluster, to) = (Arc::clone(&self.cluster), self.to.clone());
                 self.tasks.spawn(async move {
-                    let result = cluster.call(call).await;
+                    let call = tokio::time::timeout(CALL_TIMEOUT, cluster.call(call));
+                    let result = call.await.unwrap_or_else(|_| {
+                        let message = format!("no answer in {} s", CALL_TIMEOUT.as_secs());
+                        Err(ClusterError::new(ErrorKind::Unavailable, message))
+                    });
                     let input = Input::Reply { call: id, result };
                     drop(to.send(Event::Input(input)).await);
                 });

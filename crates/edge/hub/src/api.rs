@@ -55,7 +55,7 @@ fn resource(described: Described) -> ResourceDef {
     def.generation = true;
     def.custom = true;
     let schema = described.schema.to_value();
-    def.schema = Schema::Json(Arc::new(schema));
+    def.schema = Schema::from_json_schema(&schema);
     let columns = info.columns.iter().map(|column| {
         let shown = Column::path(column.name, column.kind, column.path);
         if column.wide { shown.wide() } else { shown }

@@ -61,5 +61,9 @@ pub(crate) async fn run(args: Args) -> Outcome {
     }
     fleet.end().await;
     told?;
-    Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    Ok(if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(1)
+    })
 }
