@@ -309,6 +309,100 @@ async fn bad_input_is_told() {
     session.hub.stop().await;
 }
 
+/// A process that ends with its test.
+struct Child(std::process::Child);
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Session {
+    /// Starts the binary in the background; what it says goes to a file.
+    fn spawn(&self, line: &str, log: &str) -> Child {
+        let log = std::fs::File::create(self.path(log)).expect("a log");
+        let child = Command::new(env!("CARGO_BIN_EXE_roadstead"))
+            .args(words(line))
+            .current_dir(self.folder.path())
+            .env_clear()
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a log"))
+            .stderr(log)
+            .spawn()
+            .expect("the binary runs");
+        Child(child)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_joins_and_is_planned_for() {
+    let mut session = Session::start().await;
+    session.repository();
+    session.write("nouns.yaml", NOUNS);
+    let _clusters = session.spawn(
+        "playground clusters --clusters 1 --prefix real --kubeconfigs kubeconfigs",
+        "clusters.log",
+    );
+    let began = Instant::now();
+    let kubeconfig = loop {
+        let folder = session.path("kubeconfigs");
+        let names = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let mut names = names.map(|one| one.path());
+        let is_cluster = |path: &PathBuf| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            name.starts_with("real") && name.ends_with(".yaml")
+        };
+        if let Some(path) = names.find(is_cluster) {
+            break path.display().to_string();
+        }
+        assert!(began.elapsed() < PATIENCE, "no simulated cluster");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    let (token, _) = session
+        .run("cluster join eu-9 --label region=eu --token-only")
+        .await;
+    let url = session.hub.url();
+    let token = token.trim();
+    let _agent = session.spawn(
+        &format!(
+            "agent --hub {url} --name eu-9 --token {token} --kubeconfig {kubeconfig} --state agent"
+        ),
+        "agent.log",
+    );
+    session.wait("get cluster eu-9", "Connected").await;
+    // the App comes alone: no other cluster may hold its Rollout up
+    let shop = NOUNS
+        .split("---\napiVersion: v1\n")
+        .next()
+        .expect("the App");
+    session.write("shop.yaml", shop);
+    session.run("apply -f shop.yaml").await;
+    let (said, code) = {
+        session.wait("get rollouts", "shop-1").await;
+        session
+            .run("rollout status shop --watch --timeout 60s")
+            .await
+    };
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("Completed 1/1 healthy"), "{said}");
+    session.say("plan shop").await;
+    session.say("diff shop --cluster eu-9").await;
+    let web = std::fs::read_to_string(session.path("repo/shop/web.yaml")).expect("there");
+    session.write("edit/web.yaml", &web.replace("web:1", "web:2"));
+    session.say("plan shop --path edit").await;
+    session
+        .say("rollout start shop --release 1 --clusters eu-9 --reason fire")
+        .await;
+    session
+        .say("hold shop --cluster eu-9 --reason 'look at it'")
+        .await;
+    session.say("unhold shop --cluster eu-9").await;
+    insta::assert_snapshot!("joined", session.transcript);
+    session.hub.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_source_that_cannot_be_read_is_told() {
     let session = Session::start().await;

@@ -24,7 +24,7 @@ use crate::shell::Outcome;
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 Each object is read in the cluster by its agent, and compared with what applying the desired object would make of it. If
-the agent is away, what it reported last is shown. What a Secret holds is masked, so changes inside it do not show.
+the agent is away, what it reported last is shown. Replicas that somebody scales are theirs, and no difference. What a Secret holds is masked, so changes inside it do not show.
 
 Exit codes: 0 nothing differs, 2 something does, 1 it failed.")]
 pub(crate) struct Args {
@@ -88,6 +88,13 @@ pub(crate) async fn run(args: Args, global: &Global) -> Outcome {
         let once = object["once"] == true;
         let text = match found {
             Difference::None => continue,
+            // a number that somebody scaled is theirs; the agent, which sees who wrote it, would report it otherwise
+            Difference::Fields(fields) if is_scaled(&fields) && !is_reported(&drift, id) => {
+                let live = fields[0].old.clone().unwrap_or_default();
+                let text =
+                    format!("= {name}: spec.replicas is {live} and left to whoever scales it");
+                format!("  {}\n", text.dimmed())
+            }
             // a Job that has run may be gone; that is no difference
             Difference::Missing if once => continue,
             Difference::Missing => {
@@ -120,6 +127,17 @@ pub(crate) async fn run(args: Args, global: &Global) -> Outcome {
         (0, _) => ExitCode::from(1),
         _ => ExitCode::from(2),
     })
+}
+
+/// Is the number of replicas all that differs?
+fn is_scaled(fields: &[FieldChange]) -> bool {
+    matches!(fields, [one] if one.path == "spec.replicas")
+}
+
+fn is_reported(drift: &[DriftItem], id: &str) -> bool {
+    drift
+        .iter()
+        .any(|item| item.kind == DriftKind::Changed && item.object.to_string() == id)
 }
 
 /// What the agent said before it went away.
