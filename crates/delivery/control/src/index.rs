@@ -629,6 +629,16 @@ impl Index {
             })
     }
 
+    /// Where a Release that is not made would put clusters.
+    pub fn place(&self, app: &AppKey, record: &ReleaseRecord) -> Placing {
+        crate::placement::place(
+            record,
+            &self.clusters,
+            &self.sets,
+            self.projects.get(&app.project),
+        )
+    }
+
     /// Where an App's Release puts clusters.
     pub(crate) fn placed(&mut self, app: &AppKey, release: u64) -> Arc<Placing> {
         let Some(record) = self.releases.get(app).and_then(|of| of.get(&release)) else {

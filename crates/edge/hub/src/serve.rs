@@ -177,7 +177,7 @@ impl Hub {
         };
         let asked = Arc::new(Asked::default());
         let poller = Poller {
-            reader,
+            reader: Arc::clone(&reader),
             store: Arc::clone(&store),
             brain: brain.clone(),
             metrics: Arc::clone(&metrics),
@@ -244,6 +244,7 @@ impl Hub {
             brain: brain.clone(),
             identity: Arc::clone(&identity),
             details: Arc::clone(&details),
+            reader,
             asked: Arc::clone(&asked),
             connections: connections.clone(),
         };

@@ -209,10 +209,10 @@ users:
         };
         check(GOOD, Some("c"), "there is no context \"c\"; it has a, b");
         check(GOOD, Some("b"), "\"http://hub:8443\" is no https:// URL");
-        check("a: [", None, "config:1:");
+        check("a: [", None, "config:2:1: ");
         check("", None, "it is empty");
         check("{}", None, "no current-context");
-        check(&GOOD.replace("Y2E=", "%"), None, "not base64");
+        check(&GOOD.replace("Y2E=", "'%'"), None, "not base64");
         check(
             &GOOD.replace(", certificate-authority-data: Y2E=", ""),
             None,
