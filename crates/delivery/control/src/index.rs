@@ -542,6 +542,14 @@ impl Index {
             .flat_map(|of| of.values().map(|kept| &kept.value))
     }
 
+    /// The Apps that have Releases, deleted ones among them.
+    pub fn apps_with_releases(&self) -> impl Iterator<Item = &AppKey> {
+        self.releases
+            .iter()
+            .filter(|(_, of)| !of.is_empty())
+            .map(|(app, _)| app)
+    }
+
     /// A Release by its id.
     pub fn release(&self, app: &AppKey, id: &base_json::Digest) -> Option<&ReleaseRecord> {
         self.releases(app).rev().find(|release| release.id == *id)

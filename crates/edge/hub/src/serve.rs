@@ -99,6 +99,7 @@ pub struct Hub {
     stop: tokio::sync::watch::Sender<bool>,
     serving: tokio::task::JoinHandle<()>,
     polling: tokio::task::JoinHandle<()>,
+    keeping: tokio::task::JoinHandle<()>,
     thread: Option<std::thread::JoinHandle<()>>,
     store: Arc<SqliteStore>,
 }
@@ -111,6 +112,9 @@ impl Hub {
             move |source| HubError::Folder { path, source }
         };
         std::fs::create_dir_all(&config.data).map_err(folder(&config.data))?;
+        // the CA's key and the key that orders are signed with are in there
+        let own = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        std::fs::set_permissions(&config.data, own).map_err(folder(&config.data))?;
         let path = config.data.join("hub.db");
         let options = Options {
             holder: format!("roadstead hub, process {}", std::process::id()),
@@ -214,6 +218,11 @@ impl Hub {
             .spawn(move || thread.run(index))
             .map_err(HubError::Thread)?;
         let polling = tokio::spawn(poller.run());
+        let keeping = tokio::spawn(crate::housekeeping::run(
+            Arc::clone(&store),
+            brain.clone(),
+            Arc::clone(&variants),
+        ));
 
         let listener =
             TcpListener::bind(config.listen)
@@ -292,6 +301,7 @@ impl Hub {
             stop,
             serving,
             polling,
+            keeping,
             thread: Some(thread),
             store: sqlite,
         })
@@ -347,6 +357,7 @@ impl Hub {
         let _ = self.stop.send(true);
         let _ = self.serving.await;
         self.polling.abort();
+        self.keeping.abort();
         let brain = self.brain.clone();
         let _ = tokio::task::spawn_blocking(move || brain.send(Input::Stop)).await;
         if let Some(thread) = self.thread.take() {
