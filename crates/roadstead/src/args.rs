@@ -2,8 +2,15 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::serve::{agent, hub};
+use crate::serve::{agent, hub, playground};
 use crate::verbs::Verb;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done; with `plan` and `diff`: nothing would change
+  1  failed: the message says what, why and what to do
+  2  `plan`: something would change; `diff`: something differs; or the command line itself is wrong
+  3  `rollout status --watch`: the Rollout failed, was rolled back or aborted";
 
 /// Carries what is in Git to every Kubernetes cluster that should run it: wave by wave, and only as far as it proves good.
 #[derive(Debug, Parser)]
@@ -12,6 +19,7 @@ use crate::verbs::Verb;
     version,
     about,
     max_term_width = 100,
+    after_long_help = EXIT_CODES,
     propagate_version = true
 )]
 pub(crate) struct Args {
@@ -44,6 +52,10 @@ pub(crate) enum Command {
     Hub(hub::Args),
     /// Run the agent of one cluster: it pulls, applies, heals and reports
     Agent(agent::Args),
+    /// Simulated clusters with a hub and agents, on this machine
+    Playground(playground::Args),
+    /// Show the main job on this machine: fifty simulated clusters, four commits, and what goes wrong
+    Demo(crate::demo::Args),
     /// Everything that asks the hub
     #[command(flatten)]
     Verb(Verb),

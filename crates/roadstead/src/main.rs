@@ -1,6 +1,9 @@
 //! Roadstead carries what is in Git to every Kubernetes cluster that should run it.
 
 mod args;
+mod client;
+mod demo;
+mod output;
 mod serve;
 mod shell;
 mod verbs;

@@ -1,10 +1,10 @@
 //! Logging, the runtime, and how errors are told.
 
 use std::fmt::Write as _;
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::writer::MakeWriterExt as _;
 
 use crate::args::{Args, Command, Global};
 use crate::serve;
@@ -46,6 +46,10 @@ pub(crate) fn run(args: Args) -> ExitCode {
         Command::Agent(agent) => {
             runtime(false).and_then(|runtime| runtime.block_on(serve::agent::run(agent)))
         }
+        Command::Playground(playground) => {
+            runtime(true).and_then(|runtime| runtime.block_on(serve::playground::run(playground)))
+        }
+        Command::Demo(demo) => runtime(true).and_then(|runtime| runtime.block_on(crate::demo::run(demo))),
         Command::Verb(verb) => {
             runtime(true).and_then(|runtime| runtime.block_on(verb.run(&args.global)))
         }
@@ -69,10 +73,11 @@ fn log_to_stderr(global: &Global, serves: bool) {
     let default = if serves { "info" } else { "warn" };
     let filter = global.log.clone().unwrap_or_else(|| default.to_owned());
     let filter = EnvFilter::try_new(&filter).unwrap_or_else(|_| EnvFilter::new(default));
-    let writer = std::io::stderr.with_max_level(tracing::Level::TRACE);
+    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(writer);
+        .with_writer(std::io::stderr)
+        .with_ansi(colours);
     if global.log_json {
         builder.json().flatten_event(true).init();
     } else {

@@ -92,7 +92,7 @@ impl Change {
             }
             Self::Json(operations) => patch::json_patch(object, operations).map_err(|error| {
                 let place = match &error {
-                    patch::PatchError::JsonOperation { index, .. } => operations.get(*index),
+                    patch::PatchError::JsonOperation(error) => operations.get(error.operation),
                     _ => None,
                 };
                 let text = |key: &str| {

@@ -55,6 +55,8 @@ pub(crate) struct AppSync {
     /// The order that takes the place of `entry` at the next safe point.
     pub(crate) next: Option<Entry>,
     pub(crate) variant: Option<Variant>,
+    /// The list of objects before this one.
+    pub(crate) base: Option<Digest>,
     pub(crate) planned: bool,
     pub(crate) steps: Arc<Vec<Step>>,
     pub(crate) fail_steps: Arc<Vec<Step>>,
@@ -87,6 +89,7 @@ impl AppSync {
             entry: entry.clone(),
             next: None,
             variant: None,
+            base: None,
             planned: false,
             steps: Arc::default(),
             fail_steps: Arc::default(),
@@ -156,6 +159,7 @@ impl AppSync {
             self.entered = core.now.mono_ms;
         }
         if self.entry.variant != entry.variant {
+            self.base = Some(self.entry.variant);
             self.variant = None;
         }
         self.planned = false;
@@ -304,7 +308,9 @@ impl AppSync {
         if missing > 0 {
             let total = variant.objects.len();
             self.variant = Some(variant);
-            return Err(format!("waits for {missing} of {total} objects from the hub"));
+            return Err(format!(
+                "waits for {missing} of {total} objects from the hub"
+            ));
         }
         let named: BTreeSet<&ObjectId> = variant.objects.iter().map(|object| &object.id).collect();
         for (id, obj) in &mut self.objects {
@@ -345,7 +351,9 @@ impl AppSync {
             .objects
             .iter()
             .filter(|object| object.id.kind == "HorizontalPodAutoscaler")
-            .filter_map(|object| scale_target(core.blobs.get(&object.digest)?, &object.id.namespace))
+            .filter_map(|object| {
+                scale_target(core.blobs.get(&object.digest)?, &object.id.namespace)
+            })
             .collect();
         core.scaled.extend(self.scaled.iter().cloned());
         self.variant = Some(variant);
@@ -472,13 +480,19 @@ impl AppSync {
 
     pub(crate) fn wake_wall(&mut self, until: Option<Time>, core: &Core) {
         if let Some(until) = until {
-            self.wake_at(core.now.mono_ms.saturating_add(until.since_ms(core.now.wall)).saturating_add(1));
+            self.wake_at(
+                core.now
+                    .mono_ms
+                    .saturating_add(until.since_ms(core.now.wall))
+                    .saturating_add(1),
+            );
         }
     }
 
     /// The deadline of the current step.
     pub(crate) fn deadline(&self) -> u64 {
-        self.entered.saturating_add(self.entry.options.wait_timeout.0)
+        self.entered
+            .saturating_add(self.entry.options.wait_timeout.0)
     }
 
     /// Writes the record if it changed: at once what must not be done twice, the rest twice a second at most.

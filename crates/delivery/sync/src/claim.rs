@@ -37,7 +37,9 @@ pub(crate) fn claim(
 ) -> Claim {
     match owner(live, id) {
         Some(owner) if owner.app == *app => return Claim::Ours,
-        Some(owner) if takes_over_from.contains(&owner.app) => return Claim::Free { adopted: false },
+        Some(owner) if takes_over_from.contains(&owner.app) => {
+            return Claim::Free { adopted: false };
+        }
         Some(owner) => {
             return Claim::Refused(format!(
                 "{} belongs to App {}; take it out there, or list that App under takesOverFrom",
@@ -120,7 +122,14 @@ mod tests {
         let live = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta});
         let id: ObjectId = "/ConfigMap/shop/a".parse().expect("an id");
         let app = AppKey::new("p", "shop");
-        let found = claim(&live, &id, &app, &adopt, &[AppKey::new("p", "old")], Some("u1"));
+        let found = claim(
+            &live,
+            &id,
+            &app,
+            &adopt,
+            &[AppKey::new("p", "old")],
+            Some("u1"),
+        );
         match expected {
             Ok(expected) => assert_eq!(found, expected, "{live}"),
             Err(text) => match found {
@@ -134,21 +143,41 @@ mod tests {
     fn tells_whose_an_object_is() {
         let mark = |text: &str| json!({"annotations": {"roadstead.dev/owner": text}});
         let adopted = Ok(Claim::Free { adopted: true });
-        check(mark("p/shop:/ConfigMap/shop/a"), Adopt::Unowned, Ok(Claim::Ours));
-        check(mark("p/other:/ConfigMap/shop/a"), Adopt::Unowned, Err("App p/other"));
+        check(
+            mark("p/shop:/ConfigMap/shop/a"),
+            Adopt::Unowned,
+            Ok(Claim::Ours),
+        );
+        check(
+            mark("p/other:/ConfigMap/shop/a"),
+            Adopt::Unowned,
+            Err("App p/other"),
+        );
         check(
             mark("p/old:/ConfigMap/shop/a"),
             Adopt::Never,
             Ok(Claim::Free { adopted: false }),
         );
         // a copy of another object's mark is no mark
-        check(mark("p/other:/ConfigMap/shop/b"), Adopt::Unowned, adopted.clone());
+        check(
+            mark("p/other:/ConfigMap/shop/b"),
+            Adopt::Unowned,
+            adopted.clone(),
+        );
         check(json!({}), Adopt::Unowned, adopted.clone());
         check(json!({}), Adopt::Never, Err("adopts nothing"));
-        check(json!({"uid": "u1"}), Adopt::Never, Ok(Claim::Free { adopted: false }));
+        check(
+            json!({"uid": "u1"}),
+            Adopt::Never,
+            Ok(Claim::Free { adopted: false }),
+        );
         let helm = json!({"annotations": {"meta.helm.sh/release-name": "web"}});
         check(helm.clone(), Adopt::Unowned, Err("Helm release \"web\""));
-        check(helm.clone(), Adopt::From(vec![AdoptFrom::Argocd]), Err("Helm"));
+        check(
+            helm.clone(),
+            Adopt::From(vec![AdoptFrom::Argocd]),
+            Err("Helm"),
+        );
         check(helm, Adopt::From(vec![AdoptFrom::Helm]), adopted);
         let flux = json!({"labels": {"kustomize.toolkit.fluxcd.io/name": "infra"}});
         check(flux, Adopt::Unowned, Err("Flux Kustomization \"infra\""));

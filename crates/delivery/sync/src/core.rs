@@ -32,7 +32,11 @@ pub(crate) enum Op {
     /// Gives fields to the keeping manager; the apply follows.
     Keep { then: Bytes, want: Digest },
     /// Applies it.
-    Apply { want: Digest, heal: bool, fresh: bool },
+    Apply {
+        want: Digest,
+        heal: bool,
+        fresh: bool,
+    },
     /// Removes it, because a tombstone says so.
     Prune,
     /// Removes it, to make it again.
@@ -94,7 +98,9 @@ pub(crate) fn namespace_gvk() -> Gvk {
 
 /// How long to wait after so many failures.
 pub(crate) fn back_off(fails: u32) -> u64 {
-    500_u64.saturating_mul(1 << fails.saturating_sub(1).min(6)).min(30_000)
+    500_u64
+        .saturating_mul(1 << fails.saturating_sub(1).min(6))
+        .min(30_000)
 }
 
 /// How long to wait after this failure.
@@ -153,7 +159,10 @@ impl Core {
     }
 
     pub(crate) fn keep_blob(&mut self, digest: Digest, bytes: Bytes) {
-        self.persist(format!("{BLOB_PREFIX}{}", digest.hex()), Some(bytes.clone()));
+        self.persist(
+            format!("{BLOB_PREFIX}{}", digest.hex()),
+            Some(bytes.clone()),
+        );
         self.missing.remove(&digest);
         self.blobs.insert(digest, bytes);
     }

@@ -93,7 +93,11 @@ pub(crate) fn keeping(live: &Value, pointers: &[String]) -> Option<Value> {
 
 /// Can the number of replicas of this kind be somebody else's?
 pub(crate) fn scales(id: &ObjectId) -> bool {
-    id.group == "apps" && matches!(id.kind.as_str(), "Deployment" | "StatefulSet" | "ReplicaSet")
+    id.group == "apps"
+        && matches!(
+            id.kind.as_str(),
+            "Deployment" | "StatefulSet" | "ReplicaSet"
+        )
 }
 
 /// The pointer of the number of replicas.
@@ -110,7 +114,10 @@ mod tests {
             "metadata": {"name": "a", "namespace": "n", "annotations": {"x/y": "1"}}, "spec": {"replicas": 7}});
         let kept = keeping(
             &live,
-            &["/spec/replicas".to_owned(), "/metadata/annotations/x~1y".to_owned()],
+            &[
+                "/spec/replicas".to_owned(),
+                "/metadata/annotations/x~1y".to_owned(),
+            ],
         );
         assert_eq!(
             kept,

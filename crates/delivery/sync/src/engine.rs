@@ -61,8 +61,7 @@ pub(crate) fn project(live: &Value, desired: &Value) -> Value {
                 return Value::Array(live.clone());
             };
             let same = |item: &Value, other: &Value| {
-                item.get(key) == other.get(key)
-                    && protocol(item) == protocol(other)
+                item.get(key) == other.get(key) && protocol(item) == protocol(other)
             };
             let items = desired.iter().filter_map(|item| {
                 let found = live.iter().find(|other| same(item, other))?;
@@ -75,7 +74,9 @@ pub(crate) fn project(live: &Value, desired: &Value) -> Value {
 }
 
 fn protocol(item: &Value) -> &str {
-    item.get("protocol").and_then(Value::as_str).unwrap_or("TCP")
+    item.get("protocol")
+        .and_then(Value::as_str)
+        .unwrap_or("TCP")
 }
 
 fn list_key(items: &[Value]) -> Option<&'static str> {
@@ -140,7 +141,10 @@ fn walk(live: Option<&Value>, desired: &Value, path: &mut String, out: &mut Vec<
                     item.get(key) == other.get(key) && protocol(item) == protocol(other)
                 });
                 let length = path.len();
-                path.push_str(&format!("[{key}={}]", item.get(key).unwrap_or(&Value::Null)));
+                path.push_str(&format!(
+                    "[{key}={}]",
+                    item.get(key).unwrap_or(&Value::Null)
+                ));
                 walk(found, item, path, out);
                 path.truncate(length);
             }
@@ -156,16 +160,25 @@ fn walk(live: Option<&Value>, desired: &Value, path: &mut String, out: &mut Vec<
 
 /// Who else set one of these fields, by `managedFields`; empty if nobody did.
 pub(crate) fn manager_of(live: &Value, paths: &[String]) -> String {
-    let Some(entries) = live.pointer("/metadata/managedFields").and_then(Value::as_array) else {
+    let Some(entries) = live
+        .pointer("/metadata/managedFields")
+        .and_then(Value::as_array)
+    else {
         return String::new();
     };
     for path in paths {
         for entry in entries {
-            let manager = entry.get("manager").and_then(Value::as_str).unwrap_or_default();
+            let manager = entry
+                .get("manager")
+                .and_then(Value::as_str)
+                .unwrap_or_default();
             if manager == crate::MANAGER || manager == crate::KEEP_MANAGER {
                 continue;
             }
-            if entry.get("fieldsV1").is_some_and(|fields| owns(fields, path)) {
+            if entry
+                .get("fieldsV1")
+                .is_some_and(|fields| owns(fields, path))
+            {
                 return manager.to_owned();
             }
         }
@@ -178,7 +191,10 @@ fn owns(fields: &Value, path: &str) -> bool {
     let mut at = fields;
     for part in path.split('.').filter(|part| !part.is_empty()) {
         let (name, item) = part.split_once('[').map_or((part, None), |(name, item)| {
-            (name, item.strip_suffix(']').and_then(|item| item.split_once('=')))
+            (
+                name,
+                item.strip_suffix(']').and_then(|item| item.split_once('=')),
+            )
         });
         let Some(next) = at.get(format!("f:{name}")) else {
             return false;
@@ -209,10 +225,15 @@ pub(crate) fn owners_of<'a>(live: &'a Value, pointer: &str) -> Vec<(&'a str, &'a
         .and_then(Value::as_array)
         .map(Vec::as_slice)
         .unwrap_or_default();
-    let text = |entry: &'a Value, key: &str| entry.get(key).and_then(Value::as_str).unwrap_or_default();
+    let text =
+        |entry: &'a Value, key: &str| entry.get(key).and_then(Value::as_str).unwrap_or_default();
     entries
         .iter()
-        .filter(|entry| entry.get("fieldsV1").is_some_and(|fields| owns(fields, &path)))
+        .filter(|entry| {
+            entry
+                .get("fieldsV1")
+                .is_some_and(|fields| owns(fields, &path))
+        })
         .map(|entry| (text(entry, "manager"), text(entry, "subresource")))
         .collect()
 }
@@ -223,7 +244,11 @@ mod tests {
     use base_json::json;
 
     fn check(live: Value, desired: Value, expected: &[&str]) {
-        assert_eq!(differing(&live, &desired), expected, "{live} against {desired}");
+        assert_eq!(
+            differing(&live, &desired),
+            expected,
+            "{live} against {desired}"
+        );
         assert_eq!(
             expected.is_empty(),
             differing(&project(&live, &desired), &desired).is_empty()
@@ -245,7 +270,11 @@ mod tests {
             json!({"c": [{"name": "x", "image": "i:2"}]}),
             &[".c[name=\"x\"].image"],
         );
-        check(json!({"args": ["a", "b"]}), json!({"args": ["a"]}), &[".args"]);
+        check(
+            json!({"args": ["a", "b"]}),
+            json!({"args": ["a"]}),
+            &[".args"],
+        );
     }
 
     #[test]
@@ -256,7 +285,10 @@ mod tests {
             {"manager": "hand", "fieldsV1": {"f:spec": {"f:c": {"k:{\"name\":\"x\"}": {"f:image": {}}}}}},
         ]}});
         assert_eq!(manager_of(&live, &[".spec.replicas".to_owned()]), "hpa");
-        assert_eq!(manager_of(&live, &[".spec.c[name=\"x\"].image".to_owned()]), "hand");
+        assert_eq!(
+            manager_of(&live, &[".spec.c[name=\"x\"].image".to_owned()]),
+            "hand"
+        );
         assert_eq!(
             owners_of(&live, "/spec/replicas"),
             [("roadstead", ""), ("hpa", "scale")]

@@ -131,13 +131,20 @@ impl AppSync {
             };
             return Outcome::Failed(format!("{place}: {why}{more}"));
         }
-        let unhealthy = if last { None } else { self.first_unhealthy(step) };
+        let unhealthy = if last {
+            None
+        } else {
+            self.first_unhealthy(step)
+        };
         let wait = if let Some(id) = blocked.first() {
             let why = self
                 .objects
                 .get(id)
                 .and_then(|obj| obj.problem.as_ref())
-                .map_or_else(|| format!("waits for {}", id.readable()), |problem| problem.message.clone());
+                .map_or_else(
+                    || format!("waits for {}", id.readable()),
+                    |problem| problem.message.clone(),
+                );
             Some((id.clone(), why))
         } else if busy {
             Some((step.ranks[0][0].clone(), format!("{place} is not applied")))
@@ -195,7 +202,9 @@ impl AppSync {
         match &obj.live {
             None => format!("{name} is not there"),
             Some(live) if live.deleting => format!("{name} is being removed"),
-            Some(live) if live.message.is_empty() => format!("{name} is {} ({})", live.status, live.reason),
+            Some(live) if live.message.is_empty() => {
+                format!("{name} is {} ({})", live.status, live.reason)
+            }
             Some(live) => format!("{name} is {}: {}", live.status, live.message),
         }
     }
@@ -261,11 +270,17 @@ impl AppSync {
         {
             obj.problem = None;
         }
-        if spec.once && !spec.hook && obj.want.is_some() && self.record.ended.get(id) == obj.want.as_ref() {
+        if spec.once
+            && !spec.hook
+            && obj.want.is_some()
+            && self.record.ended.get(id) == obj.want.as_ref()
+        {
             obj.drift = None;
             return Tended::Settled;
         }
-        if obj.live.as_ref().is_some_and(|live| live.deleting) || obj.replacing && obj.live.is_some() {
+        if obj.live.as_ref().is_some_and(|live| live.deleting)
+            || obj.replacing && obj.live.is_some()
+        {
             // the watch tells when it is gone; the look is for objects that it does not see
             obj.retry_at = Some(now.saturating_add(2_000));
             self.look(id, core);
@@ -284,13 +299,21 @@ impl AppSync {
     /// Reads the object, to decide on what is there.
     pub(crate) fn look(&mut self, id: &ObjectId, core: &mut Core) {
         if let Some(gvk) = self.gvk(id, core) {
-            let call = Call::Get { gvk, id: id.clone() };
+            let call = Call::Get {
+                gvk,
+                id: id.clone(),
+            };
             self.send(id, Op::Look, call, core);
         }
     }
 
     /// Decides on a lasting object whose presence is known. `tree` is the object itself, if it was just read.
-    pub(crate) fn settle(&mut self, id: &ObjectId, tree: Option<&Value>, core: &mut Core) -> Tended {
+    pub(crate) fn settle(
+        &mut self,
+        id: &ObjectId,
+        tree: Option<&Value>,
+        core: &mut Core,
+    ) -> Tended {
         let held = self.record.held.get(id).cloned();
         let app_holds = self.healing_held(core);
         let Some(obj) = self.objects.get_mut(id) else {
@@ -299,9 +322,7 @@ impl AppSync {
         let (Some(spec), Some(want)) = (obj.spec.clone(), obj.want) else {
             return Tended::Settled;
         };
-        let applied = held
-            .as_ref()
-            .is_some_and(|held| held.applied == Some(want));
+        let applied = held.as_ref().is_some_and(|held| held.applied == Some(want));
         let verdict = obj.verdict().cloned();
         let Some(live) = &obj.live else {
             if applied {
@@ -315,7 +336,10 @@ impl AppSync {
                 let uid = live.uid.clone();
                 obj.drift = None;
                 obj.succeeded();
-                if obj.contested_until.is_some_and(|until| until <= core.now.mono_ms) {
+                if obj
+                    .contested_until
+                    .is_some_and(|until| until <= core.now.mono_ms)
+                {
                     obj.contested_until = None;
                     obj.problem = None;
                 }
@@ -336,14 +360,18 @@ impl AppSync {
             }
             _ => {}
         }
-        if tree.is_none() && (!live.marked || verdict.is_none() && held.as_ref().is_none_or(|held| held.applied.is_none())) {
+        if tree.is_none()
+            && (!live.marked
+                || verdict.is_none() && held.as_ref().is_none_or(|held| held.applied.is_none()))
+        {
             self.look(id, core);
             return Tended::Busy;
         }
         if self.held_in_cluster(id, core) {
             return Tended::Blocked;
         }
-        if spec.once && self.objects.get(id).is_some_and(|obj| obj.live.is_some()) && held.is_some() {
+        if spec.once && self.objects.get(id).is_some_and(|obj| obj.live.is_some()) && held.is_some()
+        {
             // a Job cannot be changed: it is made again
             return self.replace(id, core);
         }
@@ -374,7 +402,8 @@ impl AppSync {
             return Tended::Busy;
         };
         let hook = spec.hook;
-        let Some((mut object, keep)) = self.shape(id, obj, &content, tree.filter(|_| there), core) else {
+        let Some((mut object, keep)) = self.shape(id, obj, &content, tree.filter(|_| there), core)
+        else {
             return self.unreadable(id);
         };
         if hook {
@@ -429,7 +458,8 @@ impl AppSync {
         let mut out = obj.ignored.clone();
         out.extend(obj.yielded.iter().cloned());
         let scaled = obj.live.as_ref().is_some_and(|live| live.scaled) || core.scaled.contains(id);
-        if desired::scales(id) && scaled && !out.iter().any(|pointer| pointer == desired::REPLICAS) {
+        if desired::scales(id) && scaled && !out.iter().any(|pointer| pointer == desired::REPLICAS)
+        {
             out.push(desired::REPLICAS.to_owned());
         }
         out
@@ -489,7 +519,9 @@ impl AppSync {
             .immutable_rules
             .iter()
             .find(|rule| {
-                rule.group == id.group && rule.kind == id.kind && (rule.name.is_empty() || rule.name == id.name)
+                rule.group == id.group
+                    && rule.kind == id.kind
+                    && (rule.name.is_empty() || rule.name == id.name)
             })
             .map_or(options.on_immutable, |rule| rule.policy)
     }
@@ -555,9 +587,9 @@ impl AppSync {
                         Err(format!("hook {} failed: {explained}", id.readable()))
                     }
                 }),
-                None if obj.presence == Presence::Absent && obj.flight.is_none() => {
-                    Some(Err(format!("hook {} was removed before it ended", id.readable())))
-                }
+                None if obj.presence == Presence::Absent && obj.flight.is_none() => Some(Err(
+                    format!("hook {} was removed before it ended", id.readable()),
+                )),
                 None => None,
             };
             let outcome = outcome.or_else(|| {
@@ -598,7 +630,11 @@ impl AppSync {
             let Some(obj) = self.objects.get_mut(&id) else {
                 continue;
             };
-            let Some(live) = obj.live.as_ref().filter(|live| live.marked && !live.deleting) else {
+            let Some(live) = obj
+                .live
+                .as_ref()
+                .filter(|live| live.marked && !live.deleting)
+            else {
                 obj.clean = false;
                 continue;
             };

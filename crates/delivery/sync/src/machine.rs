@@ -99,12 +99,29 @@ impl Machine {
         Some((app.state, app.report().message))
     }
 
-    /// Is the object one that an order names? Detail is given of these only.
-    pub fn may_show(&self, app: &AppKey, object: &ObjectId) -> Option<Gvk> {
-        let app = self.apps.get(app)?;
-        let known = app.record.held.contains_key(object)
-            || app.objects.get(object).is_some_and(|obj| obj.spec.is_some());
-        known.then(|| app.gvk(object, &self.core)).flatten()
+    /// Content that is held, such as the base of a patch.
+    pub fn content(&self, digest: &Digest) -> Option<Bytes> {
+        self.core.blobs.get(digest).cloned()
+    }
+
+    /// The list of objects that a wanted one takes the place of, if it is held: it may come as a patch.
+    pub fn base_of(&self, wanted: &Digest) -> Option<Digest> {
+        let mut apps = self.apps.values();
+        let app = apps.find(|app| app.entry.variant == *wanted)?;
+        app.base.filter(|base| self.core.blobs.contains_key(base))
+    }
+
+    /// The version and kind of an object that an App here has to do with; detail is given of these only.
+    pub fn may_show(&self, object: &ObjectId) -> Option<Gvk> {
+        let mut apps = self.apps.values();
+        let app = apps.find(|app| {
+            let planned = app
+                .objects
+                .get(object)
+                .is_some_and(|obj| obj.spec.is_some());
+            planned || app.record.held.contains_key(object)
+        })?;
+        app.gvk(object, &self.core)
     }
 
     /// Takes in one input and tells what to do.
@@ -176,8 +193,10 @@ impl Machine {
                 .get(&format!("{APP_PREFIX}{app}"))
                 .and_then(|bytes| serde_json::from_slice::<AppRecord>(bytes).ok())
                 .unwrap_or_default();
-            self.apps
-                .insert(app.clone(), AppSync::new(app.clone(), entry, record, &self.core));
+            self.apps.insert(
+                app.clone(),
+                AppSync::new(app.clone(), entry, record, &self.core),
+            );
             self.dirty.insert(app);
         }
         self.core.discover(self.core.now.mono_ms);
@@ -222,7 +241,8 @@ impl Machine {
                     }
                 }
                 None => {
-                    let app = AppSync::new(key.clone(), entry.clone(), AppRecord::default(), &self.core);
+                    let app =
+                        AppSync::new(key.clone(), entry.clone(), AppRecord::default(), &self.core);
                     self.apps.insert(key.clone(), app);
                     self.dirty.insert(key.clone());
                 }
@@ -268,9 +288,7 @@ impl Machine {
                     Err(error) => {
                         let wait = pause(&error, if error.is_transient() { 2 } else { 6 });
                         let at = self.core.now.mono_ms.saturating_add(wait);
-                        self.core
-                            .namespace_errors
-                            .insert(name, (error.message, at));
+                        self.core.namespace_errors.insert(name, (error.message, at));
                     }
                 }
                 self.all_dirty();
@@ -485,7 +503,9 @@ impl Machine {
                             .order
                             .entries
                             .iter()
-                            .filter(|(_, entry)| entry.waits_for.iter().any(|wait| wait.app == *key))
+                            .filter(|(_, entry)| {
+                                entry.waits_for.iter().any(|wait| wait.app == *key)
+                            })
                             .map(|(waiter, _)| waiter.clone());
                         self.dirty.extend(waiters);
                     }
@@ -510,7 +530,10 @@ impl Machine {
     /// Kinds, watches and content: what is asked for once for all Apps.
     fn common(&mut self) {
         let now = self.core.now.mono_ms;
-        if self.core.discover_at.is_some_and(|at| at <= now) && !self.core.discovering && self.core.has_slot() {
+        if self.core.discover_at.is_some_and(|at| at <= now)
+            && !self.core.discovering
+            && self.core.has_slot()
+        {
             self.core.discovering = true;
             self.core.discover_at = None;
             self.core.call(Purpose::Discover, Call::Discover);
@@ -588,7 +611,11 @@ impl Machine {
             self.core.watches.remove(&gvk);
             self.core.effects.push(Effect::Unwatch(gvk));
         }
-        self.core.scaled = self.apps.values().flat_map(|app| app.scaled.iter().cloned()).collect();
+        self.core.scaled = self
+            .apps
+            .values()
+            .flat_map(|app| app.scaled.iter().cloned())
+            .collect();
         self.index.clear();
         let apps = std::mem::take(&mut self.apps);
         for app in apps.values() {
@@ -665,9 +692,13 @@ impl Machine {
         let others = [
             self.core.discover_at.filter(|_| !self.core.discovering),
             self.core.fetch_at,
-            (self.core.connected && self.reporting.is_none() && self.report_at > now).then_some(self.report_at),
+            (self.core.connected && self.reporting.is_none() && self.report_at > now)
+                .then_some(self.report_at),
         ];
-        let next = apps.chain(watches).chain(others.into_iter().flatten()).min();
+        let next = apps
+            .chain(watches)
+            .chain(others.into_iter().flatten())
+            .min();
         if let Some(next) = next
             && self.wake != Some(next)
         {

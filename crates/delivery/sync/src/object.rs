@@ -93,7 +93,12 @@ impl Live {
     /// Reads what matters of an object.
     pub(crate) fn of(object: &Value, id: &ObjectId, app: &roadstead_model::AppKey) -> Self {
         let health = k8s_health::health(object);
-        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        let text = |pointer: &str| {
+            object
+                .pointer(pointer)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+        };
         let scaled = crate::desired::scales(id)
             && crate::engine::owners_of(object, crate::desired::REPLICAS)
                 .iter()
@@ -107,7 +112,9 @@ impl Live {
             ended: ended(object, id, health.status),
             reason: health.reason,
             message: health.message,
-            run: annotation(object, RUN_ANNOTATION).unwrap_or_default().to_owned(),
+            run: annotation(object, RUN_ANNOTATION)
+                .unwrap_or_default()
+                .to_owned(),
             hold: annotation(object, HOLD_ANNOTATION).and_then(|text| text.parse().ok()),
             selector: pods::selector(object, id),
             applied_at: applied_at(object),
@@ -149,7 +156,9 @@ fn applied_at(object: &Value) -> Option<Time> {
 fn ended(object: &Value, id: &ObjectId, status: Status) -> Option<bool> {
     match (id.group.as_str(), id.kind.as_str()) {
         ("batch", "Job") => {
-            let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
+            let conditions = object
+                .pointer("/status/conditions")
+                .and_then(Value::as_array);
             conditions.into_iter().flatten().find_map(|condition| {
                 if condition.get("status")?.as_str()? != "True" {
                     return None;

@@ -53,7 +53,12 @@ const YOUNG_MS: u64 = 20_000;
 /// The worst problem among pods.
 ///
 /// Pods that are older than the last change of their workload are what it had before: they explain nothing.
-pub(crate) fn worst(pods: &[bytes::Bytes], namespace: &str, changed: Option<Time>, now: Time) -> Option<PodProblem> {
+pub(crate) fn worst(
+    pods: &[bytes::Bytes],
+    namespace: &str,
+    changed: Option<Time>,
+    now: Time,
+) -> Option<PodProblem> {
     let mut found: Option<PodProblem> = None;
     for bytes in pods {
         let Ok(pod) = serde_json::from_slice::<Value>(bytes) else {
@@ -75,7 +80,10 @@ pub(crate) fn worst(pods: &[bytes::Bytes], namespace: &str, changed: Option<Time
         if !problem.failing && started.is_some_and(|started| now.since_ms(started) < YOUNG_MS) {
             continue;
         }
-        if found.as_ref().is_none_or(|best| problem.failing && !best.failing) {
+        if found
+            .as_ref()
+            .is_none_or(|best| problem.failing && !best.failing)
+        {
             found = Some(PodProblem {
                 reason: problem.reason.clone(),
                 message: format!("pod {}: {problem}", k8s_object::name(&pod)),

@@ -66,7 +66,9 @@ pub(crate) fn choose(candidates: &[Candidate], rules: &Rules<'_>) -> Pruning {
         } else if candidate.adopted {
             out.awaiting.push(id.clone());
         } else if rules.wanted.iter().any(|wanted| succeeds(wanted, id))
-            || rules.phase == EntryPhase::Revert && rules.from.is_some() && candidate.created == rules.from
+            || rules.phase == EntryPhase::Revert
+                && rules.from.is_some()
+                && candidate.created == rules.from
         {
             remove.push(id.clone());
         } else {
@@ -85,8 +87,10 @@ pub(crate) fn choose(candidates: &[Candidate], rules: &Rules<'_>) -> Pruning {
 
 /// Is `new` the same thing as `old` under another hash suffix?
 fn succeeds(new: &ObjectId, old: &ObjectId) -> bool {
-    matches!((old.group.as_str(), old.kind.as_str()), ("", "ConfigMap" | "Secret"))
-        && new.kind == old.kind
+    matches!(
+        (old.group.as_str(), old.kind.as_str()),
+        ("", "ConfigMap" | "Secret")
+    ) && new.kind == old.kind
         && new.group == old.group
         && new.namespace == old.namespace
         && match (base_name(&new.name), base_name(&old.name)) {
@@ -120,7 +124,8 @@ impl AppSync {
             if let Some(id) = ids.find(|id| !self.is_healthy(id)) {
                 let count = self.entry.tombstones.len();
                 let why = self.explain(id);
-                self.waiting = format!("removes {count} objects once all others are healthy: {why}");
+                self.waiting =
+                    format!("removes {count} objects once all others are healthy: {why}");
                 return;
             }
         }
@@ -276,14 +281,27 @@ mod tests {
     use super::*;
 
     fn ids(text: &str) -> Vec<ObjectId> {
-        text.split_whitespace().map(|id| id.parse().expect(id)).collect()
+        text.split_whitespace()
+            .map(|id| id.parse().expect(id))
+            .collect()
     }
 
-    fn check(phase: EntryPhase, tombstones: &str, approved: &str, wanted: &str, held: usize, expected: [&str; 3]) {
+    fn check(
+        phase: EntryPhase,
+        tombstones: &str,
+        approved: &str,
+        wanted: &str,
+        held: usize,
+        expected: [&str; 3],
+    ) {
         let candidates: Vec<Candidate> = ids(tombstones)
             .into_iter()
             .map(|id| Candidate {
-                created: Some(base_json::Digest::of(if id.name.starts_with("new") { b"bad" } else { b"old" })),
+                created: Some(base_json::Digest::of(if id.name.starts_with("new") {
+                    b"bad"
+                } else {
+                    b"old"
+                })),
                 adopted: id.name.starts_with("adopted"),
                 hook: false,
                 id,
@@ -302,7 +320,11 @@ mod tests {
         );
         let mut chosen = found.chosen.unwrap_or_default();
         chosen.sort();
-        let left: Vec<ObjectId> = found.left_over.into_iter().map(|left| left.object).collect();
+        let left: Vec<ObjectId> = found
+            .left_over
+            .into_iter()
+            .map(|left| left.object)
+            .collect();
         assert_eq!(
             [chosen, found.awaiting, left],
             expected.map(ids),
@@ -327,7 +349,14 @@ mod tests {
             10,
             ["/ConfigMap/n/a", "/PersistentVolumeClaim/n/data", ""],
         );
-        check(deliver, "/ConfigMap/n/adopted", "", "", 10, ["", "/ConfigMap/n/adopted", ""]);
+        check(
+            deliver,
+            "/ConfigMap/n/adopted",
+            "",
+            "",
+            10,
+            ["", "/ConfigMap/n/adopted", ""],
+        );
     }
 
     #[test]

@@ -42,7 +42,13 @@ impl AppSync {
         let lasting = spec.as_ref().map_or(!run, |spec| !spec.hook);
         if marked && lasting && self.progress != Progress::Gone {
             let version = spec.as_ref().map_or_else(
-                || k8s_object::api_version(tree).rsplit('/').next().unwrap_or_default().to_owned(),
+                || {
+                    k8s_object::api_version(tree)
+                        .rsplit('/')
+                        .next()
+                        .unwrap_or_default()
+                        .to_owned()
+                },
                 |spec| spec.version.clone(),
             );
             self.record
@@ -159,7 +165,8 @@ impl AppSync {
             Ok(Reply::Object(bytes)) => match serde_json::from_slice::<Value>(&bytes) {
                 Ok(tree) => self.object(id, op, &tree, core),
                 Err(error) => {
-                    let message = format!("cannot read the answer about {}: {error}", id.readable());
+                    let message =
+                        format!("cannot read the answer about {}: {error}", id.readable());
                     let error = ClusterError::new(ErrorKind::Unavailable, message);
                     self.refused(id, op, &error, core);
                 }
@@ -243,7 +250,9 @@ impl AppSync {
         let Some(obj) = self.objects.get_mut(id) else {
             return;
         };
-        let revision = tree.pointer("/metadata/resourceVersion").and_then(Value::as_str);
+        let revision = tree
+            .pointer("/metadata/resourceVersion")
+            .and_then(Value::as_str);
         if obj.live.as_ref().map(|live| live.revision.as_str()) != revision || revision.is_none() {
             self.record.writes += 1;
         }
@@ -267,7 +276,10 @@ impl AppSync {
                 .or_insert(Run::Started(core.now.wall));
             return;
         }
-        let version = k8s_object::api_version(tree).rsplit('/').next().unwrap_or_default();
+        let version = k8s_object::api_version(tree)
+            .rsplit('/')
+            .next()
+            .unwrap_or_default();
         let release = self.entry.release;
         let held = self
             .record
@@ -285,10 +297,13 @@ impl AppSync {
         self.observe(id, tree, core);
         // the cluster may write what was applied in another way; what it made of it is what to compare with
         let settled = match self.objects.get(id) {
-            Some(obj) if obj.want == Some(want) && obj.verdict().is_some_and(|verdict| !verdict.same) => spec
-                .and_then(|spec| core.blobs.get(&spec.digest))
-                .and_then(|content| self.compared(id, content, tree, core))
-                .map(|desired| crate::engine::settled(tree, &desired)),
+            Some(obj)
+                if obj.want == Some(want) && obj.verdict().is_some_and(|verdict| !verdict.same) =>
+            {
+                spec.and_then(|spec| core.blobs.get(&spec.digest))
+                    .and_then(|content| self.compared(id, content, tree, core))
+                    .map(|desired| crate::engine::settled(tree, &desired))
+            }
             _ => None,
         };
         if let Some(settled) = settled {
@@ -344,7 +359,10 @@ impl AppSync {
     fn refused(&mut self, id: &ObjectId, op: Op, error: &ClusterError, core: &mut Core) {
         let now = core.now.mono_ms;
         match (&op, &error.kind) {
-            (Op::Look | Op::Prune | Op::Clean | Op::Replace | Op::Unmark, ErrorKind::NotFound | ErrorKind::NamespaceMissing) => {
+            (
+                Op::Look | Op::Prune | Op::Clean | Op::Replace | Op::Unmark,
+                ErrorKind::NotFound | ErrorKind::NamespaceMissing,
+            ) => {
                 self.gone(id, true);
                 return;
             }
@@ -364,7 +382,9 @@ impl AppSync {
                 }
             }
             (Op::Apply { .. }, ErrorKind::FieldConflict(conflicts)) => {
-                if self.entry.options.conflict == ConflictPolicy::Yield && self.yielded(id, conflicts) {
+                if self.entry.options.conflict == ConflictPolicy::Yield
+                    && self.yielded(id, conflicts)
+                {
                     return;
                 }
             }
@@ -398,7 +418,11 @@ impl AppSync {
             return;
         };
         obj.fails = obj.fails.saturating_add(1);
-        let kind = if removal { ProblemKind::Remove } else { ProblemKind::Apply };
+        let kind = if removal {
+            ProblemKind::Remove
+        } else {
+            ProblemKind::Apply
+        };
         let message = format!("{}: {}", id.readable(), sentence(error));
         if lasting && !removal {
             obj.fail(id, kind, reason(&error.kind), message);
@@ -490,7 +514,10 @@ fn sentence(error: &ClusterError) -> String {
                 .iter()
                 .map(|conflict| format!("{} is owned by {:?}", conflict.field, conflict.manager))
                 .collect();
-            format!("{} (conflict: Force takes, Yield leaves them)", each.join(", "))
+            format!(
+                "{} (conflict: Force takes, Yield leaves them)",
+                each.join(", ")
+            )
         }
         ErrorKind::Immutable { fields } if !fields.is_empty() => format!(
             "{} cannot be changed; onImmutable: Replace removes the object and makes it again: {}",

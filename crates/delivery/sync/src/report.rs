@@ -4,9 +4,7 @@ use std::collections::BTreeSet;
 
 use k8s_health::Status;
 use k8s_object::ObjectId;
-use roadstead_dispatch::{
-    AppReport, AppState, HealthCounts, Inventory, Problem, ProblemKind,
-};
+use roadstead_dispatch::{AppReport, AppState, HealthCounts, Inventory, Problem, ProblemKind};
 
 use crate::app::{AppSync, Progress};
 use crate::core::Core;
@@ -74,7 +72,11 @@ impl AppSync {
                     return AppState::Degraded;
                 }
                 self.wake_at(deadline);
-                if degraded { AppState::Degraded } else { AppState::Synced }
+                if degraded {
+                    AppState::Degraded
+                } else {
+                    AppState::Synced
+                }
             }
             Progress::Gone => AppState::Gone,
         }
@@ -134,7 +136,11 @@ impl AppSync {
             message: self.message(&problems),
             health: self.counts(),
             problems,
-            drift: self.objects.values().filter_map(|obj| obj.drift.clone()).collect(),
+            drift: self
+                .objects
+                .values()
+                .filter_map(|obj| obj.drift.clone())
+                .collect(),
             healed: self.record.healed,
             writes: self.record.writes,
             inventory: Inventory {
@@ -166,10 +172,9 @@ impl AppSync {
                 .map(|problem| problem.message.clone())
                 .unwrap_or_default(),
             AppState::Healthy if self.pruning.awaiting.is_empty() => String::new(),
-            AppState::Healthy => format!(
-                "{} removals wait for approval",
-                self.pruning.awaiting.len()
-            ),
+            AppState::Healthy => {
+                format!("{} removals wait for approval", self.pruning.awaiting.len())
+            }
             _ => self.waiting.clone(),
         };
         if message.is_empty() && !self.pruning.awaiting.is_empty() {
@@ -220,7 +225,9 @@ impl AppSync {
                 });
                 own = own.filter(|problem| problem.kind != ProblemKind::Health);
             } else if let Some(live) = obj.live.as_ref().filter(|live| {
-                live.status == Status::Degraded && own.is_none() && obj.spec.as_ref().is_some_and(|spec| !spec.hook)
+                live.status == Status::Degraded
+                    && own.is_none()
+                    && obj.spec.as_ref().is_some_and(|spec| !spec.hook)
             }) {
                 own = Some(Problem {
                     object: id.clone(),

@@ -87,7 +87,10 @@ impl AppSync {
         } else {
             DriftKind::Removed
         };
-        let since = obj.drift.as_ref().map_or(core.now.wall, |drift| drift.since);
+        let since = obj
+            .drift
+            .as_ref()
+            .map_or(core.now.wall, |drift| drift.since);
         obj.drift = Some(DriftItem {
             object: id.clone(),
             kind,
@@ -101,12 +104,14 @@ impl AppSync {
             self.wake_at(until);
             return Tended::Settled;
         }
-        obj.heals.retain(|(at, _)| at.saturating_add(CONTEST_MS) > now);
+        obj.heals
+            .retain(|(at, _)| at.saturating_add(CONTEST_MS) > now);
         let again = obj
             .heals
             .iter()
             .filter(|(_, healed)| {
-                fields.is_empty() && healed.is_empty() || healed.iter().any(|field| fields.contains(field))
+                fields.is_empty() && healed.is_empty()
+                    || healed.iter().any(|field| fields.contains(field))
             })
             .count();
         if again >= CONTEST_HEALS {
@@ -185,10 +190,9 @@ impl AppSync {
         let mut wake = None;
         for (id, obj) in &mut self.objects {
             let unhealthy = obj.spec.is_some()
-                && obj
-                    .live
-                    .as_ref()
-                    .is_some_and(|live| !live.healthy() && !live.deleting && live.ended.is_none_or(|well| !well));
+                && obj.live.as_ref().is_some_and(|live| {
+                    !live.healthy() && !live.deleting && live.ended.is_none_or(|well| !well)
+                });
             let selector = obj.live.as_ref().and_then(|live| live.selector.clone());
             let Some(selector) = selector.filter(|_| unhealthy) else {
                 obj.pod = None;

@@ -65,7 +65,9 @@ fn items(app: u8, mask: u8, version: u8) -> Vec<common::Item> {
             let name = format!("a{app}-{object}");
             match object {
                 0 | 1 | 2 => item(config(&name, &version.to_string())).wave(i32::from(object)),
-                3 | 4 => item(deployment(&name, &format!("i:{version}"))).wave(i32::from(object) - 3),
+                3 | 4 => {
+                    item(deployment(&name, &format!("i:{version}"))).wave(i32::from(object) - 3)
+                }
                 _ => item(job(&name, "")).hook(Phase::PreSync),
             }
         })
@@ -75,7 +77,10 @@ fn items(app: u8, mask: u8, version: u8) -> Vec<common::Item> {
 fn order(world: &mut World, which: u8, mask: u8, version: u8) {
     let mut entry = world.entry(items(which, mask, version));
     // as the hub does: what was ever delivered and is not wanted now goes, and somebody approved it
-    entry.tombstones = (0..5).filter(|object| mask & (1 << object) == 0).map(|object| name(which, object)).collect();
+    entry.tombstones = (0..5)
+        .filter(|object| mask & (1 << object) == 0)
+        .map(|object| name(which, object))
+        .collect();
     entry.approved.clone_from(&entry.tombstones);
     world.set(&format!("a{which}"), entry);
 }
@@ -113,7 +118,9 @@ fn check(acts: &[Act]) {
             Act::Edit(which, object) => {
                 let id = name(which, object);
                 if world.fake.objects.contains_key(&id) && object < 3 {
-                    world.fake.edit(&id, "hand", "", |object| object["data"]["k"] = json!("by hand"));
+                    world.fake.edit(&id, "hand", "", |object| {
+                        object["data"]["k"] = json!("by hand")
+                    });
                 }
             }
             Act::Take(which, object) => world.fake.take(&name(which, object)),
@@ -125,7 +132,11 @@ fn check(acts: &[Act]) {
                 let gvk = Gvk::new("v1", "ConfigMap");
                 if world.fake.watches.remove(&gvk).is_some() {
                     world.fake.events.retain(|(other, _)| *other != gvk);
-                    let kind = if expired { ErrorKind::Expired } else { ErrorKind::Unavailable };
+                    let kind = if expired {
+                        ErrorKind::Expired
+                    } else {
+                        ErrorKind::Unavailable
+                    };
                     world.input(Input::WatchEnded {
                         gvk,
                         error: Some(ClusterError::new(kind, "ended")),
@@ -135,7 +146,11 @@ fn check(acts: &[Act]) {
             Act::Connect(on) => {
                 world.connected = on;
                 world.inputs.clear();
-                world.input(if on { Input::Connected } else { Input::Disconnected });
+                world.input(if on {
+                    Input::Connected
+                } else {
+                    Input::Disconnected
+                });
             }
         }
     }
@@ -162,7 +177,9 @@ fn check(acts: &[Act]) {
             assert_eq!(found.is_some(), wanted, "{}", name(which, object));
             let version = versions[usize::from(which)];
             if let Some(found) = found {
-                let value = found.pointer("/data/k").or(found.pointer("/spec/template/spec/containers/0/image"));
+                let value = found
+                    .pointer("/data/k")
+                    .or(found.pointer("/spec/template/spec/containers/0/image"));
                 let value = value.and_then(|value| value.as_str()).expect("a value");
                 assert_eq!(value.trim_start_matches("i:"), version.to_string());
             }
@@ -171,11 +188,16 @@ fn check(acts: &[Act]) {
     let writes = world.fake.writes.len();
     world.restart();
     world.run(60_000);
-    assert_eq!(world.fake.writes.len(), writes, "{:?}", &world.fake.writes[writes..]);
+    assert_eq!(
+        world.fake.writes.len(),
+        writes,
+        "{:?}",
+        &world.fake.writes[writes..]
+    );
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn comes_to_rest_as_ordered_and_removes_nothing_else(acts in prop::collection::vec(act(), 0..60)) {

@@ -6,7 +6,9 @@ use base_json::{Value, json};
 use common::{World, app, config, deployment, id, item, job};
 use k8s_cluster::{ErrorKind, WatchEvent};
 use k8s_object::Gvk;
-use roadstead_dispatch::{AppState, DriftKind, EntryPhase, HookDelete, Phase, ProblemKind, WaitsFor};
+use roadstead_dispatch::{
+    AppState, DriftKind, EntryPhase, HookDelete, Phase, ProblemKind, WaitsFor,
+};
 use roadstead_model::{ConflictPolicy, Hold, HoldMode, IgnoreRule, ImmutablePolicy, Time};
 
 const CONFIG: &str = "/ConfigMap/shop/a";
@@ -14,7 +16,10 @@ const WEB: &str = "apps/Deployment/shop/web";
 
 fn shop() -> (World, roadstead_dispatch::Entry) {
     let mut world = World::default();
-    let entry = world.deliver("shop", vec![item(config("a", "1")), item(deployment("web", "i:1"))]);
+    let entry = world.deliver(
+        "shop",
+        vec![item(config("a", "1")), item(deployment("web", "i:1"))],
+    );
     world.expect("shop", AppState::Healthy);
     (world, entry)
 }
@@ -31,7 +36,10 @@ fn delivers_until_healthy_and_then_writes_nothing() {
         ]
     );
     let report = world.state("shop").clone();
-    assert_eq!((report.health.total, report.health.healthy, report.writes), (2, 2, 3));
+    assert_eq!(
+        (report.health.total, report.health.healthy, report.writes),
+        (2, 2, 3)
+    );
     assert_eq!(report.inventory.objects, None);
     world.run(120_000);
     world.restart();
@@ -48,11 +56,20 @@ fn delivers_until_healthy_and_then_writes_nothing() {
 fn applies_only_what_changed() {
     let (mut world, _) = shop();
     world.fake.writes.clear();
-    world.deliver("shop", vec![item(config("a", "1")), item(deployment("web", "i:2"))]);
+    world.deliver(
+        "shop",
+        vec![item(config("a", "1")), item(deployment("web", "i:2"))],
+    );
     world.expect("shop", AppState::Healthy);
-    assert_eq!(world.fake.writes, ["apply apps/Deployment/shop/web by roadstead"]);
+    assert_eq!(
+        world.fake.writes,
+        ["apply apps/Deployment/shop/web by roadstead"]
+    );
     let image = "/spec/template/spec/containers/0/image";
-    assert_eq!(world.live(WEB).and_then(|web| web.pointer(image)), Some(&json!("i:2")));
+    assert_eq!(
+        world.live(WEB).and_then(|web| web.pointer(image)),
+        Some(&json!("i:2"))
+    );
 }
 
 #[test]
@@ -62,18 +79,28 @@ fn removes_a_field_that_is_no_longer_delivered() {
     more["data"]["extra"] = json!("x");
     world.deliver("shop", vec![item(more)]);
     world.deliver("shop", vec![item(config("a", "1"))]);
-    assert_eq!(world.live(CONFIG).expect("there")["data"], json!({"k": "1"}));
+    assert_eq!(
+        world.live(CONFIG).expect("there")["data"],
+        json!({"k": "1"})
+    );
 }
 
 #[test]
 fn waits_for_health_between_waves() {
     let mut world = World::default();
     world.controllers = false;
-    let items = vec![item(deployment("web", "i:1")), item(config("a", "1")).wave(1)];
+    let items = vec![
+        item(deployment("web", "i:1")),
+        item(config("a", "1")).wave(1),
+    ];
     world.deliver("shop", items);
     assert!(world.live(CONFIG).is_none());
     world.expect("shop", AppState::Syncing);
-    assert!(world.state("shop").message.contains("Deployment shop/web"), "{:?}", world.state("shop").message);
+    assert!(
+        world.state("shop").message.contains("Deployment shop/web"),
+        "{:?}",
+        world.state("shop").message
+    );
     world.controllers = true;
     world.run(5_000);
     assert!(world.live(CONFIG).is_some());
@@ -84,11 +111,18 @@ fn waits_for_health_between_waves() {
 fn fails_a_wave_at_its_deadline() {
     let mut world = World::default();
     world.controllers = false;
-    let items = vec![item(deployment("web", "i:1")), item(config("a", "1")).wave(1)];
+    let items = vec![
+        item(deployment("web", "i:1")),
+        item(config("a", "1")).wave(1),
+    ];
     world.deliver("shop", items);
     world.run(600_000);
     world.expect("shop", AppState::Failed);
-    assert!(world.state("shop").message.contains("600 s"), "{:?}", world.state("shop").message);
+    assert!(
+        world.state("shop").message.contains("600 s"),
+        "{:?}",
+        world.state("shop").message
+    );
     assert_eq!(world.state("shop").problems[0].kind, ProblemKind::Deadline);
     // it stays so over a restart
     world.restart();
@@ -118,13 +152,19 @@ fn tells_a_bad_image_within_seconds() {
     world.run(3_000);
     world.deliver("shop", vec![item(deployment("web", "i:2"))]);
     world.expect("shop", AppState::Healthy);
-    assert!(!world.states.contains(&(app("shop"), AppState::Degraded)), "{:?}", world.states);
+    assert!(
+        !world.states.contains(&(app("shop"), AppState::Degraded)),
+        "{:?}",
+        world.states
+    );
 }
 
 #[test]
 fn heals_what_was_changed_or_removed() {
     let (mut world, _) = shop();
-    world.fake.edit(&id(CONFIG), "hand", "", |object| object["data"]["k"] = json!("2"));
+    world.fake.edit(&id(CONFIG), "hand", "", |object| {
+        object["data"]["k"] = json!("2")
+    });
     world.run(900);
     assert_eq!(world.live(CONFIG).expect("there")["data"]["k"], "1");
     world.fake.take(&id(WEB));
@@ -132,7 +172,10 @@ fn heals_what_was_changed_or_removed() {
     assert!(world.live(WEB).is_some());
     // a label that is taken off hides the object from the watch
     world.fake.edit(&id(CONFIG), "hand", "", |object| {
-        object["metadata"].as_object_mut().expect("a map").remove("labels");
+        object["metadata"]
+            .as_object_mut()
+            .expect("a map")
+            .remove("labels");
     });
     world.run(900);
     assert!(k8s_object::label(world.live(CONFIG).expect("there"), "roadstead.dev/app").is_some());
@@ -142,7 +185,9 @@ fn heals_what_was_changed_or_removed() {
     assert!(world.state("shop").drift.is_empty());
     // what others add beside our fields is none of our business
     let writes = world.fake.writes.len();
-    world.fake.edit(&id(CONFIG), "hand", "", |object| object["data"]["other"] = json!("x"));
+    world.fake.edit(&id(CONFIG), "hand", "", |object| {
+        object["data"]["other"] = json!("x")
+    });
     world.run(5_000);
     assert_eq!(world.fake.writes.len(), writes);
 }
@@ -170,18 +215,31 @@ fn shows_drift_on_hold_and_leaves_it() {
         });
         world.set("shop", entry);
         world.run(1_000);
-        world.fake.edit(&id(CONFIG), "hand", "", |object| object["data"]["k"] = json!("2"));
+        world.fake.edit(&id(CONFIG), "hand", "", |object| {
+            object["data"]["k"] = json!("2")
+        });
         world.fake.take(&id(WEB));
         world.run(10_000);
         assert_eq!(world.live(CONFIG).expect("there")["data"]["k"], "2");
         assert!(world.live(WEB).is_none());
         let report = world.state("shop").clone();
-        let drift: Vec<_> = report.drift.iter().map(|item| (item.kind, item.fields.clone())).collect();
+        let drift: Vec<_> = report
+            .drift
+            .iter()
+            .map(|item| (item.kind, item.fields.clone()))
+            .collect();
         assert_eq!(
             drift,
-            [(DriftKind::Changed, vec![".data.k".to_owned()]), (DriftKind::Removed, vec![])]
+            [
+                (DriftKind::Changed, vec![".data.k".to_owned()]),
+                (DriftKind::Removed, vec![])
+            ]
         );
-        assert_eq!(report.state == AppState::Held, mode == HoldMode::Sync, "{report:?}");
+        assert_eq!(
+            report.state == AppState::Held,
+            mode == HoldMode::Sync,
+            "{report:?}"
+        );
         // it ends by itself
         world.run(3_600_000);
         assert_eq!(world.live(CONFIG).expect("there")["data"]["k"], "1");
@@ -192,14 +250,20 @@ fn shows_drift_on_hold_and_leaves_it() {
 
 #[test]
 fn an_annotation_holds_an_object_or_a_namespace_for_a_day_at_most() {
-    for (target, hours, held) in [(CONFIG, 2, true), ("/Namespace//shop", 2, true), (CONFIG, 48, false)] {
+    for (target, hours, held) in [
+        (CONFIG, 2, true),
+        ("/Namespace//shop", 2, true),
+        (CONFIG, 48, false),
+    ] {
         let (mut world, _) = shop();
         let until = Time(common::START + hours * 3_600_000).to_string();
         world.fake.edit(&id(target), "hand", "", |object| {
             k8s_object::set_annotation(object, "roadstead.dev/hold-until", &until);
         });
         world.run(1_000);
-        world.fake.edit(&id(CONFIG), "hand", "", |object| object["data"]["k"] = json!("2"));
+        world.fake.edit(&id(CONFIG), "hand", "", |object| {
+            object["data"]["k"] = json!("2")
+        });
         world.run(10_000);
         let value = world.live(CONFIG).expect("there")["data"]["k"].clone();
         assert_eq!(value == "2", held, "{target} for {hours} h");
@@ -215,28 +279,47 @@ fn an_annotation_holds_an_object_or_a_namespace_for_a_day_at_most() {
 fn backs_off_when_a_field_is_contested() {
     let (mut world, _) = shop();
     for _ in 0..6 {
-        world.fake.edit(&id(CONFIG), "rival", "", |object| object["data"]["k"] = json!("2"));
+        world.fake.edit(&id(CONFIG), "rival", "", |object| {
+            object["data"]["k"] = json!("2")
+        });
         world.run(10_000);
     }
     let report = world.state("shop");
-    let contested = report.problems.iter().find(|problem| problem.kind == ProblemKind::Contested);
-    assert!(contested.expect("contested").message.contains("\"rival\""), "{report:?}");
+    let contested = report
+        .problems
+        .iter()
+        .find(|problem| problem.kind == ProblemKind::Contested);
+    assert!(
+        contested.expect("contested").message.contains("\"rival\""),
+        "{report:?}"
+    );
     assert_eq!(report.healed, 3);
     assert_eq!(report.drift.len(), 1);
     world.run(600_000);
     assert_eq!(world.live(CONFIG).expect("there")["data"]["k"], "1");
-    assert!(world.state("shop").problems.is_empty(), "{:?}", world.state("shop"));
+    assert!(
+        world.state("shop").problems.is_empty(),
+        "{:?}",
+        world.state("shop")
+    );
 }
 
 #[test]
 fn waits_for_other_apps() {
     let mut world = World::default();
     let mut entry = world.entry(vec![item(config("a", "1"))]);
-    entry.waits_for = vec![WaitsFor { app: app("db"), commit: String::new() }];
+    entry.waits_for = vec![WaitsFor {
+        app: app("db"),
+        commit: String::new(),
+    }];
     world.set("shop", entry);
     world.run(2_000);
     world.expect("shop", AppState::Waiting);
-    assert!(world.state("shop").message.contains("waits for App p/db"), "{:?}", world.state("shop").message);
+    assert!(
+        world.state("shop").message.contains("waits for App p/db"),
+        "{:?}",
+        world.state("shop").message
+    );
     assert!(world.live(CONFIG).is_none());
     world.deliver("db", vec![item(deployment("db", "i:1"))]);
     assert!(world.live(CONFIG).is_some());
@@ -259,7 +342,10 @@ fn a_kind_that_is_not_known_yet_is_waited_for() {
     let mut world = World::default();
     world.deliver("shop", vec![item(widget.clone()), item(config("a", "1"))]);
     world.expect("shop", AppState::Waiting);
-    assert_eq!(world.state("shop").problems[0].kind, ProblemKind::UnknownKind);
+    assert_eq!(
+        world.state("shop").problems[0].kind,
+        ProblemKind::UnknownKind
+    );
     assert!(world.live(CONFIG).is_some());
     world.deliver("crds", vec![item(definition)]);
     world.run(60_000);
@@ -281,8 +367,18 @@ fn runs_a_hook_once() {
     };
     world.deliver("shop", vec![hook("migrate", ""), item(config("a", "1"))]);
     world.expect("shop", AppState::Healthy);
-    assert!(world.live("batch/Job/shop/migrate").is_none(), "it is removed after it succeeded");
-    let applied = |world: &World| world.fake.writes.iter().filter(|write| write.contains("apply batch/Job")).count();
+    assert!(
+        world.live("batch/Job/shop/migrate").is_none(),
+        "it is removed after it succeeded"
+    );
+    let applied = |world: &World| {
+        world
+            .fake
+            .writes
+            .iter()
+            .filter(|write| write.contains("apply batch/Job"))
+            .count()
+    };
     assert_eq!(applied(&world), 1);
     world.restart();
     world.run(60_000);
@@ -312,7 +408,11 @@ fn a_failed_hook_stops_the_sync_and_runs_what_follows_a_failure() {
         ],
     );
     world.expect("shop", AppState::Failed);
-    assert!(world.state("shop").message.contains("Job shop/migrate"), "{:?}", world.state("shop").message);
+    assert!(
+        world.state("shop").message.contains("Job shop/migrate"),
+        "{:?}",
+        world.state("shop").message
+    );
     assert!(world.live(CONFIG).is_none());
     assert!(world.live("batch/Job/shop/tell").is_some());
 }
@@ -320,10 +420,20 @@ fn a_failed_hook_stops_the_sync_and_runs_what_follows_a_failure() {
 #[test]
 fn a_newer_release_lets_a_running_hook_end_up_to_its_deadline() {
     let mut world = World::default();
-    world.deliver("shop", vec![item(job("migrate", "hang")).hook(Phase::PreSync), item(config("a", "1"))]);
+    world.deliver(
+        "shop",
+        vec![
+            item(job("migrate", "hang")).hook(Phase::PreSync),
+            item(config("a", "1")),
+        ],
+    );
     world.deliver("shop", vec![item(config("a", "2"))]);
     assert!(world.live(CONFIG).is_none());
-    assert!(world.state("shop").message.contains("waits for hook"), "{:?}", world.state("shop").message);
+    assert!(
+        world.state("shop").message.contains("waits for hook"),
+        "{:?}",
+        world.state("shop").message
+    );
     world.run(600_000);
     assert_eq!(world.live(CONFIG).expect("there")["data"]["k"], "2");
     world.expect("shop", AppState::Healthy);
@@ -341,7 +451,11 @@ fn a_job_that_ended_is_not_missed_and_a_changed_one_is_made_again() {
     let mut changed = job("load", "");
     changed["spec"]["template"]["spec"]["containers"][0]["image"] = json!("i:2");
     world.deliver("shop", vec![item(changed.clone())]);
-    let image = |world: &World| world.live("batch/Job/shop/load").map(|job| job["spec"]["template"]["spec"]["containers"][0]["image"].clone());
+    let image = |world: &World| {
+        world
+            .live("batch/Job/shop/load")
+            .map(|job| job["spec"]["template"]["spec"]["containers"][0]["image"].clone())
+    };
     assert_eq!(image(&world), Some(json!("i:2")));
     changed["spec"]["template"]["spec"]["containers"][0]["image"] = json!("i:3");
     world.deliver("shop", vec![item(changed)]);
@@ -355,7 +469,10 @@ fn removes_by_tombstone_only_and_when_all_else_is_healthy() {
     // absence removes nothing
     world.deliver("shop", vec![item(deployment("web", "i:1"))]);
     assert!(world.live(CONFIG).is_some());
-    assert_eq!(world.state("shop").inventory.objects.as_ref().map(Vec::len), Some(2));
+    assert_eq!(
+        world.state("shop").inventory.objects.as_ref().map(Vec::len),
+        Some(2)
+    );
     world.controllers = false;
     let mut entry = world.entry(vec![item(deployment("web", "i:2"))]);
     entry.tombstones = vec![id(CONFIG)];
@@ -389,9 +506,15 @@ fn does_not_remove_what_is_not_ours() {
 fn waits_for_approval_beyond_the_budget() {
     let mut world = World::default();
     let names = ["a", "b", "c", "d", "e"];
-    world.deliver("shop", names.iter().map(|name| item(config(name, "1"))).collect());
+    world.deliver(
+        "shop",
+        names.iter().map(|name| item(config(name, "1"))).collect(),
+    );
     let mut entry = world.entry(vec![item(config("e", "1"))]);
-    entry.tombstones = names[..4].iter().map(|name| id(&format!("/ConfigMap/shop/{name}"))).collect();
+    entry.tombstones = names[..4]
+        .iter()
+        .map(|name| id(&format!("/ConfigMap/shop/{name}")))
+        .collect();
     world.set("shop", entry.clone());
     world.run(5_000);
     world.expect("shop", AppState::Healthy);
@@ -408,7 +531,9 @@ fn waits_for_approval_beyond_the_budget() {
 fn going_back_removes_what_the_failed_release_made() {
     let (mut world, good) = shop();
     let claim = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data", "namespace": "shop"}, "spec": {}});
-    let mut items: Vec<_> = (0..6).map(|n| item(config(&format!("new{n}"), "1"))).collect();
+    let mut items: Vec<_> = (0..6)
+        .map(|n| item(config(&format!("new{n}"), "1")))
+        .collect();
     items.push(item(config("a", "1")));
     items.push(item(deployment("web", "i:bad")));
     items.push(item(claim));
@@ -416,7 +541,9 @@ fn going_back_removes_what_the_failed_release_made() {
     world.expect("shop", AppState::Degraded);
     let mut back = good;
     back.phase = EntryPhase::Revert;
-    back.tombstones = (0..6).map(|n| id(&format!("/ConfigMap/shop/new{n}"))).collect();
+    back.tombstones = (0..6)
+        .map(|n| id(&format!("/ConfigMap/shop/new{n}")))
+        .collect();
     back.tombstones.push(id("/PersistentVolumeClaim/shop/data"));
     world.set("shop", back);
     world.run(10_000);
@@ -505,7 +632,9 @@ fn leaves_the_objects_of_others() {
         (config("a", "theirs"), true, ""),
     ] {
         let mut world = World::default();
-        world.fake.put(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}));
+        world
+            .fake
+            .put(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}));
         world.fake.put(there.clone());
         let mut entry = world.entry(vec![item(config("a", "ours"))]);
         entry.takes_over_from = vec![app("old")];
@@ -515,7 +644,10 @@ fn leaves_the_objects_of_others() {
         assert_eq!(value == "ours", taken, "{there}");
         let report = world.state("shop");
         if !taken {
-            assert_eq!((report.state, report.problems[0].kind), (AppState::Failed, ProblemKind::Owner));
+            assert_eq!(
+                (report.state, report.problems[0].kind),
+                (AppState::Failed, ProblemKind::Owner)
+            );
             assert!(report.message.contains(text), "{}", report.message);
         }
     }
@@ -526,7 +658,14 @@ fn two_apps_that_own_one_object() {
     let (mut world, _) = shop();
     world.deliver("other", vec![item(config("a", "2"))]);
     world.expect("other", AppState::Failed);
-    assert!(world.state("other").message.contains("belongs to App p/shop"), "{:?}", world.state("other"));
+    assert!(
+        world
+            .state("other")
+            .message
+            .contains("belongs to App p/shop"),
+        "{:?}",
+        world.state("other")
+    );
     world.expect("shop", AppState::Healthy);
     assert_eq!(world.live(CONFIG).expect("there")["data"]["k"], "1");
 }
@@ -534,7 +673,9 @@ fn two_apps_that_own_one_object() {
 #[test]
 fn the_first_removal_of_an_adopted_object_waits_for_approval() {
     let mut world = World::default();
-    world.fake.put(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}));
+    world
+        .fake
+        .put(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}));
     world.fake.put(config("a", "theirs"));
     world.deliver("shop", vec![item(config("a", "1")), item(config("b", "1"))]);
     let mut entry = world.entry(vec![item(config("b", "1"))]);
@@ -557,16 +698,29 @@ fn conflicts_by_policy() {
         entry.options.self_heal = false;
         world.set("shop", entry);
         world.run(5_000);
-        world.fake.edit(&id(CONFIG), "hand", "", |object| object["data"]["k"] = json!("hand"));
+        world.fake.edit(&id(CONFIG), "hand", "", |object| {
+            object["data"]["k"] = json!("hand")
+        });
         let mut entry = world.entry(vec![item(config("a", "2"))]);
         entry.options.self_heal = false;
         entry.options.conflict = policy;
         world.set("shop", entry);
         world.run(60_000);
         world.expect("shop", state);
-        assert_eq!(world.live(CONFIG).expect("there")["data"]["k"], value, "{policy:?}");
+        assert_eq!(
+            world.live(CONFIG).expect("there")["data"]["k"],
+            value,
+            "{policy:?}"
+        );
         if policy == ConflictPolicy::Fail {
-            assert!(world.state("shop").message.contains(".data.k is owned by \"hand\""), "{:?}", world.state("shop").message);
+            assert!(
+                world
+                    .state("shop")
+                    .message
+                    .contains(".data.k is owned by \"hand\""),
+                "{:?}",
+                world.state("shop").message
+            );
         }
     }
 }
@@ -574,10 +728,15 @@ fn conflicts_by_policy() {
 #[test]
 fn replicas_yield_to_whoever_scales() {
     let (mut world, _) = shop();
-    world.fake.edit(&id(WEB), "hpa", "scale", |object| object["spec"]["replicas"] = json!(7));
+    world.fake.edit(&id(WEB), "hpa", "scale", |object| {
+        object["spec"]["replicas"] = json!(7)
+    });
     world.run(10_000);
     assert_eq!(world.live(WEB).expect("there")["spec"]["replicas"], 7);
-    world.deliver("shop", vec![item(config("a", "1")), item(deployment("web", "i:2"))]);
+    world.deliver(
+        "shop",
+        vec![item(config("a", "1")), item(deployment("web", "i:2"))],
+    );
     world.expect("shop", AppState::Healthy);
     assert_eq!(world.live(WEB).expect("there")["spec"]["replicas"], 7);
     assert_eq!(world.state("shop").healed, 0);
@@ -605,13 +764,26 @@ fn an_ignored_field_is_set_once_and_kept_by_another_manager() {
     world.run(5_000);
     let web = world.live(WEB).expect("there");
     assert_eq!(web["spec"]["replicas"], 2);
-    assert!(world.fake.writes.contains(&format!("apply {WEB} by roadstead-keep")), "{:?}", world.fake.writes);
+    assert!(
+        world
+            .fake
+            .writes
+            .contains(&format!("apply {WEB} by roadstead-keep")),
+        "{:?}",
+        world.fake.writes
+    );
     let owners = web["metadata"]["managedFields"].as_array().expect("a list");
     let owns = |entry: &&Value| entry.pointer("/fieldsV1/f:spec/f:replicas").is_some();
-    let owners: Vec<_> = owners.iter().filter(owns).map(|entry| entry["manager"].clone()).collect();
+    let owners: Vec<_> = owners
+        .iter()
+        .filter(owns)
+        .map(|entry| entry["manager"].clone())
+        .collect();
     assert_eq!(owners, ["roadstead-keep"]);
     // nobody minds what becomes of it
-    world.fake.edit(&id(WEB), "hand", "", |object| object["spec"]["replicas"] = json!(9));
+    world.fake.edit(&id(WEB), "hand", "", |object| {
+        object["spec"]["replicas"] = json!(9)
+    });
     world.run(5_000);
     assert_eq!(world.live(WEB).expect("there")["spec"]["replicas"], 9);
     world.expect("shop", AppState::Healthy);
@@ -632,10 +804,17 @@ fn a_field_that_cannot_change_fails_or_replaces() {
         world.run(10_000);
         if policy == ImmutablePolicy::Fail {
             world.expect("shop", AppState::Failed);
-            assert!(world.state("shop").message.contains("spec.selector"), "{:?}", world.state("shop").message);
+            assert!(
+                world.state("shop").message.contains("spec.selector"),
+                "{:?}",
+                world.state("shop").message
+            );
         } else {
             world.expect("shop", AppState::Healthy);
-            assert_eq!(world.live(WEB).expect("there")["spec"]["selector"]["matchLabels"]["tier"], "front");
+            assert_eq!(
+                world.live(WEB).expect("there")["spec"]["selector"]["matchLabels"]["tier"],
+                "front"
+            );
         }
     }
 }
@@ -643,27 +822,42 @@ fn a_field_that_cannot_change_fails_or_replaces() {
 #[test]
 fn what_may_pass_is_tried_again_and_what_will_not_fails() {
     let mut world = World::default();
-    let busy = || ErrorKind::TooManyRequests { retry_after_ms: 4_000 };
-    world.fake.faults.insert(id(CONFIG), vec![ErrorKind::Unavailable, busy(), ErrorKind::Unavailable]);
+    let busy = || ErrorKind::TooManyRequests {
+        retry_after_ms: 4_000,
+    };
+    world.fake.faults.insert(
+        id(CONFIG),
+        vec![ErrorKind::Unavailable, busy(), ErrorKind::Unavailable],
+    );
     let entry = world.entry(vec![item(config("a", "1"))]);
     world.set("shop", entry);
     world.run(3_000);
     assert!(world.live(CONFIG).is_none());
     world.run(10_000);
     world.expect("shop", AppState::Healthy);
-    for kind in [ErrorKind::Admission, ErrorKind::Forbidden, ErrorKind::Invalid { fields: Vec::new() }] {
+    for kind in [
+        ErrorKind::Admission,
+        ErrorKind::Forbidden,
+        ErrorKind::Invalid { fields: Vec::new() },
+    ] {
         let mut world = World::default();
         world.fake.faults.insert(id(CONFIG), vec![kind]);
         world.deliver("shop", vec![item(config("a", "1")), item(config("b", "1"))]);
         world.expect("shop", AppState::Failed);
-        assert!(world.live("/ConfigMap/shop/b").is_some(), "others of the wave are applied");
+        assert!(
+            world.live("/ConfigMap/shop/b").is_some(),
+            "others of the wave are applied"
+        );
     }
 }
 
 #[test]
 fn a_newer_order_pre_empts_what_is_retried() {
     let mut world = World::default();
-    world.fake.faults.insert(id(CONFIG), vec![ErrorKind::Unavailable; 1_000]);
+    world
+        .fake
+        .faults
+        .insert(id(CONFIG), vec![ErrorKind::Unavailable; 1_000]);
     world.deliver("shop", vec![item(config("a", "1"))]);
     world.expect("shop", AppState::Syncing);
     world.deliver("shop", vec![item(config("b", "1"))]);
@@ -684,10 +878,16 @@ fn goes_on_without_the_hub_and_after_a_lost_watch() {
     let gvk = Gvk::new("v1", "ConfigMap");
     world.fake.watches.remove(&gvk);
     world.fake.take(&id(CONFIG));
-    world.fake.events.retain(|(other, event)| *other != gvk || matches!(event, WatchEvent::Synced(_)));
+    world
+        .fake
+        .events
+        .retain(|(other, event)| *other != gvk || matches!(event, WatchEvent::Synced(_)));
     world.input(roadstead_sync::Input::WatchEnded {
         gvk,
-        error: Some(k8s_cluster::ClusterError::new(ErrorKind::Expired, "too old")),
+        error: Some(k8s_cluster::ClusterError::new(
+            ErrorKind::Expired,
+            "too old",
+        )),
     });
     world.run(2_000);
     assert!(world.live(CONFIG).is_some());
@@ -698,10 +898,21 @@ fn an_app_in_trouble_holds_up_no_other() {
     let mut world = World::default();
     for n in 0..20 {
         let name = format!("c{n}");
-        world.fake.faults.insert(id(&format!("/ConfigMap/shop/{name}")), vec![ErrorKind::Unavailable; 1_000]);
+        world.fake.faults.insert(
+            id(&format!("/ConfigMap/shop/{name}")),
+            vec![ErrorKind::Unavailable; 1_000],
+        );
     }
-    world.deliver("bad", (0..20).map(|n| item(config(&format!("c{n}"), "1"))).collect());
+    world.deliver(
+        "bad",
+        (0..20)
+            .map(|n| item(config(&format!("c{n}"), "1")))
+            .collect(),
+    );
     world.run(60_000);
-    world.deliver("shop", vec![item(config("a", "1")), item(deployment("web", "i:1"))]);
+    world.deliver(
+        "shop",
+        vec![item(config("a", "1")), item(deployment("web", "i:1"))],
+    );
     world.expect("shop", AppState::Healthy);
 }

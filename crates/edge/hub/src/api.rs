@@ -151,7 +151,9 @@ pub(crate) fn config() -> Config {
         ..VersionInfo::default()
     };
     config.audit = Some(Arc::new(|record| {
-        if ["get", "list", "watch"].contains(&record.verb) && record.code < 400 {
+        let reads = ["get", "list", "watch"].contains(&record.verb);
+        // who only looks is not written down, unless it was refused
+        if reads && !matches!(record.code, 401 | 403) {
             return;
         }
         tracing::info!(

@@ -35,11 +35,14 @@ const DETAIL_PATIENCE: Duration = Duration::from_secs(10);
 /// How many orders a session remembers, to send deltas against.
 const REMEMBERED: usize = 4;
 
+/// Somebody who waits for the answer of a cluster.
+type Waiting = (ClusterId, oneshot::Sender<Result<Bytes, String>>);
+
 /// Requests for detail that wait for an agent.
 #[derive(Default)]
 pub(crate) struct Details {
     next: AtomicU64,
-    open: Mutex<BTreeMap<u64, (ClusterId, oneshot::Sender<Result<Bytes, String>>)>>,
+    open: Mutex<BTreeMap<u64, Waiting>>,
     sessions: Mutex<BTreeMap<ClusterId, roadstead_wire::Outbound>>,
 }
 

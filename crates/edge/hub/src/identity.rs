@@ -189,11 +189,6 @@ impl Identity {
         Ok(issued)
     }
 
-    /// The certificate that a cluster's agent has; `None` if it has never joined.
-    pub(crate) fn agent_of(&self, cluster: &ClusterId) -> Result<Option<AgentRecord>, HubError> {
-        Ok(read(&*self.store, &format!("{AGENTS}{cluster}"))?.map(|(record, _)| record))
-    }
-
     /// Revokes a cluster's certificate; returns its serial number.
     pub(crate) fn revoke(&self, cluster: &ClusterId) -> Result<Option<String>, HubError> {
         let key = format!("{AGENTS}{cluster}");

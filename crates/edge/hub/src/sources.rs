@@ -62,11 +62,14 @@ pub(crate) fn request_of(index: &Index, key: &Key) -> Option<Wanted> {
     })
 }
 
+/// Reads a Secret, by its Project and name, as credentials.
+type Secrets = Box<dyn Fn(&str, &str) -> Result<Auth, String> + Send + Sync>;
+
 /// Reads repositories, and keeps what was read last.
 pub(crate) struct Reader {
     sources: Sources,
     snapshots: Mutex<BTreeMap<(String, String), Snapshot>>,
-    secrets: Box<dyn Fn(&str, &str) -> Result<Auth, String> + Send + Sync>,
+    secrets: Secrets,
 }
 
 impl Reader {

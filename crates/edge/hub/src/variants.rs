@@ -17,7 +17,6 @@ const KEPT: usize = 4096;
 /// A variant's list, with what is asked of it most.
 #[derive(Debug)]
 pub(crate) struct Listed {
-    pub(crate) variant: Variant,
     pub(crate) lasting: Arc<[ObjectId]>,
     pub(crate) contents: BTreeSet<Digest>,
 }
@@ -61,7 +60,6 @@ impl Variants {
         lasting.sort();
         let contents = variant.objects.iter().map(|object| object.digest).collect();
         let listed = Arc::new(Listed {
-            variant,
             lasting: lasting.into(),
             contents,
         });

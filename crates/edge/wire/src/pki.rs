@@ -188,6 +188,20 @@ pub fn certificate_hash(certificate_pem: &str) -> Result<Digest, PkiError> {
     Ok(Digest::of(&read_certificate(certificate_pem)?))
 }
 
+/// From when until when a certificate is good.
+pub fn certificate_validity(certificate_pem: &str) -> Result<Validity, PkiError> {
+    let der = read_certificate(certificate_pem)?;
+    let (_, parsed) = x509_parser::parse_x509_certificate(&der).map_err(|_| PkiError::Pem {
+        what: "certificate",
+        source: rustls_pki_types::pem::Error::NoItemsFound,
+    })?;
+    let time = |at: x509_parser::time::ASN1Time| Time(at.timestamp().saturating_mul(1000));
+    Ok(Validity {
+        from: time(parsed.validity().not_before),
+        until: time(parsed.validity().not_after),
+    })
+}
+
 pub(crate) fn read_certificate(text: &str) -> Result<CertificateDer<'static>, PkiError> {
     CertificateDer::from_pem_slice(text.as_bytes()).map_err(|source| PkiError::Pem {
         what: "certificate",

@@ -4,16 +4,32 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::ResourceDef;
-use crate::http::Documents;
+use crate::http::{Documents, VersionDocument};
 
 /// Resources by group, version and plural name. Cheap to share between servers.
 #[derive(Debug, Clone, Default)]
 pub struct Catalog {
-    // group → version → plural
-    groups: BTreeMap<String, BTreeMap<String, BTreeMap<String, Arc<ResourceDef>>>>,
+    // group → version
+    groups: BTreeMap<String, BTreeMap<String, Arc<Version>>>,
     // the order in which groups were added: discovery shows it
     order: Vec<String>,
     pub(crate) documents: Documents,
+}
+
+/// The resources of one version, and their document; catalogues share it until one of them changes it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Version {
+    resources: BTreeMap<String, Arc<ResourceDef>>,
+    document: VersionDocument,
+}
+
+impl Version {
+    /// Changes the resources; the document is made anew.
+    fn change(this: &mut Arc<Self>) -> &mut BTreeMap<String, Arc<ResourceDef>> {
+        let own = Arc::make_mut(this);
+        own.document = VersionDocument::default();
+        &mut own.resources
+    }
 }
 
 impl Catalog {
@@ -33,12 +49,13 @@ impl Catalog {
         if !self.groups.contains_key(&def.group) {
             self.order.push(def.group.clone());
         }
-        self.groups
+        let version = self
+            .groups
             .entry(def.group.clone())
             .or_default()
             .entry(def.version.clone())
-            .or_default()
-            .insert(def.plural.clone(), def);
+            .or_default();
+        Version::change(version).insert(def.plural.clone(), def);
     }
 
     /// Adds resources.
@@ -54,10 +71,12 @@ impl Catalog {
     pub fn remove(&mut self, group: &str, plural: &str) {
         self.documents = Documents::default();
         if let Some(versions) = self.groups.get_mut(group) {
-            for resources in versions.values_mut() {
-                resources.remove(plural);
+            for version in versions.values_mut() {
+                if version.resources.contains_key(plural) {
+                    Version::change(version).remove(plural);
+                }
             }
-            versions.retain(|_, resources| !resources.is_empty());
+            versions.retain(|_, version| !version.resources.is_empty());
             if versions.is_empty() {
                 self.groups.remove(group);
                 self.order.retain(|name| name != group);
@@ -67,7 +86,7 @@ impl Catalog {
 
     /// Finds a resource by its path.
     pub fn get(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<ResourceDef>> {
-        self.groups.get(group)?.get(version)?.get(plural)
+        self.groups.get(group)?.get(version)?.resources.get(plural)
     }
 
     /// Finds a resource in its preferred version.
@@ -86,6 +105,7 @@ impl Catalog {
                 self.groups
                     .get(group)?
                     .get(candidate)?
+                    .resources
                     .values()
                     .find(|def| def.kind == kind)
             })
@@ -114,7 +134,12 @@ impl Catalog {
             .get(group)
             .and_then(|versions| versions.get(version))
             .into_iter()
-            .flat_map(BTreeMap::values)
+            .flat_map(|version| version.resources.values())
+    }
+
+    /// Returns where the document of a version is kept.
+    pub(crate) fn version_document(&self, group: &str, version: &str) -> Option<&VersionDocument> {
+        Some(&self.groups.get(group)?.get(version)?.document)
     }
 
     /// Returns every resource once, in its preferred version.

@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 
 use crate::{Column, FieldError, ResourceDef, Scale, Schema, jsonpath, world};
 
+/// Holds a definition until its objects are gone.
+pub(crate) const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
 /// The group of definitions.
 pub(crate) const GROUP: &str = "apiextensions.k8s.io";
 /// Their plural name.
@@ -129,6 +131,19 @@ fn columns(list: &Value) -> Vec<Column> {
 
 /// Fills in what a stored definition shows: names, and the conditions that say it is served.
 pub(crate) fn settle(definition: &mut Value, now: Timestamp) {
+    let ends =
+        k8s_object::meta(definition).is_some_and(|meta| meta.contains_key("deletionTimestamp"));
+    if !ends && let Some(meta) = k8s_object::meta_mut(definition) {
+        let list = meta.entry("finalizers").or_insert_with(|| json!([]));
+        if let Some(list) = list.as_array_mut()
+            && !list.iter().any(|own| own == CLEANUP)
+        {
+            list.push(json!(CLEANUP));
+        }
+    }
+    if !definition["spec"]["names"].is_object() {
+        return;
+    }
     let names = &mut definition["spec"]["names"];
     let kind = text(&names["kind"]).to_owned();
     if names.get("singular").is_none() {

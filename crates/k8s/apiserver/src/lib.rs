@@ -1,8 +1,20 @@
 //! A Kubernetes-style API server as a library.
 //!
 //! Resources are data ([`ResourceDef`] in a [`Catalog`]); a [`Registry`] holds the objects of one server in a
-//! [`Store`](base_store::Store) and offers the typed calls. Nothing here keeps a clock, a timer, a thread or a source
-//! of randomness: they come in through [`Config`].
+//! [`Store`](base_store::Store) and offers the typed calls; a [`Server`] puts HTTP over it: [`http::Request`](::http::Request) in,
+//! [`http::Response`](::http::Response) out, whatever reads the socket. Nothing here keeps a clock, a timer, a thread or a source of
+//! randomness: they come in through [`Config`]. Calls to the store block as long as the store does.
+//!
+//! | It does | It does not |
+//! |---|---|
+//! | discovery (both forms), OpenAPI v3 and v2, `/version`, health | descriptions of Kubernetes' own fields |
+//! | JSON and YAML; protobuf bodies of Kubernetes' own kinds are read | protobuf or CBOR answers, gzip |
+//! | get, list (pages, revisions, selectors), watch (bookmarks, watch-list, 410), tables, metadata only | sharded watches |
+//! | create, update, the four patches, server-side apply, status, scale, dry-run, field validation | patterns, formats and CEL in schemas |
+//! | finalizers, grace, preconditions, propagation, collection; owners' garbage | namespace deletion: that is a controller's |
+//! | custom resources: schemas, defaults, pruning, columns, subresources, several versions of the same fields | conversion webhooks |
+//! | Kubernetes' own kinds: columns, the defaults and rules that matter, service addresses | every rule of every kind; `autoscaling/v1` |
+//! | RBAC with escalation checks, reviews, impersonation, audit records | authentication, admission webhooks, fairness |
 
 mod auth;
 mod builtin;
@@ -10,6 +22,7 @@ mod catalog;
 mod codec;
 mod config;
 mod crd;
+mod gc;
 mod http;
 mod jsonpath;
 mod registry;
@@ -28,10 +41,11 @@ pub use config::{
     Admission, AdmissionRequest, AuditFn, AuditRecord, Config, NamespaceFn, NamespacePolicy,
     NamespaceState, VersionInfo,
 };
+pub use gc::{Collected, collect_garbage};
 pub use http::{Body, ByteStream, Extensions, Query, Server};
 pub use registry::{
-    DeleteOptions, Deleted, EventKind, FieldValidation, ListOptions, ObjectList, ObjectWatch,
-    Outcome, Part, Patch, Propagation, Registry, RevisionMatch, StoredKey, WatchEvent,
+    DeleteOptions, Deleted, EventKind, EventSource, FieldValidation, ListOptions, ObjectList,
+    ObjectWatch, Outcome, Part, Patch, Propagation, Registry, RevisionMatch, StoredKey, WatchEvent,
     WatchOptions, WriteOptions,
 };
 pub use resource::{

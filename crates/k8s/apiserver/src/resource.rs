@@ -199,6 +199,8 @@ pub struct ResourceDef {
     pub schema: Schema,
     /// Is `status` written through its own subresource only?
     pub status_subresource: bool,
+    /// May a create come with its status, as Nodes do?
+    pub create_with_status: bool,
     /// The scale subresource.
     pub scale: Option<Scale>,
     /// More subresources, which a [`SubresourceHandler`](crate::SubresourceHandler) serves.
@@ -267,6 +269,7 @@ impl ResourceDef {
             columns: vec![Column::name(), Column::age()],
             schema: Schema::None,
             status_subresource: false,
+            create_with_status: false,
             scale: None,
             subresources: Vec::new(),
             selectable_fields: Vec::new(),

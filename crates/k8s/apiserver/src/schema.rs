@@ -161,7 +161,8 @@ pub(crate) fn apply(
         ApplyError::ManagedFieldsPresent | ApplyError::Version { .. } => {
             Status::bad_request(error.to_string())
         }
-        ApplyError::Typed { .. } => Status::internal(error),
+        // what was sent does not fit its type
+        ApplyError::Typed { .. } => Status::bad_request(tell(&error)),
         ApplyError::Managed(inner) => Status::internal(format_args!(
             "managed fields of {} {name:?} cannot be read: {inner}",
             def.group_resource()
@@ -199,4 +200,15 @@ fn patch_error(error: PatchError) -> Status {
         ),
         PatchError::Strategic { .. } => Status::bad_request(error.to_string()),
     }
+}
+
+/// An error with its causes, in one text.
+fn tell(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        text = format!("{text}: {next}");
+        cause = next.source();
+    }
+    text
 }

@@ -9,9 +9,12 @@ use crate::key::{Key, Kind};
 /// Why a controller's request was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refusal {
-    /// The object changed since it was read, or exists already: look again.
+    /// The object changed since it was read: look again.
     #[error("conflict: {0}")]
     Conflict(String),
+    /// An object of this name exists already.
+    #[error("exists: {0}")]
+    Exists(String),
     /// The object, its namespace or its kind is not there.
     #[error("not found: {0}")]
     NotFound(String),

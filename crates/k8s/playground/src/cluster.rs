@@ -18,7 +18,7 @@ use k8s_object::{Gvk, ObjectId};
 use serde_json::Value;
 
 use crate::inproc::propagation;
-use crate::playground::{Answer, Handle};
+use crate::playground::{Answer, Handle, Line};
 
 fn offline(handle: &Handle) -> ClusterError {
     ClusterError::new(
@@ -324,13 +324,13 @@ impl k8s_cluster::Cluster for Handle {
             send_initial_events: initial,
             bookmarks: true,
         };
+        let line = self.connect();
         let watch = self
             .registry()
             .watch(&def, "", &options)
             .map_err(|status| refused(&status, &spec.gvk.kind))?;
         Ok(Box::pin(Events {
-            handle: self.clone(),
-            breaks: self.breaks(),
+            line,
             watch,
             ended: false,
         }))
@@ -339,8 +339,7 @@ impl k8s_cluster::Cluster for Handle {
 
 /// A watch that breaks when the cluster's connections do.
 struct Events {
-    handle: Handle,
-    breaks: u64,
+    line: Line,
     watch: ObjectWatch,
     ended: bool,
 }
@@ -352,10 +351,9 @@ impl Stream for Events {
         if self.ended {
             return Poll::Ready(None);
         }
-        self.handle.wake_on_break(cx.waker());
-        if self.handle.breaks() != self.breaks {
+        if self.line.poll_broken(cx) {
             self.ended = true;
-            return Poll::Ready(Some(Err(offline(&self.handle))));
+            return Poll::Ready(Some(Err(offline(&self.line.handle))));
         }
         match self.watch.poll_next(cx) {
             Poll::Pending => Poll::Pending,

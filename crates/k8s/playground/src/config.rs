@@ -1,7 +1,10 @@
 //! How a playground behaves.
 
+use serde::{Deserialize, Serialize};
+
 /// A delay: at least this long, and up to `jitter_ms` more, by the cluster's seed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Span {
     /// The least, in milliseconds.
     pub least_ms: u64,
@@ -27,7 +30,8 @@ impl Span {
 }
 
 /// How long the stages of a pod's life and of other controllers take.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct Timings {
     /// From created to bound to a node.
     pub schedule: Span,
@@ -84,8 +88,32 @@ impl Default for Timings {
     }
 }
 
+impl Timings {
+    /// Everything comes at once, but what has failed is tried again only after a second: for simulations that care about
+    /// outcomes and not about the way there.
+    pub fn instant() -> Self {
+        let at_once = Span::new(0, 0);
+        let second = Span::new(1000, 0);
+        Self {
+            schedule: at_once,
+            accept: at_once,
+            start: at_once,
+            ready: at_once,
+            run: at_once,
+            crash: at_once,
+            stop: at_once,
+            back_off: second,
+            gather: at_once,
+            provision: at_once,
+            retry: second,
+            ..Self::default()
+        }
+    }
+}
+
 /// What a playground is made with.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct Config {
     /// Everything random comes from this and the clusters' names.
     pub seed: u64,

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 /// How often something was asked, and how often it changed anything.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
     /// Requests that the server took up, refused ones included; dry runs are not counted.
     pub requests: u64,
@@ -13,12 +15,12 @@ pub struct Tally {
 
 /// What those outside asked of a cluster since it was made, or since the counters were last reset. What its own
 /// controllers write is not in it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
     /// Reads by verb: `get`, `list`, `watch`, `discover`.
-    pub reads: BTreeMap<&'static str, u64>,
+    pub reads: BTreeMap<String, u64>,
     /// Writes by verb: `create`, `apply`, `patch`, `update`, `delete`.
-    pub writes: BTreeMap<&'static str, Tally>,
+    pub writes: BTreeMap<String, Tally>,
     /// Writes by object, as `group/Kind/namespace/name`, or `group/resource/namespace/name` when they came over HTTP.
     pub objects: BTreeMap<String, Tally>,
     /// Requests that a fault answered.
@@ -37,12 +39,12 @@ impl Counters {
     }
 
     pub(crate) fn read(&mut self, verb: &'static str) {
-        *self.reads.entry(verb).or_default() += 1;
+        *self.reads.entry(verb.to_owned()).or_default() += 1;
     }
 
     pub(crate) fn write(&mut self, verb: &'static str, object: String, changed: bool) {
         for tally in [
-            self.writes.entry(verb).or_default(),
+            self.writes.entry(verb.to_owned()).or_default(),
             self.objects.entry(object).or_default(),
         ] {
             tally.requests += 1;

@@ -82,6 +82,36 @@ impl Cx<'_> {
             .collect()
     }
 
+    /// Takes over objects that nobody controls and that the owner selects, as it does once, when it is new.
+    pub(crate) fn adopt(&mut self, owner: &Value, kind: Kind<'_>) -> Result<(), Refusal> {
+        let seen = owner.pointer("/status/observedGeneration").is_some();
+        let selector = owner.pointer("/spec/selector").cloned();
+        let selector = selector.and_then(|selector| {
+            serde_json::from_value::<k8s_object::LabelSelector>(selector).ok()
+        });
+        let Some(selector) = selector.filter(|selector| !seen && !selector.is_empty()) else {
+            return Ok(());
+        };
+        for mut child in self.api.list(kind, k8s_object::namespace(owner)) {
+            let selected = selector.matches(|key| k8s_object::label(&child, key));
+            if !selected || is_leaving(&child) || controller_uid(&child).is_some() {
+                continue;
+            }
+            let owners = owned_by(owner);
+            match child.pointer_mut("/metadata/ownerReferences") {
+                Some(Value::Array(known)) => {
+                    known.extend(owners.as_array().cloned().unwrap_or_default())
+                }
+                _ => child["metadata"]["ownerReferences"] = owners,
+            }
+            let child = self.api.update(MANAGER, &child)?;
+            // The controller that asked goes on at once, before the change has come back to the index.
+            let head: crate::index::Head = serde_json::from_value(child).unwrap_or_default();
+            self.state.index.change(None, Some(&head));
+        }
+        Ok(())
+    }
+
     /// Names the object that controls this one.
     #[expect(clippy::unused_self, reason = "it reads as the opposite of `children`")]
     pub(crate) fn controller_of(&self, object: &Value) -> Option<Key> {

@@ -1,5 +1,6 @@
 //! What is made to go wrong: in a pod, and in a whole cluster.
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::cx::{list, text};
@@ -98,7 +99,8 @@ impl PodFault {
 }
 
 /// What goes wrong between a cluster's API server and those who ask it. Its controllers are not touched.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct Fault {
     /// Nothing answers, and watches break.
     pub offline: bool,

@@ -12,7 +12,7 @@ use k8s_apiserver::{Body, ByteStream, Extensions, Rbac, Server, Status, UserInfo
 use serde_json::Value;
 
 use crate::index::Head;
-use crate::playground::{Answer, Handle};
+use crate::playground::{Answer, Handle, Line};
 
 /// What a request is about, as far as counting needs it.
 struct About {
@@ -144,7 +144,7 @@ impl Handle {
         }
         let about = About::of(&request);
         let before = self.registry().revision().0;
-        let breaks = self.breaks();
+        let line = self.connect();
         let response = self.server().handle(request, user).await;
         match about {
             Some(about) if about.write => {
@@ -158,11 +158,7 @@ impl Handle {
             self.touch();
         }
         response.map(|body| match body {
-            Body::Stream(inner) => Body::Stream(Box::pin(Breakable {
-                handle: self.clone(),
-                breaks,
-                inner,
-            })),
+            Body::Stream(inner) => Body::Stream(Box::pin(Breakable { line, inner })),
             full @ Body::Full(_) => full,
         })
     }
@@ -170,8 +166,7 @@ impl Handle {
 
 /// A watch that ends when the cluster's connections break.
 struct Breakable {
-    handle: Handle,
-    breaks: u64,
+    line: Line,
     inner: ByteStream,
 }
 
@@ -179,8 +174,7 @@ impl Stream for Breakable {
     type Item = Bytes;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        self.handle.wake_on_break(cx.waker());
-        if self.handle.breaks() != self.breaks {
+        if self.line.poll_broken(cx) {
             return Poll::Ready(None);
         }
         self.inner.as_mut().poll_next(cx)

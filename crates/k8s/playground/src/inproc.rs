@@ -21,6 +21,7 @@ fn refusal(status: &Status) -> Refusal {
     let message = status.message.clone();
     match status.code {
         404 => Refusal::NotFound(message),
+        409 if status.is_already_exists() => Refusal::Exists(message),
         409 => Refusal::Conflict(message),
         _ => Refusal::Refused(message),
     }

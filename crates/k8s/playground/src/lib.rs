@@ -5,7 +5,17 @@
 //! timer: [`Playground::run_due`] does what is due, [`Playground::next_due`] tells when to come again, and clusters
 //! where nothing is due cost nothing but their bytes.
 //!
-//! What it does not do: run containers, check what admission would check in depth, count what is used on a node.
+//! | It does | It does not |
+//! |---|---|
+//! | Deployments (roll, recreate, pause, deadline, history), ReplicaSets, StatefulSets (in order or in parallel, partition, claims), DaemonSets, Jobs (indexed, suspend, back-off, deadline, time to live) | CronJobs, ReplicationControllers and other kinds: stored as they come |
+//! | pods in stages, with readiness, restarts, back-off; faults by image tag, annotation or command; missing ConfigMaps and Secrets in environments and volumes | run containers, init containers, probes; logs, exec |
+//! | nodes: selector, taints, cordon, requests larger than a node | affinity, adding up what pods on a node use |
+//! | Services, EndpointSlices, load balancer and Ingress addresses, claims with a volume each | carry traffic or data |
+//! | namespaces and their deletion, owned objects in the background, in the foreground, orphaned and adopted | |
+//! | disruption budgets and autoscalers: a plain status | evict, scale |
+//! | between a cluster and those who ask it: offline, latency, 429, 500; counters of what was asked | fail inside a cluster |
+//!
+//! A StatefulSet whose new pods never become ready is taken back without deleting them by hand; real ones get stuck there.
 
 mod admission;
 mod api;

@@ -71,6 +71,15 @@ impl Packer {
     }
 }
 
+/// What a cluster keeps beside its present objects. A watch that resumes further back lists again, as it would have to
+/// after five minutes anyway; in small clusters that costs little, and memory for thousands costs much.
+const LIMITS: Limits = Limits {
+    history_commits: 64,
+    history_bytes: 32 << 10,
+    outcomes: 4,
+    watch_bytes: 1 << 20,
+};
+
 /// A fork of an image that keeps what differs compressed.
 pub(crate) struct PackedStore {
     inner: MemoryStore,
@@ -80,7 +89,7 @@ pub(crate) struct PackedStore {
 impl PackedStore {
     pub(crate) fn fork(image: Arc<Image>, packer: Arc<Packer>) -> Self {
         Self {
-            inner: MemoryStore::fork_with(image, Limits::FORK),
+            inner: MemoryStore::fork_with(image, LIMITS),
             packer,
         }
     }

@@ -21,6 +21,7 @@ use crate::fault::Fault;
 use crate::image;
 use crate::packed::{PackedStore, Packer};
 use crate::sim::Simulated;
+use crate::virtual_time::VirtualTime;
 
 /// Why a playground or a cluster could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -85,27 +86,22 @@ struct Due {
 }
 
 impl Agenda {
-    /// Notes when a cluster is due.
-    fn set(&self, id: u64, at: Option<Timestamp>) {
+    /// Notes that a cluster is due at a moment, unless it is due sooner already.
+    fn sooner(&self, id: u64, at: Timestamp) {
         let waker = {
             let mut due = self.0.lock();
-            let before = due.by_time.first().copied();
+            let before = due.by_time.first().map(|(at, _)| *at);
             let Some((known, _)) = due.by_id.get_mut(&id) else {
                 return;
             };
-            let old = std::mem::replace(known, at);
-            if let Some(old) = old {
+            if known.is_some_and(|known| known <= at) {
+                return;
+            }
+            if let Some(old) = known.replace(at) {
                 due.by_time.remove(&(old, id));
             }
-            if let Some(at) = at {
-                due.by_time.insert((at, id));
-            }
-            let sooner = match (before, due.by_time.first()) {
-                (None, Some(_)) => true,
-                (Some((before, _)), Some((now, _))) => *now < before,
-                _ => false,
-            };
-            if !sooner {
+            due.by_time.insert((at, id));
+            if before.is_some_and(|before| before <= at) {
                 return;
             }
             due.news = true;
@@ -113,6 +109,13 @@ impl Agenda {
         };
         if let Some(waker) = waker {
             waker.wake();
+        }
+    }
+
+    fn remove(&self, id: u64) {
+        let mut due = self.0.lock();
+        if let Some((Some(at), _)) = due.by_id.remove(&id) {
+            due.by_time.remove(&(at, id));
         }
     }
 }
@@ -139,7 +142,9 @@ struct Outside {
     dice: Dice,
     /// How often all connections were broken.
     breaks: u64,
-    waiting: Vec<Waker>,
+    next_line: u64,
+    /// Who waits on a connection, by the connection's number.
+    waiting: BTreeMap<u64, Waker>,
 }
 
 impl Playground {
@@ -211,7 +216,8 @@ impl Playground {
                 counters: Counters::default(),
                 dice: Dice::new(config.seed, &format!("{name} outside")),
                 breaks: 0,
-                waiting: Vec::new(),
+                next_line: 0,
+                waiting: BTreeMap::new(),
             }),
             agenda: Arc::clone(agenda),
         }));
@@ -233,8 +239,7 @@ impl Playground {
             return false;
         };
         let id = handle.0.id.load(Ordering::Relaxed);
-        self.0.agenda.set(id, None);
-        self.0.agenda.0.lock().by_id.remove(&id);
+        self.0.agenda.remove(id);
         handle.set_fault(Fault::offline());
         true
     }
@@ -271,6 +276,18 @@ impl Playground {
         steps
     }
 
+    /// Moves a virtual clock on to `end`, from one thing that is due to the next; says how many steps that took. `time`
+    /// must be the clock that the playground was made with.
+    pub fn run_until(&self, time: &VirtualTime, end: Timestamp) -> usize {
+        let mut steps = 0;
+        while let Some(due) = self.next_due().filter(|due| *due <= end) {
+            time.advance_to(due);
+            steps += self.run_due(time.now());
+        }
+        time.advance_to(end);
+        steps
+    }
+
     /// When something is due next; `None` while nothing is. A moment in the past means now.
     pub fn next_due(&self) -> Option<Timestamp> {
         let due = self.0.agenda.0.lock();
@@ -304,7 +321,7 @@ impl Handle {
     /// [`registry`](Self::registry) need it.
     pub fn touch(&self) {
         let id = self.0.id.load(Ordering::Relaxed);
-        self.0.agenda.set(id, Some(Timestamp::MIN));
+        self.0.agenda.sooner(id, Timestamp::MIN);
     }
 
     fn run_due(&self, now: Timestamp) -> usize {
@@ -313,16 +330,11 @@ impl Handle {
             let steps = sim.run_due(now);
             (steps, sim.next_due())
         };
-        let due = self.0.agenda.0.lock();
-        let id = self.0.id.load(Ordering::Relaxed);
         // Somebody may have touched it meanwhile; the sooner moment counts.
-        let known = due.by_id.get(&id).and_then(|(at, _)| *at);
-        drop(due);
-        let next = match (known, next) {
-            (Some(known), Some(next)) => Some(known.min(next)),
-            (known, next) => known.or(next),
-        };
-        self.0.agenda.set(id, next);
+        if let Some(next) = next {
+            let id = self.0.id.load(Ordering::Relaxed);
+            self.0.agenda.sooner(id, next);
+        }
         steps
     }
 
@@ -336,7 +348,7 @@ impl Handle {
             outside.fault = fault;
             std::mem::take(&mut outside.waiting)
         };
-        wakers.into_iter().for_each(Waker::wake);
+        wakers.into_values().for_each(Waker::wake);
     }
 
     /// Returns what goes wrong.
@@ -351,18 +363,17 @@ impl Handle {
             outside.breaks += 1;
             std::mem::take(&mut outside.waiting)
         };
-        wakers.into_iter().for_each(Waker::wake);
+        wakers.into_values().for_each(Waker::wake);
     }
 
-    pub(crate) fn breaks(&self) -> u64 {
-        self.0.outside.lock().breaks
-    }
-
-    /// Wakes somebody when connections break.
-    pub(crate) fn wake_on_break(&self, waker: &Waker) {
+    /// Opens a connection.
+    pub(crate) fn connect(&self) -> Line {
         let mut outside = self.0.outside.lock();
-        if !outside.waiting.iter().any(|known| known.will_wake(waker)) {
-            outside.waiting.push(waker.clone());
+        outside.next_line += 1;
+        Line {
+            number: outside.next_line,
+            breaks: outside.breaks,
+            handle: self.clone(),
         }
     }
 
@@ -403,6 +414,32 @@ impl Handle {
             latency_ms: fault.latency_ms,
             answer,
         }
+    }
+}
+
+/// A connection on which a watch runs, until all connections are broken.
+pub(crate) struct Line {
+    number: u64,
+    breaks: u64,
+    pub(crate) handle: Handle,
+}
+
+impl Line {
+    /// Is it broken? If not, the task is woken when it is.
+    pub(crate) fn poll_broken(&self, cx: &mut Context<'_>) -> bool {
+        let mut outside = self.handle.0.outside.lock();
+        let broken = outside.breaks != self.breaks;
+        if !broken {
+            let waker = cx.waker().clone();
+            outside.waiting.insert(self.number, waker);
+        }
+        broken
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.handle.0.outside.lock().waiting.remove(&self.number);
     }
 }
 

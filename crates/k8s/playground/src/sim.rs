@@ -147,7 +147,7 @@ impl Simulated {
         let wait = match refusal {
             Refusal::Conflict(_) => 1 + self.state.dice.below(10),
             Refusal::NotFound(_) => return,
-            Refusal::Refused(_) => self.state.dice.within(span),
+            Refusal::Exists(_) | Refusal::Refused(_) => self.state.dice.within(span),
         };
         self.state.queue.add_at(after(now, wait), work);
     }

@@ -24,10 +24,7 @@ impl Harness for Simulation {
 
     async fn settle(&self) {
         let end = self.time.now() + SignedDuration::from_secs(10);
-        while let Some(due) = self.playground.next_due().filter(|due| *due <= end) {
-            self.time.advance_to(due);
-            self.playground.run_due(self.time.now());
-        }
+        self.playground.run_until(&self.time, end);
     }
 
     async fn next(&self, watch: &mut WatchStream) -> Option<Result<WatchEvent, ClusterError>> {

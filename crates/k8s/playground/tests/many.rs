@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_apiserver::{Clock, UserInfo};
 use k8s_cluster::{Call, Cluster, ErrorKind, Reply};
 use k8s_object::{Gvk, ObjectId};
-use k8s_playground::{Config, Fault, Handle, Playground, VirtualTime};
+use k8s_playground::{Config, Fault, Handle, Playground, Timings, VirtualTime};
 use serde_json::{Value, json};
 
 struct World {
@@ -33,11 +33,7 @@ fn world(seed: u64) -> World {
 impl World {
     fn run(&self, ms: i64) {
         let end = self.time.now() + SignedDuration::from_millis(ms);
-        while let Some(due) = self.playground.next_due().filter(|due| *due <= end) {
-            self.time.advance_to(due);
-            self.playground.run_due(self.time.now());
-        }
-        self.time.advance_to(end);
+        self.playground.run_until(&self.time, end);
     }
 }
 
@@ -306,6 +302,130 @@ fn http_counts_and_meets_faults_too() {
         &json!(null),
     );
     assert_eq!(code, 200);
+}
+
+#[test]
+fn changes_that_were_missed_are_looked_up() {
+    let world = world(11);
+    let cluster = world.playground.add_cluster("one").unwrap();
+    apply(&cluster, &namespace("shop")).unwrap();
+    world.run(1_000);
+    let store = cluster.registry().store();
+    let mut witness = store.watch("", store.revision()).unwrap();
+    // More than waits for a slow watch, in a form that does not compress.
+    for number in 0..100 {
+        let mut noise = String::new();
+        for part in 0..512 {
+            let digest = base_json::Digest::of(format!("{number} {part}").as_bytes());
+            noise.push_str(&digest.hex());
+        }
+        let mut object = config_map(&format!("noise{number}"));
+        object["data"]["noise"] = json!(noise);
+        apply(&cluster, &object).unwrap();
+    }
+    apply(&cluster, &deployment("web", "web:1", 2)).unwrap();
+    let missed = std::iter::from_fn(|| witness.try_next())
+        .any(|item| matches!(item, base_store::WatchItem::Compacted(_)));
+    assert!(missed, "this was too little to overflow a watch");
+    world.run(3_000);
+    let def = cluster.registry().resource("apps", "deployments").unwrap();
+    let web = cluster.registry().get(&def, "shop", "web").unwrap();
+    let health = k8s_health::health(&web);
+    assert_eq!(health.status, k8s_health::Status::Healthy, "{health:?}");
+}
+
+#[test]
+fn without_delays_everything_comes_at_once() {
+    let time = VirtualTime::starting_at("2026-01-01T00:00:00Z".parse().unwrap());
+    let config = Config {
+        timings: Timings::instant(),
+        ..Config::default()
+    };
+    let playground =
+        Playground::new(config, Arc::new(time.clone()), Arc::new(time.clone())).unwrap();
+    let cluster = playground.add_cluster("one").unwrap();
+    apply(&cluster, &namespace("shop")).unwrap();
+    apply(&cluster, &deployment("web", "web:1", 5)).unwrap();
+    apply(&cluster, &deployment("bad", "bad:crash", 2)).unwrap();
+    playground.run_due(time.now());
+    let def = cluster.registry().resource("apps", "deployments").unwrap();
+    let status = |name: &str| {
+        let found = cluster.registry().get(&def, "shop", name).unwrap();
+        k8s_health::health(&found).status
+    };
+    assert_eq!(status("web"), k8s_health::Status::Healthy);
+    assert_eq!(status("bad"), k8s_health::Status::Progressing);
+}
+
+#[test]
+fn odd_objects_harm_nobody() {
+    let world = world(12);
+    let cluster = world.playground.add_cluster("one").unwrap();
+    apply(&cluster, &namespace("shop")).unwrap();
+    let kinds = [
+        ("v1", "Pod"),
+        ("v1", "Service"),
+        ("v1", "PersistentVolumeClaim"),
+        ("v1", "PersistentVolume"),
+        ("v1", "Node"),
+        ("v1", "Event"),
+        ("v1", "ServiceAccount"),
+        ("apps/v1", "Deployment"),
+        ("apps/v1", "ReplicaSet"),
+        ("apps/v1", "StatefulSet"),
+        ("apps/v1", "DaemonSet"),
+        ("apps/v1", "ControllerRevision"),
+        ("batch/v1", "Job"),
+        ("policy/v1", "PodDisruptionBudget"),
+        ("autoscaling/v2", "HorizontalPodAutoscaler"),
+        ("networking.k8s.io/v1", "Ingress"),
+        ("discovery.k8s.io/v1", "EndpointSlice"),
+        ("storage.k8s.io/v1", "StorageClass"),
+    ];
+    let selector = json!({"matchLabels": {"a": "b"}});
+    let template = |spec: Value| json!({"metadata": {"labels": {"a": "b"}}, "spec": spec});
+    let specs = [
+        json!(null),
+        json!("text"),
+        json!([1, 2]),
+        json!({}),
+        json!({"replicas": -1, "selector": "x", "template": 7}),
+        json!({"containers": "none", "nodeName": 3, "volumes": {}}),
+        json!({"containers": [7, {"name": 5, "image": {}}], "restartPolicy": []}),
+        json!({"replicas": 2, "selector": selector, "serviceName": "s", "template": template(json!({"containers": []}))}),
+        json!({"selector": selector, "strategy": "x", "updateStrategy": 1, "template": template(json!({"containers": [{"name": "c"}]}))}),
+        json!({"selector": {"a": 1}, "ports": "http", "type": "LoadBalancer", "clusterIP": 9}),
+        json!({"template": template(json!({"restartPolicy": "Never"})), "completions": "x", "parallelism": 1e30}),
+    ];
+    let mut taken = 0;
+    for (api_version, kind) in kinds {
+        for (number, spec) in specs.iter().enumerate() {
+            for status in [
+                json!(null),
+                json!("odd"),
+                json!({"conditions": 4, "phase": []}),
+            ] {
+                let object = json!({
+                    "apiVersion": api_version,
+                    "kind": kind,
+                    "metadata": {"name": format!("odd{number}"), "namespace": "shop"},
+                    "spec": spec,
+                    "status": status,
+                });
+                taken += usize::from(apply(&cluster, &object).is_ok());
+                world.run(50);
+            }
+        }
+    }
+    world.run(5_000);
+    assert!(taken > 20, "only {taken} odd objects were taken");
+    // Those who come after them are served.
+    apply(&cluster, &deployment("web", "web:1", 2)).unwrap();
+    world.run(5_000);
+    let def = cluster.registry().resource("apps", "deployments").unwrap();
+    let web = cluster.registry().get(&def, "shop", "web").unwrap();
+    let health = k8s_health::health(&web);
+    assert_eq!(health.status, k8s_health::Status::Healthy, "{health:?}");
 }
 
 #[test]

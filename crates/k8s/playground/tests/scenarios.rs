@@ -79,11 +79,7 @@ impl Story {
 
     fn run(&self, ms: i64) {
         let end = self.now() + SignedDuration::from_millis(ms);
-        while let Some(due) = self.playground.next_due().filter(|due| *due <= end) {
-            self.time.advance_to(due);
-            self.playground.run_due(self.now());
-        }
-        self.time.advance_to(end);
+        self.playground.run_until(&self.time, end);
     }
 
     fn call(&self, call: Call) -> Result<Reply, String> {

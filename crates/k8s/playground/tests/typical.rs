@@ -3,8 +3,6 @@
 //! `cargo test -p k8s-playground --test typical -- --ignored`, after the stored form of objects has changed. An old
 //! file only costs memory.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
-
 use std::sync::Arc;
 
 use base_store::{At, Range};

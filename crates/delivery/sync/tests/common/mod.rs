@@ -1,6 +1,10 @@
 //! A cluster in memory with a few controllers, and a world that drives a machine against it on a clock of its own.
 
-#![allow(dead_code, unreachable_pub, reason = "each test file uses another part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test file uses another part"
+)]
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -13,7 +17,8 @@ use k8s_cluster::{
 };
 use k8s_object::{Gvk, LabelSelector, ObjectId};
 use roadstead_dispatch::{
-    AppReport, AppState, Entry, EntryPhase, HookDelete, Known, Phase, Variant, VariantObject, root_of,
+    AppReport, AppState, Entry, EntryPhase, HookDelete, Known, Phase, Variant, VariantObject,
+    root_of,
 };
 use roadstead_model::{AppKey, Now, SyncOptions, Time};
 use roadstead_sync::{CallId, Effect, Input, Machine, Persisted, Settings};
@@ -36,6 +41,8 @@ pub struct Fake {
     pub faults: BTreeMap<ObjectId, Vec<ErrorKind>>,
     /// Objects whose removal a finalizer stops.
     pub finalized: BTreeSet<ObjectId>,
+    /// What every write left and found, to resume watches.
+    pub history: Vec<(u64, Gvk, Option<Value>, Option<Value>)>,
 }
 
 pub fn id(text: &str) -> ObjectId {
@@ -96,15 +103,7 @@ impl Fake {
         }
         self.stamp(&mut object);
         self.objects.insert(id, object.clone());
-        if let Some(labels) = self.watches.get(&gvk).cloned() {
-            let bytes: Bytes = base_json::canonical(&object).into();
-            let before = old.is_some_and(|old| Self::fits(&labels, &old));
-            if Self::fits(&labels, &object) {
-                self.events.push_back((gvk, WatchEvent::Applied(bytes)));
-            } else if before {
-                self.events.push_back((gvk, WatchEvent::Deleted(bytes)));
-            }
-        }
+        self.tell(gvk, old, Some(object.clone()));
         object
     }
 
@@ -112,18 +111,43 @@ impl Fake {
         if let Some(mut object) = self.objects.remove(id) {
             self.stamp(&mut object);
             let gvk = Gvk::of(&object).expect("an object");
-            if let Some(labels) = self.watches.get(&gvk)
-                && Self::fits(labels, &object)
-            {
-                let bytes = base_json::canonical(&object).into();
-                self.events.push_back((gvk, WatchEvent::Deleted(bytes)));
+            self.tell(gvk, Some(object), None);
+        }
+    }
+
+    fn tell(&mut self, gvk: Gvk, old: Option<Value>, new: Option<Value>) {
+        if let Some(labels) = self.watches.get(&gvk)
+            && let Some(event) = Self::event(labels, old.as_ref(), new.as_ref())
+        {
+            self.events.push_back((gvk.clone(), event));
+        }
+        self.history.push((self.revision, gvk, old, new));
+    }
+
+    fn event(labels: &str, old: Option<&Value>, new: Option<&Value>) -> Option<WatchEvent> {
+        let bytes = |object: &Value| Bytes::from(base_json::canonical(object));
+        match (old, new) {
+            (_, Some(new)) if Self::fits(labels, new) => Some(WatchEvent::Applied(bytes(new))),
+            (Some(old), new) if Self::fits(labels, old) => {
+                Some(WatchEvent::Deleted(bytes(new.unwrap_or(old))))
             }
+            _ => None,
         }
     }
 
     /// Somebody else changes an object.
-    pub fn edit(&mut self, id: &ObjectId, manager: &str, subresource: &str, change: impl FnOnce(&mut Value)) {
-        let old = self.objects.get(id).cloned().unwrap_or_else(|| panic!("{id} is there"));
+    pub fn edit(
+        &mut self,
+        id: &ObjectId,
+        manager: &str,
+        subresource: &str,
+        change: impl FnOnce(&mut Value),
+    ) {
+        let old = self
+            .objects
+            .get(id)
+            .cloned()
+            .unwrap_or_else(|| panic!("{id} is there"));
         let mut new = old.clone();
         change(&mut new);
         let gvk = Gvk::of(&new).expect("an object");
@@ -153,10 +177,20 @@ impl Fake {
             })
             .collect();
         for (id, object) in &self.objects {
-            if id.kind == "CustomResourceDefinition" && object.pointer("/status/conditions").is_some() {
-                let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).expect("text");
+            if id.kind == "CustomResourceDefinition"
+                && object.pointer("/status/conditions").is_some()
+            {
+                let text = |pointer: &str| {
+                    object
+                        .pointer(pointer)
+                        .and_then(Value::as_str)
+                        .expect("text")
+                };
                 out.push(ApiResource {
-                    gvk: Gvk::new(&format!("{}/v1", text("/spec/group")), text("/spec/names/kind")),
+                    gvk: Gvk::new(
+                        &format!("{}/v1", text("/spec/group")),
+                        text("/spec/names/kind"),
+                    ),
                     plural: text("/spec/names/plural").to_owned(),
                     namespaced: true,
                     preferred: true,
@@ -172,11 +206,19 @@ impl Fake {
     }
 
     pub fn call(&mut self, call: Call) -> Result<Reply, ClusterError> {
-        let refuse = |kind: ErrorKind| Err(ClusterError::new(kind.clone(), format!("refused: {kind:?}")));
+        let refuse = |kind: ErrorKind| {
+            Err(ClusterError::new(
+                kind.clone(),
+                format!("refused: {kind:?}"),
+            ))
+        };
         let target = match &call {
             Call::Apply { object, .. } | Call::Create { object, .. } => {
                 let object: Value = serde_json::from_slice(object).expect("JSON");
-                Some((Gvk::of(&object).expect("kind"), ObjectId::of(&object).expect("id")))
+                Some((
+                    Gvk::of(&object).expect("kind"),
+                    ObjectId::of(&object).expect("id"),
+                ))
             }
             Call::Get { gvk, id } | Call::Merge { gvk, id, .. } | Call::Delete { gvk, id, .. } => {
                 Some((gvk.clone(), id.clone()))
@@ -188,7 +230,8 @@ impl Fake {
                 return refuse(ErrorKind::UnknownKind);
             }
             let reads = matches!(call, Call::Get { .. });
-            if !reads && let Some(faults) = self.faults.get_mut(id)
+            if !reads
+                && let Some(faults) = self.faults.get_mut(id)
                 && !faults.is_empty()
             {
                 return refuse(faults.remove(0));
@@ -213,7 +256,9 @@ impl Fake {
                 let items = items.filter(|object| Gvk::of(object).as_ref() == Some(&gvk));
                 let items = items.filter(|object| Self::fits(&labels, object));
                 Ok(Reply::Page {
-                    items: items.map(|object| base_json::canonical(object).into()).collect(),
+                    items: items
+                        .map(|object| base_json::canonical(object).into())
+                        .collect(),
                     token: String::new(),
                     revision: self.revision.to_string(),
                 })
@@ -294,10 +339,15 @@ impl Fake {
                     return refuse(ErrorKind::Conflict);
                 }
                 for field in ["labels", "annotations"] {
-                    let keys = patch.pointer(&format!("/metadata/{field}")).and_then(Value::as_object);
+                    let keys = patch
+                        .pointer(&format!("/metadata/{field}"))
+                        .and_then(Value::as_object);
                     for (key, value) in keys.into_iter().flatten() {
                         assert!(value.is_null(), "only marks are taken off");
-                        object["metadata"][field].as_object_mut().expect("a map").remove(key);
+                        object["metadata"][field]
+                            .as_object_mut()
+                            .expect("a map")
+                            .remove(key);
                     }
                 }
                 self.writes.push(format!("merge {id}"));
@@ -334,7 +384,10 @@ impl Fake {
             let generation = object["metadata"]["generation"].clone();
             match id.kind.as_str() {
                 "Deployment" | "StatefulSet" => {
-                    let replicas = object.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(1);
+                    let replicas = object
+                        .pointer("/spec/replicas")
+                        .and_then(Value::as_i64)
+                        .unwrap_or(1);
                     let image = object
                         .pointer("/spec/template/spec/containers/0/image")
                         .and_then(Value::as_str)
@@ -386,11 +439,24 @@ impl Fake {
         }
     }
 
-    pub fn watch(&mut self, gvk: Gvk, labels: String) {
+    pub fn watch(&mut self, gvk: Gvk, labels: String, from: &str) {
+        if let Ok(from) = from.parse::<u64>() {
+            for (revision, other, old, new) in &self.history {
+                if *revision > from
+                    && *other == gvk
+                    && let Some(event) = Self::event(&labels, old.as_ref(), new.as_ref())
+                {
+                    self.events.push_back((gvk.clone(), event));
+                }
+            }
+            self.watches.insert(gvk, labels);
+            return;
+        }
         for object in self.objects.values() {
             if Gvk::of(object).as_ref() == Some(&gvk) && Self::fits(&labels, object) {
                 let bytes = base_json::canonical(object).into();
-                self.events.push_back((gvk.clone(), WatchEvent::Applied(bytes)));
+                self.events
+                    .push_back((gvk.clone(), WatchEvent::Applied(bytes)));
             }
         }
         self.events
@@ -560,12 +626,14 @@ impl World {
                 let result = self.fake.call(call);
                 self.replies.push_back((id, result));
             }
-            Effect::Watch(spec) => self.fake.watch(spec.gvk, spec.labels),
+            Effect::Watch(spec) => self.fake.watch(spec.gvk, spec.labels, &spec.from),
             Effect::Unwatch(gvk) => {
                 self.fake.watches.remove(&gvk);
             }
             Effect::Fetch(digests) => {
-                let blobs = digests.iter().filter_map(|digest| Some((*digest, self.hub.get(digest)?.clone())));
+                let blobs = digests
+                    .iter()
+                    .filter_map(|digest| Some((*digest, self.hub.get(digest)?.clone())));
                 let blobs: Vec<_> = blobs.collect();
                 if self.connected {
                     self.inputs.push_back(Input::Blobs(blobs));

@@ -10,7 +10,9 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::{Attributes, Authorizer, Decision, Rule};
-use crate::{ListOptions, Patch, Registry, Status, UserInfo, WriteOptions};
+use crate::{
+    Admission, AdmissionRequest, ListOptions, Patch, Registry, Status, UserInfo, WriteOptions,
+};
 
 const GROUP: &str = "rbac.authorization.k8s.io";
 
@@ -487,4 +489,165 @@ pub fn bootstrap_rbac(registry: &Registry) -> Result<(), Status> {
         registry.patch(&binding_def, "", name, &Patch::Apply(binding), &options)?;
     }
     Ok(())
+}
+
+/// Keeps callers from granting what they do not hold: a Role may hold only rules that its writer has, and a binding
+/// may name only a role whose rules its writer has, or that it may `bind`. Put it into
+/// [`Config::admission`](crate::Config) beside the authorizer.
+impl Admission for Rbac {
+    fn admit(
+        &self,
+        registry: &Registry,
+        request: &AdmissionRequest<'_>,
+        new: Option<&mut Value>,
+    ) -> Result<(), Status> {
+        let (Some(new), GROUP) = (new, request.def.group.as_str()) else {
+            return Ok(());
+        };
+        let user = request.user;
+        if user.in_group("system:masters") {
+            return Ok(());
+        }
+        let index = self.index(registry)?;
+        let held: Vec<&Rule> = index
+            .rules_for(user, request.namespace)
+            .map(|(rule, _)| rule)
+            .collect();
+        let may = |verb: &str, resource: &str, name: &str| {
+            let wanted = Attributes {
+                verb: verb.to_owned(),
+                group: GROUP.to_owned(),
+                resource: resource.to_owned(),
+                name: name.to_owned(),
+                ..Attributes::default()
+            };
+            held.iter().any(|rule| allows(rule, &wanted))
+        };
+        let granted: Vec<Rule> = match request.def.plural.as_str() {
+            "roles" | "clusterroles" => {
+                let before = request.old.map(rules).unwrap_or_default();
+                if rules(new) == before
+                    && new.get("aggregationRule")
+                        == request.old.and_then(|old| old.get("aggregationRule"))
+                    || may("escalate", &request.def.plural, request.name)
+                {
+                    return Ok(());
+                }
+                if new.get("aggregationRule").is_some() {
+                    // what it gathers later is not known now
+                    vec![Rule {
+                        verbs: vec!["*".to_owned()],
+                        groups: vec!["*".to_owned()],
+                        resources: vec!["*".to_owned()],
+                        ..Rule::default()
+                    }]
+                } else {
+                    rules(new)
+                }
+            }
+            "rolebindings" | "clusterrolebindings" => {
+                let own = binding(new);
+                let plural = if own.role_kind == "ClusterRole" {
+                    "clusterroles"
+                } else {
+                    "roles"
+                };
+                if may("bind", plural, &own.role_name) {
+                    return Ok(());
+                }
+                if plural == "clusterroles" {
+                    index
+                        .cluster_role(&own.role_name)
+                        .into_iter()
+                        .cloned()
+                        .collect()
+                } else {
+                    let key = (request.namespace.to_owned(), own.role_name.clone());
+                    index.roles.get(&key).cloned().unwrap_or_default()
+                }
+            }
+            _ => return Ok(()),
+        };
+        let missing: Vec<String> = granted
+            .iter()
+            .filter(|rule| !covered(rule, &held))
+            .map(describe)
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let why = format!(
+            "user {:?} (groups={:?}) is attempting to grant RBAC permissions not currently held:\n{}",
+            user.name,
+            user.groups,
+            missing.join("\n")
+        );
+        Err(Status::forbidden(request.def, request.name, &why))
+    }
+}
+
+/// Is every single right of a rule held?
+fn covered(rule: &Rule, held: &[&Rule]) -> bool {
+    let any = [String::new()];
+    let or_any = |list: &[String]| {
+        if list.is_empty() {
+            any.to_vec()
+        } else {
+            list.to_vec()
+        }
+    };
+    if !rule.paths.is_empty() {
+        return rule.verbs.iter().all(|verb| {
+            rule.paths.iter().all(|path| {
+                held.iter().any(|own| {
+                    has(&own.verbs, verb)
+                        && own.paths.iter().any(|known| {
+                            known == path
+                                || known
+                                    .strip_suffix('*')
+                                    .is_some_and(|start| path.starts_with(start))
+                        })
+                })
+            })
+        });
+    }
+    rule.verbs.iter().all(|verb| {
+        rule.groups.iter().all(|group| {
+            rule.resources.iter().all(|resource| {
+                or_any(&rule.names).iter().all(|name| {
+                    held.iter().any(|own| {
+                        has(&own.verbs, verb)
+                            && has(&own.groups, group)
+                            && own.resources.iter().any(|known| {
+                                known == "*"
+                                    || known == resource
+                                    || known.strip_prefix("*/").is_some_and(|below| {
+                                        resource
+                                            .split_once('/')
+                                            .is_some_and(|(_, sub)| sub == below)
+                                    })
+                            })
+                            && (own.names.is_empty()
+                                || (!name.is_empty() && own.names.contains(name)))
+                    })
+                })
+            })
+        })
+    })
+}
+
+fn describe(rule: &Rule) -> String {
+    let mut parts = Vec::new();
+    for (label, list) in [
+        ("APIGroups", &rule.groups),
+        ("Resources", &rule.resources),
+        ("ResourceNames", &rule.names),
+        ("NonResourceURLs", &rule.paths),
+        ("Verbs", &rule.verbs),
+    ] {
+        if !list.is_empty() {
+            parts.push(format!("{label}:{list:?}"));
+        }
+    }
+    format!("{{{}}}", parts.join(", "))
 }

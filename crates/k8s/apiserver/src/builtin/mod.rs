@@ -110,6 +110,7 @@ fn set_flag(def: &mut ResourceDef, flag: &str) {
         Some(("name", "path")) => def.names = NameRule::PathSegment,
         _ => match flag {
             "status" => def.status_subresource = true,
+            "born" => def.create_with_status = true,
             "gen" => def.generation = true,
             "strict" => def.allow_unconditional_update = false,
             "upsert" => def.allow_create_on_update = true,

@@ -30,7 +30,8 @@ use negotiate::{Format, Offer, Shape};
 use request::ResourcePath;
 
 pub use body::{Body, ByteStream};
-pub(crate) use openapi::Documents;
+pub(crate) use openapi::{Documents, VersionDocument};
+pub(crate) use protobuf::misfit;
 pub use request::Query;
 
 /// A server: the objects of a registry over HTTP. Cheap to clone.
@@ -287,6 +288,10 @@ impl Server {
             ["apis", group, version] => discovery::resources(&catalog, group, version),
             ["version"] => Some(discovery::version(&self.registry.config().version)),
             ["openapi", "v3"] => Some(openapi::root(&catalog)),
+            ["openapi", "v2"] => {
+                negotiate::accept(&call.accept(), Offer::Plain)?;
+                return Ok(Answer::Bytes(catalog.swagger().bytes.clone()));
+            }
             ["openapi", "v3", path @ ..] => {
                 return openapi_document(call, &catalog, &path.join("/"));
             }
@@ -378,6 +383,7 @@ fn root_paths(catalog: &Catalog) -> Value {
         "/apis",
         "/healthz",
         "/livez",
+        "/openapi/v2",
         "/openapi/v3",
         "/readyz",
         "/version",
@@ -445,6 +451,20 @@ pub(crate) fn read_body(headers: &HeaderMap, body: &Bytes) -> Result<Value, Stat
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
     parse(negotiate::content(header)?, body)
+}
+
+/// Finds a key of a JSON body that stands twice.
+fn duplicate(headers: &HeaderMap, body: &Bytes) -> Option<String> {
+    let header = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    if negotiate::content(header).ok()? != Format::Json {
+        return None;
+    }
+    let error = base_json::parse_strict(body).err()?;
+    let key = error.message.strip_prefix("duplicate key ")?;
+    Some(format!("duplicate field {key}"))
 }
 
 /// Reads JSON or YAML; YAML holds JSON.

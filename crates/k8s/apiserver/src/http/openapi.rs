@@ -15,6 +15,7 @@ use crate::{Catalog, ResourceDef, Schema};
 pub(crate) struct Documents {
     openapi: OnceLock<BTreeMap<String, Document>>,
     aggregated: [OnceLock<Document>; 2],
+    swagger: OnceLock<Document>,
 }
 
 // what was made of one catalogue does not fit another
@@ -23,6 +24,10 @@ impl Clone for Documents {
         Self::default()
     }
 }
+
+/// The document of one group and version, made when it is first asked for.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct VersionDocument(OnceLock<Document>);
 
 /// A document with its hash.
 #[derive(Debug, Clone)]
@@ -47,6 +52,13 @@ impl Catalog {
             .get_or_init(|| Document::new(&super::discovery::aggregated(self, core)))
     }
 
+    /// Returns the one document of OpenAPI v2.
+    pub(crate) fn swagger(&self) -> &Document {
+        self.documents
+            .swagger
+            .get_or_init(|| Document::new(&swagger(self)))
+    }
+
     /// Returns the documents by their path, such as `apis/apps/v1`.
     pub(crate) fn openapi(&self) -> &BTreeMap<String, Document> {
         self.documents.openapi.get_or_init(|| {
@@ -54,7 +66,11 @@ impl Catalog {
             for group in self.groups() {
                 for version in self.versions(group) {
                     let path = path_of(group, version);
-                    out.insert(path, Document::new(&document(self, group, version)));
+                    let make = || Document::new(&document(self, group, version));
+                    let made = self
+                        .version_document(group, version)
+                        .map_or_else(make, |kept| kept.0.get_or_init(make).clone());
+                    out.insert(path, made);
                 }
             }
             out
@@ -184,6 +200,103 @@ fn own(def: &ResourceDef, schema: &Value, gvk: &Value) -> Value {
         "allOf": [{"$ref": format!("#/components/schemas/{OBJECT_META}")}], "default": {},
     });
     out
+}
+
+/// Writes OpenAPI v2: the same schemas and operations as v3, in the older form.
+fn swagger(catalog: &Catalog) -> Value {
+    let (mut definitions, mut paths) = (Map::new(), Map::new());
+    for document in catalog.openapi().values() {
+        let Ok(Value::Object(mut document)) = serde_json::from_slice(&document.bytes) else {
+            continue;
+        };
+        if let Some(Value::Object(schemas)) = document
+            .get_mut("components")
+            .map(|components| components["schemas"].take())
+        {
+            for (name, mut schema) in schemas {
+                older(&mut schema);
+                definitions.entry(name).or_insert(schema);
+            }
+        }
+        if let Some(Value::Object(found)) = document.remove("paths") {
+            for (path, mut item) in found {
+                for operation in item.as_object_mut().into_iter().flat_map(Map::values_mut) {
+                    older_operation(operation);
+                }
+                paths.insert(path, item);
+            }
+        }
+    }
+    json!({
+        "swagger": "2.0", "info": {"title": "Kubernetes", "version": "unversioned"},
+        "paths": paths, "definitions": definitions,
+    })
+}
+
+/// Puts references, and what v2 does not know, into the older form.
+fn older(schema: &mut Value) {
+    match schema {
+        Value::Object(map) => {
+            map.remove("nullable");
+            map.remove("oneOf");
+            map.remove("anyOf");
+            // a reference with a default beside it stands in brackets in v3
+            if let Some(Value::Array(all)) = map.remove("allOf")
+                && let Some(Value::Object(inner)) = all.into_iter().next()
+            {
+                map.extend(inner);
+            }
+            if let Some(Value::String(reference)) = map.get_mut("$ref") {
+                *reference = reference.replace("#/components/schemas/", "#/definitions/");
+            }
+            map.values_mut().for_each(older);
+        }
+        Value::Array(list) => list.iter_mut().for_each(older),
+        _ => {}
+    }
+}
+
+fn older_operation(operation: &mut Value) {
+    let simple = |parameter: &mut Value| {
+        if let Some(map) = parameter.as_object_mut()
+            && let Some(Value::Object(schema)) = map.remove("schema")
+        {
+            map.extend(schema);
+        }
+    };
+    // the parameters of a path are a list beside its operations
+    if let Value::Array(parameters) = operation {
+        parameters.iter_mut().for_each(simple);
+        return;
+    }
+    let schema = operation
+        .pointer("/responses/200/content/application~1json/schema")
+        .cloned();
+    let Some(map) = operation.as_object_mut() else {
+        return;
+    };
+    let mut schema = schema.unwrap_or_default();
+    older(&mut schema);
+    map.insert(
+        "responses".to_owned(),
+        json!({"200": {"description": "OK", "schema": schema}}),
+    );
+    let body = map.remove("requestBody").is_some();
+    let parameters = map.entry("parameters").or_insert_with(|| json!([]));
+    if let Some(list) = parameters.as_array_mut() {
+        list.iter_mut().for_each(simple);
+        if body {
+            list.push(json!({"name": "body", "in": "body", "required": true, "schema": schema}));
+        }
+    }
+    map.insert(
+        "consumes".to_owned(),
+        json!(["application/json", "application/yaml"]),
+    );
+    map.insert(
+        "produces".to_owned(),
+        json!(["application/json", "application/yaml"]),
+    );
 }
 
 fn parameter(name: &str, kind: &str, description: &str) -> Value {

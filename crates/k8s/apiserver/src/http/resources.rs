@@ -404,8 +404,8 @@ impl Server {
         target: &Target<'_>,
         warnings: &mut Vec<String>,
     ) -> Result<Answer, Status> {
-        let object = super::read_body(call.headers, call.body)?;
         let options = write_options(call)?;
+        let object = read_object(call, &target.def, &options, warnings)?;
         if let Some(resource) = &target.virtual_resource {
             let made = resource
                 .create(&target.request(call), object, &options)
@@ -425,8 +425,8 @@ impl Server {
         part: Part,
         warnings: &mut Vec<String>,
     ) -> Result<Answer, Status> {
-        let object = super::read_body(call.headers, call.body)?;
         let options = write_options(call)?;
+        let object = read_object(call, &target.def, &options, warnings)?;
         let path = target.path;
         if let Some(resource) = &target.virtual_resource {
             let made = resource
@@ -536,6 +536,28 @@ impl Server {
             }),
         ))
     }
+}
+
+/// Reads the object of a create or update; a field that stands twice is reported or refused.
+fn read_object(
+    call: &Call<'_>,
+    def: &ResourceDef,
+    options: &WriteOptions,
+    warnings: &mut Vec<String>,
+) -> Result<Value, Status> {
+    let object = super::read_body(call.headers, call.body)?;
+    if options.field_validation != FieldValidation::Ignore
+        && let Some(problem) = super::duplicate(call.headers, call.body)
+    {
+        if options.field_validation == FieldValidation::Strict {
+            return Err(Status::bad_request(format!(
+                "{} in version {:?} cannot be handled as a {}: strict decoding error: {problem}",
+                def.kind, def.version, def.kind
+            )));
+        }
+        warnings.push(problem);
+    }
+    Ok(object)
 }
 
 fn include(call: &Call<'_>) -> Result<Include, Status> {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::write::{ends_now, resource_version, set_meta};
 use super::{ListOptions, Registry, WriteOptions};
-use crate::{AdmissionRequest, ResourceDef, Selector, Status, codec, status, world};
+use crate::{AdmissionRequest, ResourceDef, Selector, Status, codec, crd, status, world};
 
 /// What becomes of the objects that the deleted one owns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,6 +119,9 @@ impl Registry {
                     gone: false,
                 });
             } else if let Some(object) = self.mark_stored(def, namespace, name, new, expect)? {
+                if def.group == crd::GROUP && def.plural == crd::PLURAL {
+                    self.finish_definition(def, &object)?;
+                }
                 return Ok(Deleted {
                     object,
                     gone: false,
@@ -129,6 +132,33 @@ impl Registry {
             }
         }
         Err(Status::modified(def, name))
+    }
+
+    /// Deletes the objects of a definition that is being deleted, and lets it go when none is left. What finalizers
+    /// hold is left for a later call.
+    pub fn finish_definition(&self, def: &ResourceDef, definition: &Value) -> Result<(), Status> {
+        let spec = &definition["spec"];
+        let group = spec["group"].as_str().unwrap_or_default();
+        let plural = spec["names"]["plural"].as_str().unwrap_or_default();
+        if let Some(own) = self.catalog().preferred(group, plural) {
+            let options = DeleteOptions::default();
+            self.delete_collection(own, "", &Selector::default(), &options)?;
+            if !self
+                .list(own, "", &ListOptions::default())?
+                .items
+                .is_empty()
+            {
+                return Ok(());
+            }
+        }
+        let options = WriteOptions::manager("apiextensions-apiserver");
+        self.remove_finalizer(
+            def,
+            "",
+            k8s_object::name(definition),
+            crd::CLEANUP,
+            &options,
+        )
     }
 
     fn mark_stored(

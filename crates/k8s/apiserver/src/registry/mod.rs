@@ -16,7 +16,7 @@ use base_store::{
     At, Batch, CommitError, CommitId, Committed, Expect, Op, ReadError, Revision, Store,
 };
 use bytes::Bytes;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use serde_json::Value;
 
 use crate::{Catalog, Clock, Config, ResourceDef, Status, UserInfo, codec, crd};
@@ -24,7 +24,7 @@ use crate::{Catalog, Clock, Config, ResourceDef, Status, UserInfo, codec, crd};
 pub use delete::{DeleteOptions, Deleted, Propagation};
 pub use list::{ListOptions, ObjectList, RevisionMatch};
 pub use patch::Patch;
-pub use watch::{EventKind, ObjectWatch, WatchEvent, WatchOptions};
+pub use watch::{EventKind, EventSource, ObjectWatch, WatchEvent, WatchOptions};
 
 /// What to do with fields that a schema does not know.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -110,6 +110,8 @@ struct Inner {
     config: Arc<Config>,
     // the catalogue with what definitions added; replaced as a whole
     catalog: RwLock<Arc<Catalog>>,
+    // held while definitions are read, so that an older reading never replaces a newer one
+    reloading: Mutex<()>,
 }
 
 /// The objects of one server. Cheap to clone.
@@ -146,10 +148,26 @@ impl Registry {
                 catalog: RwLock::new(Arc::clone(&catalog)),
                 base: catalog,
                 config,
+                reloading: Mutex::new(()),
             }),
         };
         registry.reload()?;
         Ok(registry)
+    }
+
+    /// Opens a store that holds the same definitions as this one, such as a fork of its image. Nothing is read, and the
+    /// catalogue is shared.
+    pub fn fork(&self, store: Arc<dyn Store>) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                store,
+                prefix: self.inner.prefix.clone(),
+                catalog: RwLock::new(self.catalog()),
+                base: Arc::clone(&self.inner.base),
+                config: Arc::clone(&self.inner.config),
+                reloading: Mutex::new(()),
+            }),
+        }
     }
 
     /// Reads the stored definitions again, for when another process wrote them.
@@ -162,6 +180,7 @@ impl Registry {
         else {
             return Ok(());
         };
+        let _reloading = self.inner.reloading.lock();
         let definitions = self.list(&def, "", &ListOptions::default())?;
         if definitions.items.is_empty() && Arc::ptr_eq(&self.inner.base, &self.catalog()) {
             return Ok(());

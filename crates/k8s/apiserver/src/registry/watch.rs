@@ -50,6 +50,21 @@ pub struct WatchEvent {
 }
 
 impl WatchEvent {
+    /// Makes one, for resources that are not stored. The object needs its resourceVersion.
+    pub fn new(kind: EventKind, object: &Value, revision: Revision) -> Self {
+        Self {
+            kind,
+            object: base_json::canonical(object).into(),
+            revision,
+            initial_events_end: false,
+        }
+    }
+
+    /// Makes a bookmark; `end` says that it ends the initial events.
+    pub fn bookmark(def: &ResourceDef, revision: Revision, end: bool) -> Self {
+        bookmark(def, revision, end)
+    }
+
     /// Reads the object.
     pub fn value(&self) -> Value {
         // what the registry hands out is JSON: it was encoded here
@@ -70,11 +85,22 @@ pub struct WatchOptions {
     pub bookmarks: bool,
 }
 
+/// Where the watch of a resource that is not stored takes its events from.
+pub trait EventSource: Send {
+    /// Takes the next event. `Ready(Err)`: the watch is over, read again; `Ready(Ok(None))`: it is over.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<WatchEvent>, Status>>;
+}
+
+enum Source {
+    Store(Watch),
+    Events(Box<dyn EventSource>),
+}
+
 /// A running watch over one resource.
 pub struct ObjectWatch {
     def: Arc<ResourceDef>,
     selector: Selector,
-    inner: Watch,
+    inner: Source,
     ready: VecDeque<WatchEvent>,
     seen: Revision,
     bookmarks: bool,
@@ -131,7 +157,7 @@ impl Registry {
         Ok(ObjectWatch {
             def: Arc::clone(def),
             selector: options.selector.clone(),
-            inner,
+            inner: Source::Store(inner),
             ready,
             seen: from,
             bookmarks: options.bookmarks,
@@ -165,6 +191,26 @@ fn bookmark(def: &ResourceDef, revision: Revision, end: bool) -> WatchEvent {
 }
 
 impl ObjectWatch {
+    /// Makes a watch of a resource that is not stored. Selectors are the source's to honour; bookmarks come by the
+    /// timer when `bookmarks` says so.
+    pub fn from_source(
+        def: Arc<ResourceDef>,
+        source: impl EventSource + 'static,
+        from: Revision,
+        bookmarks: bool,
+    ) -> Self {
+        Self {
+            def,
+            selector: Selector::default(),
+            inner: Source::Events(Box::new(source)),
+            ready: VecDeque::new(),
+            seen: from,
+            bookmarks,
+            failed: None,
+            ended: false,
+        }
+    }
+
     /// Takes the next event. `Ready(Err)`: the watch is over, read again; `Ready(Ok(None))`: the store is closed.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<WatchEvent>, Status>> {
         loop {
@@ -178,7 +224,18 @@ impl ObjectWatch {
             if self.ended {
                 return Poll::Ready(Ok(None));
             }
-            match self.inner.poll_next(cx) {
+            let inner = match &mut self.inner {
+                Source::Store(inner) => inner,
+                Source::Events(source) => {
+                    let event = std::task::ready!(source.poll_next(cx));
+                    match &event {
+                        Ok(Some(event)) => self.seen = self.seen.max(event.revision),
+                        _ => self.ended = true,
+                    }
+                    return Poll::Ready(event);
+                }
+            };
+            match inner.poll_next(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(None) => self.ended = true,
                 Poll::Ready(Some(WatchItem::Progress(revision))) => self.seen = revision,

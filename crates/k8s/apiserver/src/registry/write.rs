@@ -421,6 +421,7 @@ impl Registry {
             }
         }
         if def.status_subresource
+            && !def.create_with_status
             && let Some(map) = new.as_object_mut()
         {
             map.remove("status");
@@ -434,6 +435,14 @@ pub(super) fn check_fields(
     object: &mut Value,
     options: &WriteOptions,
 ) -> Result<Vec<String>, Status> {
+    if matches!(def.schema, crate::Schema::Builtin)
+        && let Some(problem) = crate::http::misfit(&def.api_version(), &def.kind, object)
+    {
+        return Err(Status::bad_request(format!(
+            "{} in version {:?} cannot be handled as a {}: {problem}",
+            def.kind, def.version, def.kind
+        )));
+    }
     let unknown = schema::prune(def, object);
     if unknown.is_empty() || options.field_validation == FieldValidation::Ignore {
         return Ok(Vec::new());

@@ -18,6 +18,7 @@ pub(crate) fn reconcile(cx: &mut Cx<'_>, key: &Key) -> Result<(), Refusal> {
     let Some(mut set) = cx.get(key).filter(|set| !is_leaving(set)) else {
         return Ok(());
     };
+    cx.adopt(&set, POD)?;
     revisions::ensure(cx, &set, &|_| false)?;
     let hash = revisions::hash(&set);
     let template = set.pointer("/spec/template").cloned().unwrap_or_default();

@@ -78,6 +78,7 @@ pub(crate) fn reconcile(cx: &mut Cx<'_>, key: &Key) -> Result<(), Refusal> {
     let Some(mut deployment) = cx.get(key).filter(|deployment| !is_leaving(deployment)) else {
         return Ok(());
     };
+    cx.adopt(&deployment, REPLICA_SET)?;
     let plan = Plan::of(&deployment);
     let (mut current, mut old): (Vec<Value>, Vec<Value>) = cx
         .children(&deployment, REPLICA_SET)

@@ -116,10 +116,12 @@ pub(crate) fn route(state: &mut State, gather: Timestamp, old: Option<&Head>, ne
             }
             let namespace = key.namespace();
             let given_by_default = key.is(SERVICE_ACCOUNT) || key.is(CONFIG_MAP);
-            if state.terminating.contains(namespace) || (given_by_default && !namespace.is_empty())
-            {
-                let namespace = Key::new(NAMESPACE, "", namespace);
-                state.queue.add(Work::Reconcile(namespace));
+            let of_namespace = Work::Reconcile(Key::new(NAMESPACE, "", namespace));
+            if state.terminating.contains(namespace) {
+                // Its contents go one by one: one look serves for many.
+                state.queue.add_at(gather, of_namespace);
+            } else if given_by_default && !namespace.is_empty() {
+                state.queue.add(of_namespace);
             }
         }
     }

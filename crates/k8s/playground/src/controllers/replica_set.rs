@@ -15,6 +15,7 @@ pub(crate) fn reconcile(cx: &mut Cx<'_>, key: &Key) -> Result<(), Refusal> {
     let Some(mut set) = cx.get(key).filter(|set| !is_leaving(set)) else {
         return Ok(());
     };
+    cx.adopt(&set, POD)?;
     let wanted = number(&set, "/spec/replicas").unwrap_or(1).max(0);
     let all = cx.children(&set, POD);
     if all.is_empty()

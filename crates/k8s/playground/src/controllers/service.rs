@@ -37,7 +37,8 @@ pub(crate) fn reconcile(cx: &mut Cx<'_>, key: &Key) -> Result<(), Refusal> {
             cx.set_status(MANAGER, &mut service, Value::Object(status))?;
         }
     }
-    endpoints(cx, &service)
+    let pods = cx.api.list(POD, key.namespace());
+    endpoints(cx, &service, &pods)
 }
 
 fn selects(selector: &Map<String, Value>, object: &Value) -> bool {
@@ -60,7 +61,7 @@ fn target_port(pod: &Value, port: &Value) -> Option<i64> {
 }
 
 /// Writes the EndpointSlice of a Service that selects pods.
-fn endpoints(cx: &mut Cx<'_>, service: &Value) -> Result<(), Refusal> {
+fn endpoints(cx: &mut Cx<'_>, service: &Value, pods: &[Value]) -> Result<(), Refusal> {
     let Some(selector) = service
         .pointer("/spec/selector")
         .and_then(Value::as_object)
@@ -70,10 +71,8 @@ fn endpoints(cx: &mut Cx<'_>, service: &Value) -> Result<(), Refusal> {
     };
     let namespace = k8s_object::namespace(service);
     let name = k8s_object::name(service);
-    let behind: Vec<Value> = cx
-        .api
-        .list(POD, namespace)
-        .into_iter()
+    let behind: Vec<&Value> = pods
+        .iter()
         .filter(|pod| selects(selector, pod) && !pods::has_ended(pod))
         .filter(|pod| !text(pod, "/status/podIP").is_empty())
         .collect();
@@ -140,42 +139,44 @@ fn endpoints(cx: &mut Cx<'_>, service: &Value) -> Result<(), Refusal> {
 
 /// Looks at everything in a namespace that selects pods: Services, disruption budgets, autoscalers.
 pub(crate) fn selectors(cx: &mut Cx<'_>, namespace: &str) -> Result<(), Refusal> {
-    for service in cx.api.list(SERVICE, namespace) {
-        if !is_leaving(&service) {
-            endpoints(cx, &service)?;
+    let services = cx.api.list(SERVICE, namespace);
+    let budgets = cx.api.list(DISRUPTION_BUDGET, namespace);
+    if !services.is_empty() || !budgets.is_empty() {
+        let pods = cx.api.list(POD, namespace);
+        for service in services.iter().filter(|service| !is_leaving(service)) {
+            endpoints(cx, service, &pods)?;
+        }
+        for budget in budgets {
+            count(cx, budget, &pods)?;
         }
     }
-    for kind in [DISRUPTION_BUDGET, AUTOSCALER] {
-        for object in cx.api.list(kind, namespace) {
-            let key = Key::of(&object);
-            if kind == AUTOSCALER {
-                super::plain::autoscaler(cx, &key)?;
-            } else {
-                budget(cx, &key)?;
-            }
-        }
+    for scaler in cx.api.list(AUTOSCALER, namespace) {
+        super::plain::autoscaler(cx, &Key::of(&scaler))?;
     }
     Ok(())
 }
 
 /// Counts the pods of a disruption budget.
 pub(crate) fn budget(cx: &mut Cx<'_>, key: &Key) -> Result<(), Refusal> {
-    let Some(mut budget) = cx.get(key).filter(|budget| !is_leaving(budget)) else {
+    let Some(budget) = cx.get(key).filter(|budget| !is_leaving(budget)) else {
         return Ok(());
     };
+    let pods = cx.api.list(POD, key.namespace());
+    count(cx, budget, &pods)
+}
+
+fn count(cx: &mut Cx<'_>, mut budget: Value, pods: &[Value]) -> Result<(), Refusal> {
     let selector: k8s_object::LabelSelector = budget
         .pointer("/spec/selector")
         .and_then(|selector| serde_json::from_value(selector.clone()).ok())
         .unwrap_or_default();
-    let pods: Vec<Value> = cx
-        .api
-        .list(POD, key.namespace())
-        .into_iter()
+    let pods: Vec<&Value> = pods
+        .iter()
         .filter(|pod| pods::is_active(pod) && selector.matches(|key| k8s_object::label(pod, key)))
         .collect();
-    let count = |len: usize| i64::try_from(len).unwrap_or(0);
-    let expected = count(pods.len());
-    let healthy = count(pods.iter().filter(|pod| pods::is_ready(pod)).count());
+    let number_of = |len: usize| i64::try_from(len).unwrap_or(0);
+    let expected = number_of(pods.len());
+    let healthy = number_of(pods.iter().filter(|pod| pods::is_ready(pod)).count());
     let none = Value::from(0);
     let desired = match budget.pointer("/spec/minAvailable") {
         Some(least) if !least.is_null() => share_of(Some(least), &none, expected, true),

@@ -55,6 +55,7 @@ pub(crate) fn reconcile(cx: &mut Cx<'_>, key: &Key) -> Result<(), Refusal> {
     let Some(object) = cx.get(key).filter(|set| !is_leaving(set)) else {
         return Ok(());
     };
+    cx.adopt(&object, POD)?;
     let current = text(&object, "/status/currentRevision").to_owned();
     let update = revisions::ensure(cx, &object, &|name| name == current)?;
     let update = k8s_object::name(&update).to_owned();

@@ -1,10 +1,6 @@
 //! The real kubectl against the server, over plain HTTP: whole sessions, compared with what stands in
 //! `tests/transcripts`. `UPDATE_EXPECT=1` writes them anew.
 
-mod common;
-#[path = "common/http.rs"]
-mod over_http;
-
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -63,10 +59,10 @@ async fn check(name: &str) {
         println!("skipped: kubectl is not on PATH");
         return;
     }
-    let registry = common::registry();
+    let registry = crate::common::registry();
     bootstrap_rbac(&registry).expect("writes the default roles");
     let extensions = Extensions::new().authorizer(Arc::new(Rbac::new()));
-    let url = over_http::listen(Server::with(registry, Arc::new(extensions))).await;
+    let url = crate::over_http::listen(Server::with(registry, Arc::new(extensions))).await;
     let home = std::env::temp_dir().join(format!("apiserver-{name}-{}", std::process::id()));
     std::fs::create_dir_all(&home).expect("makes a folder");
     let config = format!(

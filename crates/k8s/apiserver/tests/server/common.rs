@@ -13,7 +13,7 @@ use k8s_apiserver::{
 use serde_json::{Value, json};
 
 /// Time stands still at noon of the first day of 2026.
-pub fn config() -> Config {
+pub(crate) fn config() -> Config {
     let counter = AtomicU64::new(1);
     Config::new(
         || "2026-01-01T12:00:00Z".parse().expect("a time"),
@@ -28,7 +28,7 @@ pub fn config() -> Config {
 }
 
 /// A registry of Kubernetes' own kinds with the namespace `default`.
-pub fn registry_with(config: Config) -> Registry {
+pub(crate) fn registry_with(config: Config) -> Registry {
     let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
     let registry = Registry::open(store, "", Arc::new(Catalog::kubernetes()), Arc::new(config))
         .expect("opens");
@@ -44,21 +44,21 @@ pub fn registry_with(config: Config) -> Registry {
     registry
 }
 
-pub fn registry() -> Registry {
+pub(crate) fn registry() -> Registry {
     registry_with(config())
 }
 
-pub fn def(registry: &Registry, group: &str, plural: &str) -> Arc<ResourceDef> {
+pub(crate) fn def(registry: &Registry, group: &str, plural: &str) -> Arc<ResourceDef> {
     registry.resource(group, plural).expect("is served")
 }
 
 /// A server with everything allowed.
-pub fn server() -> Server {
+pub(crate) fn server() -> Server {
     Server::with(registry(), Arc::new(Extensions::new()))
 }
 
 /// Sends a request; returns the code, the headers and the body.
-pub async fn send(
+pub(crate) async fn send(
     server: &Server,
     method: &str,
     uri: &str,
@@ -68,7 +68,7 @@ pub async fn send(
     send_as(server, &UserInfo::admin(), method, uri, headers, body).await
 }
 
-pub async fn send_as(
+pub(crate) async fn send_as(
     server: &Server,
     user: &UserInfo,
     method: &str,
@@ -98,7 +98,7 @@ pub async fn send_as(
 }
 
 /// Sends JSON; returns the code and the answer.
-pub async fn call(server: &Server, method: &str, uri: &str, body: Value) -> (u16, Value) {
+pub(crate) async fn call(server: &Server, method: &str, uri: &str, body: Value) -> (u16, Value) {
     let text = if body.is_null() {
         String::new()
     } else {

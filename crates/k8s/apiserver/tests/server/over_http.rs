@@ -5,7 +5,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use k8s_apiserver::{Server, UserInfo};
 
 /// Serves until the runtime ends; returns the URL.
-pub async fn listen(server: Server) -> String {
+pub(crate) async fn listen(server: Server) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
         .await
         .expect("binds");

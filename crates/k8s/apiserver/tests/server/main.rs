@@ -1,0 +1,8 @@
+//! The server from outside.
+
+mod api;
+mod common;
+mod extensions;
+mod kubectl;
+mod life;
+mod over_http;

@@ -1,0 +1,197 @@
+//! The real kubectl against a simulated cluster, on a real clock and a real socket.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::future::poll_fn;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::BodyExt;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use jiff::Timestamp;
+use k8s_apiserver::{Sleep, UserInfo};
+use k8s_playground::{Config, Handle, Playground};
+
+/// Runs what is due until the end of the test: what the binary does, in small.
+async fn drive(playground: Playground) {
+    loop {
+        playground.run_due(Timestamp::now());
+        let news = poll_fn(|cx| playground.poll_news(cx));
+        match playground.next_due() {
+            None => news.await,
+            Some(due) => {
+                let wait = due.as_millisecond() - Timestamp::now().as_millisecond();
+                let wait = Duration::from_millis(u64::try_from(wait).unwrap_or(0));
+                let _ = tokio::time::timeout(wait, news).await;
+            }
+        }
+    }
+}
+
+async fn serve(cluster: Handle, listener: tokio::net::TcpListener) {
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        let cluster = cluster.clone();
+        let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
+            let cluster = cluster.clone();
+            async move {
+                let (parts, body) = request.into_parts();
+                let body = body.collect().await?.to_bytes();
+                let request = http::Request::from_parts(parts, body);
+                Ok::<_, hyper::Error>(cluster.handle(request, &UserInfo::admin()).await)
+            }
+        });
+        tokio::spawn(async move {
+            let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+            let _ = server.serve_connection(TokioIo::new(stream), service).await;
+        });
+    }
+}
+
+struct Kubectl {
+    server: String,
+    folder: tempfile::TempDir,
+}
+
+impl Kubectl {
+    fn run(&self, words: &str, expected: bool) -> String {
+        let out = Command::new("kubectl")
+            .args(["--server", &self.server, "--cache-dir"])
+            .arg(self.folder.path().join("cache"))
+            .args(words.split_whitespace())
+            .env("KUBECONFIG", "/dev/null")
+            .current_dir(self.folder.path())
+            .output()
+            .unwrap();
+        let text = format!(
+            "{}{}",
+            String::from_utf8_lossy(&out.stdout),
+            String::from_utf8_lossy(&out.stderr)
+        );
+        assert_eq!(out.status.success(), expected, "kubectl {words}:\n{text}");
+        text
+    }
+
+    /// Runs kubectl and looks for words in what it says.
+    fn says(&self, words: &str, expected: &[&str]) {
+        let text = self.run(words, true);
+        for expected in expected {
+            assert!(
+                text.contains(expected),
+                "kubectl {words}: no {expected:?} in\n{text}"
+            );
+        }
+    }
+}
+
+const WEB: &str = r#"
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: shop}
+spec:
+  replicas: 3
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {containers: [{name: web, image: "web:1"}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec: {selector: {app: web}, ports: [{port: 80}]}
+"#;
+
+const ONCE: &str = r#"
+apiVersion: batch/v1
+kind: Job
+metadata: {name: once, namespace: shop}
+spec: {template: {spec: {restartPolicy: Never, containers: [{name: once, image: "once:1"}]}}}
+"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kubectl_sees_a_cluster_that_lives() {
+    if Command::new("kubectl")
+        .arg("version")
+        .arg("--client")
+        .output()
+        .is_err()
+    {
+        eprintln!("kubectl is not here: nothing was checked");
+        return;
+    }
+    let sleep = |duration: Duration| -> Sleep { Box::pin(tokio::time::sleep(duration)) };
+    let playground =
+        Playground::new(Config::default(), Arc::new(Timestamp::now), Arc::new(sleep)).unwrap();
+    let cluster = playground.add_cluster("one").unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(drive(playground.clone()));
+    tokio::spawn(serve(cluster, listener));
+    tokio::task::spawn_blocking(move || {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("web.yaml"), WEB).unwrap();
+        std::fs::write(folder.path().join("once.yaml"), ONCE).unwrap();
+        story(&Kubectl { server, folder });
+    })
+    .await
+    .unwrap();
+}
+
+fn story(kubectl: &Kubectl) {
+    kubectl.says("get nodes", &["node-1", "node-3", "Ready", "v1.36.3"]);
+    kubectl.says("apply -f web.yaml", &["deployment.apps/web created"]);
+    kubectl.says(
+        "rollout status deployment/web -n shop --timeout=20s",
+        &["successfully rolled out"],
+    );
+    kubectl.says("get deployment web -n shop", &["3/3"]);
+    kubectl.says("get pods -n shop -o wide", &["1/1", "Running", "10.244."]);
+    kubectl.says("get endpointslices -n shop", &["web-", "10.244."]);
+    kubectl.says("apply -f web.yaml", &["deployment.apps/web unchanged"]);
+    kubectl.says("set image deployment/web web=web:2 -n shop", &["updated"]);
+    kubectl.says(
+        "rollout status deployment/web -n shop --timeout=20s",
+        &["successfully rolled out"],
+    );
+    kubectl.says("rollout history deployment/web -n shop", &["1 ", "2 "]);
+    kubectl.says(
+        "set image deployment/web web=web:missing -n shop",
+        &["updated"],
+    );
+    kubectl.run("rollout status deployment/web -n shop --timeout=3s", false);
+    kubectl.says(
+        "describe pods -n shop",
+        &[
+            "ImagePullBackOff",
+            "Failed to pull image",
+            "Successfully assigned",
+        ],
+    );
+    kubectl.says(
+        "describe deployment web -n shop",
+        &["NewReplicaSet", "Scaled up replica set"],
+    );
+    kubectl.says("rollout undo deployment/web -n shop", &["rolled back"]);
+    kubectl.says(
+        "rollout status deployment/web -n shop --timeout=20s",
+        &["successfully rolled out"],
+    );
+    kubectl.says("scale deployment/web --replicas=1 -n shop", &["scaled"]);
+    kubectl.says(
+        "wait deployment/web -n shop --for=jsonpath={.status.replicas}=1 --timeout=20s",
+        &["condition met"],
+    );
+    kubectl.says("apply -f once.yaml", &["job.batch/once created"]);
+    kubectl.says(
+        "wait job/once -n shop --for=condition=complete --timeout=20s",
+        &["condition met"],
+    );
+    kubectl.says("delete namespace shop --timeout=20s", &["deleted"]);
+    kubectl.run("get namespace shop", false);
+}

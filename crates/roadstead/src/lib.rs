@@ -1,1 +1,0 @@
-//! The roadstead binary: flags, config, logging, terminal output.
