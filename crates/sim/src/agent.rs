@@ -375,14 +375,16 @@ impl World {
         match message {
             FromHub::RootIs(root) => {
                 if machine.root() != root || machine.known() == Known::default() {
-                    let base =
-                        (machine.known() != Known::default()).then_some(machine.root());
+                    let base = (machine.known() != Known::default()).then_some(machine.root());
                     self.to_hub(conn, cluster, FromAgent::WantOrder { base });
                 }
             }
             FromHub::NeedStatus => self.agent_takes(cluster, Input::Connected),
             FromHub::Order(delta) => {
-                if self.agent_opens(cluster, &delta).is_err_and(|error| matches!(error, OrderError::OtherBase { .. })) {
+                if self
+                    .agent_opens(cluster, &delta)
+                    .is_err_and(|error| matches!(error, OrderError::OtherBase { .. }))
+                {
                     self.to_hub(conn, cluster, FromAgent::WantOrder { base: None });
                 }
             }
@@ -425,7 +427,10 @@ impl World {
                     epoch: header.epoch,
                     sequence: header.sequence,
                 };
-                self.note(format!("{cluster} obeys {}.{}", known.epoch, known.sequence));
+                self.note(format!(
+                    "{cluster} obeys {}.{}",
+                    known.epoch, known.sequence
+                ));
                 self.agent_takes(
                     cluster,
                     Input::Order {

@@ -557,11 +557,7 @@ impl World {
 
     fn cluster_trouble(&mut self) {
         let Some(id) = self.any_cluster() else { return };
-        let (trouble, ms, expired) = (
-            self.chance(60),
-            self.random(2_000, 30_000),
-            self.chance(50),
-        );
+        let (trouble, ms, expired) = (self.chance(60), self.random(2_000, 30_000), self.chance(50));
         self.note(format!("trouble in {id}"));
         let now = self.now;
         if let Some(sim) = self.clusters.get_mut(&id) {

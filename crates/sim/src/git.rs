@@ -72,11 +72,16 @@ impl Content {
             let value = self.version / (n + 1);
             put(
                 format!("config-{n}.yaml"),
-                format!("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: config-{n}\ndata:\n  value: \"{value}\"\n"),
+                format!(
+                    "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: config-{n}\ndata:\n  value: \"{value}\"\n"
+                ),
             );
         }
         if self.before {
-            put("before.yaml".to_owned(), self.job("before", Some("PreSync")));
+            put(
+                "before.yaml".to_owned(),
+                self.job("before", Some("PreSync")),
+            );
         }
         if self.after {
             put("after.yaml".to_owned(), self.job("after", Some("PostSync")));

@@ -60,12 +60,7 @@ impl World {
         // one whose registration was answered by "unknown" has no agent
         for n in 0..self.fleet.joined {
             let name = format!("c{n}");
-            if self
-                .fleet
-                .clusters
-                .values()
-                .all(|known| known.name != name)
-            {
+            if self.fleet.clusters.values().all(|known| known.name != name) {
                 ops.push(Op::Delete {
                     key: format!("n/roadstead.dev/clusters/{name}"),
                     expect: Expect::Any,
@@ -139,7 +134,10 @@ impl World {
                 let held = self
                     .hub
                     .as_ref()
-                    .and_then(|hub| hub.index.hold(&ClusterId(format!("id-{}", known.name)), &key))
+                    .and_then(|hub| {
+                        hub.index
+                            .hold(&ClusterId(format!("id-{}", known.name)), &key)
+                    })
                     .is_some();
                 if held {
                     let cluster = known.name;
@@ -206,12 +204,16 @@ impl World {
             return match (assignment, marked.first()) {
                 (None, None) => Ok(()),
                 (Some(held), _) => Err(format!("{id} is no target of {app} and has {held:?}")),
-                (None, Some(object)) => Err(format!("{id} was let go of by {app}: {object} is still its")),
+                (None, Some(object)) => Err(format!(
+                    "{id} was let go of by {app}: {object} is still its"
+                )),
             };
         }
         let assignment = assignment.ok_or_else(|| format!("{id} has nothing of {app}"))?;
         if assignment.release != release || assignment.phase != EntryPhase::Deliver {
-            return Err(format!("{id} should have another Release of {app}: {assignment:?}"));
+            return Err(format!(
+                "{id} should have another Release of {app}: {assignment:?}"
+            ));
         }
         let observed = hub
             .index
@@ -240,7 +242,10 @@ impl World {
                 .get(&object.id)
                 .ok_or_else(|| format!("{id} lacks {}", object.id))?;
             if !contains(live, &wanted) {
-                return Err(format!("{id} has another {}: {live} for {wanted}", object.id));
+                return Err(format!(
+                    "{id} has another {}: {live} for {wanted}",
+                    object.id
+                ));
             }
             if !marked.contains(&&object.id) {
                 return Err(format!("{id}: {} carries no mark", object.id));

@@ -77,19 +77,55 @@ pub(crate) enum FromHub {
 #[derive(Debug)]
 pub(crate) enum Event {
     HubStart,
-    Think { life: u64 },
-    Poll { life: u64 },
-    PollOnce { life: u64 },
-    Rendered { life: u64, job: Box<RenderJob> },
-    ToHub { conn: u64, message: Box<FromAgent> },
-    ToAgent { conn: u64, message: Box<FromHub> },
-    HubLoses { conn: u64 },
-    AgentLoses { conn: u64 },
-    Connect { cluster: ClusterId, life: u64 },
-    AgentStart { cluster: ClusterId },
-    AgentWake { cluster: ClusterId, life: u64 },
-    Tell { cluster: ClusterId, life: u64, input: Box<Input> },
-    Ask { cluster: ClusterId, life: u64, id: CallId, call: Box<Call> },
+    Think {
+        life: u64,
+    },
+    Poll {
+        life: u64,
+    },
+    PollOnce {
+        life: u64,
+    },
+    Rendered {
+        life: u64,
+        job: Box<RenderJob>,
+    },
+    ToHub {
+        conn: u64,
+        message: Box<FromAgent>,
+    },
+    ToAgent {
+        conn: u64,
+        message: Box<FromHub>,
+    },
+    HubLoses {
+        conn: u64,
+    },
+    AgentLoses {
+        conn: u64,
+    },
+    Connect {
+        cluster: ClusterId,
+        life: u64,
+    },
+    AgentStart {
+        cluster: ClusterId,
+    },
+    AgentWake {
+        cluster: ClusterId,
+        life: u64,
+    },
+    Tell {
+        cluster: ClusterId,
+        life: u64,
+        input: Box<Input>,
+    },
+    Ask {
+        cluster: ClusterId,
+        life: u64,
+        id: CallId,
+        call: Box<Call>,
+    },
     Seen {
         cluster: ClusterId,
         life: u64,
@@ -97,7 +133,10 @@ pub(crate) enum Event {
         gvk: Gvk,
         item: Box<Result<WatchEvent, Option<ClusterError>>>,
     },
-    Control { cluster: ClusterId, id: ObjectId },
+    Control {
+        cluster: ClusterId,
+        id: ObjectId,
+    },
     Chaos,
     Heal(Trouble),
 }
@@ -408,8 +447,7 @@ impl World {
         self.note(format!("connection {conn} breaks"));
         if agent_open {
             let delay = self.random(1, 15_000);
-            self.queue
-                .put(self.now + delay, Event::AgentLoses { conn });
+            self.queue.put(self.now + delay, Event::AgentLoses { conn });
         }
         if hub_open {
             // the hub may notice long after the agent is back on another connection
@@ -424,8 +462,7 @@ impl World {
         }
         self.hub_loses(conn);
         let delay = self.random(1, 3_000);
-        self.queue
-            .put(self.now + delay, Event::AgentLoses { conn });
+        self.queue.put(self.now + delay, Event::AgentLoses { conn });
     }
 
     pub(crate) fn agent_closes(&mut self, conn: u64) {
