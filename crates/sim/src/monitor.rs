@@ -75,6 +75,13 @@ impl Monitor {
             .filter(|op| op.key().starts_with(keys::ASSIGNED))
             .map(|op| (op.key().to_owned(), read(&self.facts, op.key())))
             .collect();
+        for op in ops.iter().filter(|op| op.key().starts_with(keys::HISTORY)) {
+            if let Op::Put { key, value, .. } = op
+                && self.facts.get(key).is_some_and(|old| old != value)
+            {
+                self.violation(format!("history is written over: {key}"));
+            }
+        }
         apply(&mut self.facts, ops);
         for (key, old) in assigned {
             if let Some(new) = read::<Assignment>(&self.facts, &key)
