@@ -26,14 +26,17 @@ pub struct Options {
     pub chaos_ms: u64,
     /// Do things go wrong at all, besides what people do?
     pub faults: bool,
+    /// How many lines of the trace are kept.
+    pub tail: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
         Self {
-            clusters: 6,
-            chaos_ms: 600_000,
+            clusters: 5,
+            chaos_ms: 400_000,
             faults: true,
+            tail: 200,
         }
     }
 }

@@ -166,10 +166,21 @@ impl World {
                 return Err(format!("{app} is at commit {}", record.commit));
             }
             if rollout.phase != Phase::Completed {
+                let clusters: Vec<String> = self
+                    .fleet
+                    .clusters
+                    .keys()
+                    .map(|id| {
+                        let assignment = hub.index.assignment(id, &key).map(|(held, _)| held);
+                        let observed = hub.index.observed(id, &key).map(|o| (o.state, &o.message));
+                        let connected = hub.index.is_connected(id);
+                        format!("{id} connected {connected} {observed:?} {assignment:?}")
+                    })
+                    .collect();
                 return Err(format!(
-                    "{app}: rollout {} is {}: {}",
+                    "{app}: rollout {} is {}: {}; {clusters:#?}",
                     rollout.number, rollout.phase, rollout.message
-                ));
+                ) + &format!("{:?}", record.variants.values().collect::<Vec<_>>()));
             }
             for (id, known) in &self.fleet.clusters {
                 self.holds(&key, id, Fleet::targets(app, known), record.id)?;

@@ -26,8 +26,6 @@ use crate::{Options, Stats};
 
 /// When the simulated time begins.
 const START: i64 = 1_795_000_000_000;
-/// How many lines of the trace are kept.
-const TAIL: usize = 400;
 
 /// A key whose signatures cost next to nothing.
 pub(crate) struct Toy;
@@ -240,7 +238,7 @@ impl World {
     pub(crate) fn note(&mut self, text: String) {
         let line = format!("{:>9} {text}", self.now);
         self.hash = fnv(self.hash, line.as_bytes());
-        if self.tail.len() >= TAIL {
+        if self.tail.len() >= self.options.tail {
             self.tail.pop_front();
         }
         self.tail.push_back(line);

@@ -50,7 +50,12 @@ fn seeds() {
 #[test]
 fn one_seed() {
     let seed = number("ROADSTEAD_SIM_SEED", 1);
-    let outcome = run(seed, Options::default());
+    let tail = usize::try_from(number("ROADSTEAD_SIM_TAIL", 200)).unwrap_or(200);
+    let options = Options {
+        tail,
+        ..Options::default()
+    };
+    let outcome = run(seed, options);
     if std::env::var("ROADSTEAD_SIM_SEED").is_ok() {
         println!("{}\n{:#?}", outcome.tail.join("\n"), outcome.stats);
     }
