@@ -1,6 +1,9 @@
 //! Chores of the workspace: `cargo xtask <command>`.
 
+mod nouns;
 mod proto;
+mod structure;
+mod test;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,7 +12,7 @@ use std::process::ExitCode;
 struct Command {
     name: &'static str,
     about: &'static str,
-    run: fn(&Context, &[String]) -> anyhow::Result<()>,
+    run: fn(&Context, &[String]) -> anyhow::Result<ExitCode>,
 }
 
 /// What every chore is given.
@@ -18,11 +21,28 @@ struct Context {
     root: PathBuf,
 }
 
-const COMMANDS: &[Command] = &[Command {
-    name: "proto",
-    about: "write the protocol's code from its .proto files; --check: fail if that would change anything",
-    run: proto::run,
-}];
+const COMMANDS: &[Command] = &[
+    Command {
+        name: "structure",
+        about: "check what may depend on what; list files that want splitting",
+        run: structure::run,
+    },
+    Command {
+        name: "proto",
+        about: "write the protocol's code from its .proto files; --check: fail if that would change anything",
+        run: proto::run,
+    },
+    Command {
+        name: "nouns",
+        about: "write docs/nouns/ from the nouns' schemas; --check: fail if that would change anything",
+        run: nouns::run,
+    },
+    Command {
+        name: "test",
+        about: "run every test and sum up; arguments go to `cargo test`",
+        run: test::run,
+    },
+];
 
 fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
@@ -38,10 +58,24 @@ fn main() -> ExitCode {
     let mut root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     root.pop();
     match (command.run)(&Context { root }, &rest) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("xtask {name}: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// The cargo that runs this.
+fn cargo() -> std::process::Command {
+    std::process::Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+/// Reads the only flag that the writing chores know.
+fn only_check(args: &[String]) -> anyhow::Result<bool> {
+    match args {
+        [] => Ok(false),
+        [flag] if flag == "--check" => Ok(true),
+        _ => anyhow::bail!("expected nothing or --check, got {args:?}"),
     }
 }

@@ -2,24 +2,21 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 
-use crate::Context;
+use crate::{Context, only_check};
 
 const FOLDER: &str = "crates/edge/wire";
 const FILES: &[&str] = &["roadstead/v1/agent.proto"];
 const GENERATED: &[&str] = &["roadstead.v1.rs"];
 
 /// Runs `cargo xtask proto [--check]`.
-pub(crate) fn run(context: &Context, args: &[String]) -> anyhow::Result<()> {
-    let check = match args {
-        [] => false,
-        [flag] if flag == "--check" => true,
-        _ => bail!("expected nothing or --check, got {args:?}"),
-    };
+pub(crate) fn run(context: &Context, args: &[String]) -> anyhow::Result<ExitCode> {
+    let check = only_check(args)?;
     let folder = context.root.join(FOLDER);
-    let fresh = context.root.join("target/xtask-proto");
+    let fresh = std::env::temp_dir().join(format!("xtask-proto-{}", std::process::id()));
     fs::create_dir_all(&fresh).context("failed to make a scratch folder")?;
     generate(&folder.join("proto"), &fresh)?;
     for name in GENERATED {
@@ -38,7 +35,7 @@ pub(crate) fn run(context: &Context, args: &[String]) -> anyhow::Result<()> {
         fs::write(&kept, made).with_context(|| format!("failed to write {}", kept.display()))?;
         println!("wrote {FOLDER}/src/generated/{name}");
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 fn generate(protos: &Path, out: &Path) -> anyhow::Result<()> {

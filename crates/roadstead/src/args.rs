@@ -17,7 +17,6 @@ Exit codes:
 #[command(
     name = "roadstead",
     version,
-    about,
     max_term_width = 100,
     after_long_help = EXIT_CODES,
     propagate_version = true

@@ -49,7 +49,9 @@ pub(crate) fn run(args: Args) -> ExitCode {
         Command::Playground(playground) => {
             runtime(true).and_then(|runtime| runtime.block_on(serve::playground::run(playground)))
         }
-        Command::Demo(demo) => runtime(true).and_then(|runtime| runtime.block_on(crate::demo::run(demo))),
+        Command::Demo(demo) => {
+            runtime(true).and_then(|runtime| runtime.block_on(crate::demo::run(demo)))
+        }
         Command::Verb(verb) => {
             runtime(true).and_then(|runtime| runtime.block_on(verb.run(&args.global)))
         }
@@ -66,6 +68,10 @@ fn runtime(many: bool) -> anyhow::Result<tokio::runtime::Runtime> {
     } else {
         tokio::runtime::Builder::new_current_thread()
     };
+    if many {
+        // the store answers on the thread that asks: more of them than cores keep the others going
+        builder.worker_threads(8);
+    }
     Ok(builder.enable_all().build()?)
 }
 

@@ -23,6 +23,8 @@ pub(crate) struct Agent {
     pub(crate) latency: (u64, u64),
     /// Can the hub be reached?
     pub(crate) link: bool,
+    /// How often it tried to connect in vain.
+    pub(crate) tries: u32,
     /// It is never started again.
     pub(crate) retired: bool,
     booted: u64,
@@ -40,6 +42,7 @@ impl Agent {
             fuse: None,
             latency: (1, 40),
             link: true,
+            tries: 0,
             retired: false,
             booted: 0,
             seen_at: 0,

@@ -263,7 +263,7 @@ impl World {
         let bad = self.chance(25);
         let broken = self.chance(5);
         let replicas = u32::try_from(self.random(1, 4)).unwrap_or(1);
-        let configs = u32::try_from(self.random(0, 5)).unwrap_or(1);
+        let configs = u32::try_from(self.random(1, 5)).unwrap_or(1);
         let change = self.random(0, 5);
         let Some(content) = self.fleet.contents.get_mut(&app) else {
             return;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use base_json::Digest;
 use base_store::memory::{Limits, MemoryStore};
 use base_store::{
-    At, Batch, CommitError, CommitId, Expect, Op, Range, Revision, SimDisk, Store, Watch, WatchItem,
+    At, Batch, CommitError, CommitId, Expect, Op, Range, SimDisk, Store, Watch, WatchItem,
 };
 use bytes::Bytes;
 use k8s_object::ObjectId;
@@ -772,12 +772,13 @@ impl World {
         }
     }
 
+    #[cfg(test)]
     /// The hub is stopped, and what it has is replaced by a backup; its epoch is raised.
     pub(crate) fn restore(&mut self, backup: &base_store::memory::Backup) {
         let reached = self
             .hub
             .as_ref()
-            .map_or(Revision(0), |hub| hub.store.revision());
+            .map_or(base_store::Revision(0), |hub| hub.store.revision());
         let conns: Vec<u64> = self
             .hub
             .take()

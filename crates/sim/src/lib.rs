@@ -14,6 +14,8 @@ mod git;
 mod hub;
 mod monitor;
 mod queue;
+#[cfg(test)]
+mod scenarios;
 mod settle;
 mod world;
 
@@ -34,7 +36,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             clusters: 5,
-            chaos_ms: 400_000,
+            chaos_ms: 300_000,
             faults: true,
             tail: 200,
         }

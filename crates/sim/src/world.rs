@@ -374,7 +374,14 @@ impl World {
             return;
         }
         if !up {
-            let delay = self.random(500, 8_000);
+            agent.tries = agent.tries.saturating_add(1).min(12);
+            let most = 1_000_u64 << agent.tries.saturating_sub(2).min(9);
+            let most = if self.options.faults {
+                most.min(8_000)
+            } else {
+                most
+            };
+            let delay = self.random(500, most);
             self.queue
                 .put(self.now + delay, Event::Connect { cluster, life });
             return;
@@ -382,6 +389,7 @@ impl World {
         self.next_conn += 1;
         let conn = self.next_conn;
         agent.conn = Some(conn);
+        agent.tries = 0;
         let root = agent.machine.as_ref().map(roadstead_sync::Machine::root);
         self.conns.insert(
             conn,

@@ -345,6 +345,7 @@ fn start(
             since: by.at,
             attempt: old.as_ref().map_or(0, |(old, _)| old.attempt + 1),
             counted: false,
+            emergency: true,
             outcome: None,
             good: old
                 .as_ref()

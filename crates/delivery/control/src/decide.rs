@@ -63,6 +63,8 @@ pub struct Rendered {
     pub error: String,
     /// What the renderer noticed.
     pub warnings: Vec<String>,
+    /// Why nothing came of it this time, if another try may work: nothing is written then.
+    pub transient: Option<String>,
 }
 
 /// Collects writes under the keys of one App.
@@ -664,6 +666,7 @@ fn apply_step(
                 since: writes.now,
                 attempt: old.as_ref().map_or(0, |old| old.attempt),
                 counted,
+                emergency: false,
                 outcome: None,
                 good: old.map(|old| old.good).unwrap_or_default(),
             },
@@ -677,6 +680,7 @@ fn apply_step(
                 phase: EntryPhase::Revert,
                 rollout: rollout.number,
                 since: writes.now,
+                emergency: false,
                 outcome: None,
                 ..old
             };

@@ -35,6 +35,8 @@ pub struct Dirty {
     pub shown: BTreeSet<AppKey>,
     /// Clusters whose shown state may have changed.
     pub shown_clusters: BTreeSet<ClusterId>,
+    /// Clusters that are no more.
+    pub forgotten: BTreeSet<ClusterId>,
 }
 
 impl Dirty {
@@ -273,6 +275,7 @@ impl Index {
         let Some(noun) = noun else {
             if let Some(id) = old {
                 self.clusters.remove(&id);
+                self.dirty.forgotten.insert(id.clone());
                 self.touch_everything();
                 self.dirty.orders.insert(id);
             }
@@ -281,6 +284,7 @@ impl Index {
         let id = ClusterId(noun.metadata.uid.clone());
         if let Some(old) = old.filter(|old| *old != id) {
             self.clusters.remove(&old);
+            self.dirty.forgotten.insert(old);
         }
         let same = self.clusters.get(&id).is_some_and(|old| {
             old.spec == noun.spec
@@ -623,6 +627,16 @@ impl Index {
                     app.project
                 )
             })
+    }
+
+    /// Where a Release that is not made would put clusters.
+    pub fn place(&self, app: &AppKey, record: &ReleaseRecord) -> Placing {
+        crate::placement::place(
+            record,
+            &self.clusters,
+            &self.sets,
+            self.projects.get(&app.project),
+        )
     }
 
     /// Where an App's Release puts clusters.

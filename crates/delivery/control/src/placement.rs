@@ -68,7 +68,7 @@ impl Cache {
     }
 }
 
-fn place(
+pub(crate) fn place(
     record: &ReleaseRecord,
     clusters: &BTreeMap<ClusterId, Cluster>,
     sets: &BTreeMap<String, ClusterSet>,

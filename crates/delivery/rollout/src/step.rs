@@ -194,19 +194,26 @@ fn colon(text: &str) -> String {
     }
 }
 
-/// What an agent says is wrong, in one sentence.
+/// What an agent says is wrong, in one line of a length that people read; the whole of it stands in the report.
 fn sentence(observed: &AppReport) -> String {
-    match observed.problems.first() {
-        Some(problem) if !problem.message.is_empty() => {
-            format!(
-                "{}: {}: {}",
-                problem.object.readable(),
-                problem.reason,
-                problem.message
-            )
+    const MOST: usize = 240;
+    let text = match observed.problems.first() {
+        Some(problem) => {
+            let object = problem.object.readable();
+            if problem.message.is_empty() {
+                format!("{object}: {}", problem.reason)
+            } else if problem.message.starts_with(&object) {
+                problem.message.clone()
+            } else {
+                format!("{object}: {}: {}", problem.reason, problem.message)
+            }
         }
-        Some(problem) => format!("{}: {}", problem.object.readable(), problem.reason),
         None => observed.message.clone(),
+    };
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", line[..end].trim_end()),
+        None => line,
     }
 }
 

@@ -243,7 +243,9 @@ impl AppSync {
             self.waiting = "waits for the API server to name its kinds".to_owned();
             return None;
         }
-        let mut synced = core.watch(&namespace_gvk());
+        // a server without namespaces (a hub is one) holds nothing back by them
+        let namespaces = namespace_gvk();
+        let mut synced = !core.knows(&namespaces) || core.watch(&namespaces);
         for gvk in self.gvks(core) {
             if core.knows(&gvk) {
                 synced &= core.watch(&gvk);

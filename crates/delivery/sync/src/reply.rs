@@ -379,12 +379,11 @@ impl AppSync {
                     obj.presence = Presence::Unknown;
                 }
             }
-            (Op::Apply { .. }, ErrorKind::FieldConflict(conflicts)) => {
+            (Op::Apply { .. }, ErrorKind::FieldConflict(conflicts))
                 if self.entry.options.conflict == ConflictPolicy::Yield
-                    && self.yielded(id, conflicts)
-                {
-                    return;
-                }
+                    && self.yielded(id, conflicts) =>
+            {
+                return;
             }
             (Op::Apply { .. }, ErrorKind::Immutable { .. }) => {
                 let once = self

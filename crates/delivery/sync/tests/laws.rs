@@ -52,7 +52,7 @@ fn act() -> impl Strategy<Value = Act> {
 
 fn name(app: u8, object: u8) -> ObjectId {
     match object {
-        0 | 1 | 2 => id(&format!("/ConfigMap/shop/a{app}-{object}")),
+        0..=2 => id(&format!("/ConfigMap/shop/a{app}-{object}")),
         3 | 4 => id(&format!("apps/Deployment/shop/a{app}-{object}")),
         _ => id(&format!("batch/Job/shop/a{app}-{object}")),
     }
@@ -64,10 +64,8 @@ fn items(app: u8, mask: u8, version: u8) -> Vec<common::Item> {
         .map(|object| {
             let name = format!("a{app}-{object}");
             match object {
-                0 | 1 | 2 => item(config(&name, &version.to_string())).wave(i32::from(object)),
-                3 | 4 => {
-                    item(deployment(&name, &format!("i:{version}"))).wave(i32::from(object) - 3)
-                }
+                0..=2 => item(config(&name, &version.to_string())).wave(object),
+                3 | 4 => item(deployment(&name, &format!("i:{version}"))).wave(object - 3),
                 _ => item(job(&name, "")).hook(Phase::PreSync),
             }
         })

@@ -131,6 +131,7 @@ impl Gateway for Hub {
                         session.outbound.send(&HubSays::Order(Box::new(order))).await?;
                     }
                     Some(AgentSays::Report(report)) => {
+                        let report = *report;
                         if let Some(root) = report.root {
                             self.refused.send_replace(root.refused);
                         }

@@ -99,7 +99,9 @@ impl KubeCluster {
         Self::new(kube::Config::new(url))
     }
 
-    fn new(config: kube::Config) -> Result<Self, SetupError> {
+    fn new(mut config: kube::Config) -> Result<Self, SetupError> {
+        // whoever asks decides when to ask again: the sync machine knows what else there is to do meanwhile
+        config.default_retry = false;
         let client = kube::Client::try_from(config)
             .map_err(|source| SetupError::Client(Box::new(source)))?;
         Ok(Self {
@@ -132,7 +134,7 @@ impl Cluster for KubeCluster {
 
     async fn watch(&self, spec: WatchSpec) -> Result<WatchStream, ClusterError> {
         self.inner.ready().await?;
-        watch::start(Arc::clone(&self.inner), spec)
+        watch::start(Arc::clone(&self.inner), spec).await
     }
 }
 

@@ -47,12 +47,19 @@ impl From<ClusterError> for End {
     }
 }
 
-pub(crate) fn start(cluster: Arc<Inner>, spec: WatchSpec) -> Result<WatchStream, ClusterError> {
+/// Tells that the server has taken the watch on.
+type Opened = Option<tokio::sync::oneshot::Sender<()>>;
+
+pub(crate) async fn start(
+    cluster: Arc<Inner>,
+    spec: WatchSpec,
+) -> Result<WatchStream, ClusterError> {
     cluster.kind(&spec.gvk)?;
-    let (sender, receiver) = tokio::sync::mpsc::channel::<Item>(16);
+    let (sender, mut receiver) = tokio::sync::mpsc::channel::<Item>(16);
+    let (opened, taken) = tokio::sync::oneshot::channel();
     tokio::spawn(async move {
         let end = tokio::select! {
-            end = follow(&cluster, spec, &sender) => end,
+            end = follow(&cluster, spec, &sender, Some(opened)) => end,
             () = sender.closed() => Err(End::Left),
         };
         if let Err(End::Failed(error)) = end {
@@ -60,6 +67,11 @@ pub(crate) fn start(cluster: Arc<Inner>, spec: WatchSpec) -> Result<WatchStream,
             drop(sender.send(Err(error)).await);
         }
     });
+    if taken.await.is_err()
+        && let Some(Err(error)) = receiver.recv().await
+    {
+        return Err(error);
+    }
     let stream = futures_util::stream::unfold(receiver, |mut receiver| async move {
         let item = receiver.recv().await?;
         Some((item, receiver))
@@ -67,19 +79,24 @@ pub(crate) fn start(cluster: Arc<Inner>, spec: WatchSpec) -> Result<WatchStream,
     Ok(Box::pin(stream))
 }
 
-async fn follow(cluster: &Inner, mut spec: WatchSpec, to: &Sender<Item>) -> Result<(), End> {
+async fn follow(
+    cluster: &Inner,
+    mut spec: WatchSpec,
+    to: &Sender<Item>,
+    mut opened: Opened,
+) -> Result<(), End> {
     if spec.from.is_empty() {
         let turn = cluster.listing.acquire().await;
-        match stream(cluster, &spec, true, to, turn.ok()).await {
+        match stream(cluster, &spec, true, to, turn.ok(), &mut opened).await {
             Err(End::NoStreaming) => {}
             other => return other,
         }
         let turn = cluster.listing.acquire().await;
-        spec.from = list(cluster, &spec, to).await?;
+        spec.from = list(cluster, &spec, to, &mut opened).await?;
         drop(turn);
         send(to, WatchEvent::Synced(spec.from.clone())).await?;
     }
-    stream(cluster, &spec, false, to, None).await
+    stream(cluster, &spec, false, to, None, &mut opened).await
 }
 
 async fn send(to: &Sender<Item>, event: WatchEvent) -> Result<(), Left> {
@@ -87,7 +104,12 @@ async fn send(to: &Sender<Item>, event: WatchEvent) -> Result<(), Left> {
 }
 
 /// Sends everything that exists in pages; returns where to go on.
-async fn list(cluster: &Inner, spec: &WatchSpec, to: &Sender<Item>) -> Result<String, End> {
+async fn list(
+    cluster: &Inner,
+    spec: &WatchSpec,
+    to: &Sender<Item>,
+    opened: &mut Opened,
+) -> Result<String, End> {
     let kind = cluster.kind(&spec.gvk)?;
     let mut next = String::new();
     loop {
@@ -107,6 +129,7 @@ async fn list(cluster: &Inner, spec: &WatchSpec, to: &Sender<Item>) -> Result<St
         else {
             return Err(End::Closed);
         };
+        tell(opened);
         for item in items {
             send(to, WatchEvent::Applied(item)).await?;
         }
@@ -123,6 +146,7 @@ async fn stream(
     initial: bool,
     to: &Sender<Item>,
     mut turn: Option<tokio::sync::SemaphorePermit<'_>>,
+    opened: &mut Opened,
 ) -> Result<(), End> {
     let kind = cluster.kind(&spec.gvk)?;
     let mut query = vec![
@@ -150,6 +174,8 @@ async fn stream(
         }
         return Err(End::Failed(error));
     }
+    tell(opened);
+    let begun = tokio::time::Instant::now();
     let mut rest = BytesMut::new();
     loop {
         // the server ends the watch before this: if it does not, the connection is dead and nobody said so
@@ -188,7 +214,20 @@ async fn stream(
         }
     }
     drop(turn);
+    if begun.elapsed() < Duration::from_secs(SECONDS.into()) {
+        return Err(End::Failed(ClusterError::new(
+            ErrorKind::Unavailable,
+            format!("the watch of {} was ended before its time", spec.gvk),
+        )));
+    }
     Err(End::Closed)
+}
+
+fn tell(opened: &mut Opened) {
+    if let Some(opened) = opened.take() {
+        // whoever started the watch may have left
+        let _ = opened.send(());
+    }
 }
 
 fn event(line: &[u8]) -> Result<Option<WatchEvent>, ClusterError> {

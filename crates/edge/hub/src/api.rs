@@ -55,7 +55,7 @@ fn resource(described: Described) -> ResourceDef {
     def.generation = true;
     def.custom = true;
     let schema = described.schema.to_value();
-    def.schema = Schema::Json(Arc::new(schema));
+    def.schema = Schema::from_json_schema(&schema);
     let columns = info.columns.iter().map(|column| {
         let shown = Column::path(column.name, column.kind, column.path);
         if column.wide { shown.wide() } else { shown }
@@ -73,7 +73,9 @@ fn resource(described: Described) -> ResourceDef {
     }));
     match info.kind {
         "App" => {
-            def.subresources = ["why", "actions", "history"].map(str::to_owned).to_vec();
+            def.subresources = ["why", "actions", "history", "plan", "desired"]
+                .map(str::to_owned)
+                .to_vec();
             // an App stays until its clusters are let go of
             def.default = Some(Arc::new(|object| {
                 if !object["metadata"]["deletionTimestamp"].is_null() {
@@ -178,6 +180,7 @@ pub(crate) struct Api {
     pub(crate) brain: Brain,
     pub(crate) identity: Arc<Identity>,
     pub(crate) details: Arc<Details>,
+    pub(crate) reader: Arc<crate::sources::Reader>,
     pub(crate) asked: Arc<crate::sources::Asked>,
     pub(crate) connections: roadstead_wire::Connections,
 }
@@ -197,6 +200,8 @@ pub(crate) fn server(api: Api) -> Server {
         ("apps", "why"),
         ("apps", "actions"),
         ("apps", "history"),
+        ("apps", "plan"),
+        ("apps", "desired"),
         ("clusters", "join"),
         ("clusters", "objects"),
         ("clusters", "revoke"),
@@ -259,7 +264,7 @@ fn assignment(view: &AssignmentView) -> Value {
     })
 }
 
-fn ending() -> Status {
+pub(crate) fn ending() -> Status {
     Status::new(503, "ServiceUnavailable", "the hub is ending")
 }
 
@@ -332,6 +337,8 @@ impl SubresourceHandler for Api {
             "why" if get => self.why(&request).await,
             "history" if get => self.history(&request).await,
             "actions" if post => self.act(&request).await,
+            "plan" if post => self.plan(&request).await,
+            "desired" if get => self.desired(&request).await,
             "join" if post => self.join(&request).await,
             "revoke" if post => self.revoke(&request).await,
             "objects" if get => self.detail(&request).await,
@@ -347,11 +354,11 @@ impl SubresourceHandler for Api {
     }
 }
 
-fn app_of(request: &SubresourceRequest) -> AppKey {
+pub(crate) fn app_of(request: &SubresourceRequest) -> AppKey {
     AppKey::new(request.namespace.clone(), request.name.clone())
 }
 
-fn text(query: &Query, key: &str) -> String {
+pub(crate) fn text(query: &Query, key: &str) -> String {
     query.get(key).to_owned()
 }
 

@@ -11,6 +11,7 @@ mod gateway;
 mod identity;
 mod metrics;
 mod orders;
+mod plan;
 mod renders;
 mod serve;
 mod shown;

@@ -133,18 +133,27 @@ impl Hub {
 
         let metrics = Arc::new(Metrics::new());
         let offline_after_ms = u64::try_from(config.offline_after.as_millis()).unwrap_or(u64::MAX);
-        let index = Thread::load(&*store, offline_after_ms)?;
-        let mut log = store.watch("", index.revision().max(store.revision()))?;
+        let (index, revision) = Thread::load(&*store, offline_after_ms)?;
+        let mut log = store.watch("", revision)?;
         let (brain, inputs) = Brain::new();
-        let to_brain = brain.clone();
+        let (to_brain, followed) = (brain.clone(), Arc::clone(&store));
         tokio::spawn(async move {
             while let Some(item) = log.next().await {
-                let ended = matches!(item, WatchItem::Compacted(_));
+                if matches!(item, WatchItem::Compacted(_)) {
+                    // followed from here before everything is read again, so that nothing falls in between; what is
+                    // seen twice does no harm
+                    match followed.watch("", followed.revision()) {
+                        Ok(again) => log = again,
+                        Err(error) => {
+                            tracing::error!(%error, "failed to follow the log again");
+                            return;
+                        }
+                    }
+                }
                 let brain = to_brain.clone();
                 if tokio::task::spawn_blocking(move || brain.send(Input::Log(item)))
                     .await
                     .is_err()
-                    || ended
                 {
                     return;
                 }
@@ -168,7 +177,7 @@ impl Hub {
         };
         let asked = Arc::new(Asked::default());
         let poller = Poller {
-            reader,
+            reader: Arc::clone(&reader),
             store: Arc::clone(&store),
             brain: brain.clone(),
             metrics: Arc::clone(&metrics),
@@ -176,6 +185,8 @@ impl Hub {
         };
         let runtime = tokio::runtime::Handle::current();
         let to_poll = Arc::clone(&asked);
+        let connections = Connections::default();
+        let (forgets, closes) = (Arc::clone(&identity), connections.clone());
         let thread = Thread {
             store: Arc::clone(&store),
             inputs,
@@ -188,6 +199,12 @@ impl Hub {
                     renders.start(job);
                 }),
                 poll: Box::new(move |keys| to_poll.ask(keys)),
+                forget: Box::new(move |cluster| match forgets.revoke(cluster) {
+                    Ok(_) => drop(closes.close_cluster(cluster, "this cluster was forgotten")),
+                    Err(error) => {
+                        tracing::error!(%cluster, %error, "failed to revoke a forgotten cluster's certificate")
+                    }
+                }),
             },
             metrics: Arc::clone(&metrics),
             offline_after_ms,
@@ -221,13 +238,13 @@ impl Hub {
             offline_grace: config.offline_grace,
             is_revoked: Arc::new(move |serial| revoked.is_revoked(serial)),
         };
-        let connections = Connections::default();
         let details = Arc::new(Details::default());
         let api = Api {
             registry: registry.clone(),
             brain: brain.clone(),
             identity: Arc::clone(&identity),
             details: Arc::clone(&details),
+            reader,
             asked: Arc::clone(&asked),
             connections: connections.clone(),
         };

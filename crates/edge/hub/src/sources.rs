@@ -104,6 +104,50 @@ impl Reader {
         input.load().map_err(|error| tell(&error))
     }
 
+    /// Reads a path of a commit, a branch or a tag: the commit, the digest of the files, and the files.
+    pub(crate) fn at(
+        &self,
+        wanted: &Wanted,
+        revision: &str,
+        path: &str,
+    ) -> Result<(String, base_json::Digest, BTreeMap<String, Bytes>), String> {
+        let snapshot = self.revision(wanted, revision)?;
+        let input = snapshot.input(path).map_err(|error| tell(&error))?;
+        let files = input.load().map_err(|error| tell(&error))?;
+        Ok((snapshot.commit.clone(), input.digest, files))
+    }
+
+    fn revision(&self, wanted: &Wanted, revision: &str) -> Result<Snapshot, String> {
+        let whole = revision.len() == 40 && revision.bytes().all(|b| b.is_ascii_hexdigit());
+        if whole {
+            return self.snapshot(wanted, revision);
+        }
+        let mut request = self.request(wanted)?;
+        let mut problem = String::new();
+        for reference in [
+            Reference::Branch(revision.to_owned()),
+            Reference::Tag(revision.to_owned()),
+        ] {
+            request.reference = reference;
+            match self.sources.poll(&request, None, &AtomicBool::new(false)) {
+                Ok(Poll::Changed(snapshot)) => {
+                    self.keep(&wanted.request.url, &snapshot);
+                    return Ok(snapshot);
+                }
+                Ok(Poll::Unchanged { .. }) => {}
+                // the branches that there are help more than the tags
+                Err(error @ SourceError::UnknownReference { .. }) if problem.is_empty() => {
+                    problem = tell(&error);
+                }
+                Err(SourceError::UnknownReference { .. }) => {}
+                Err(error) => return Err(tell(&error)),
+            }
+        }
+        Err(format!(
+            "{revision:?} is no branch, no tag and no whole commit id: {problem}"
+        ))
+    }
+
     fn snapshot(&self, wanted: &Wanted, commit: &str) -> Result<Snapshot, String> {
         let key = (wanted.request.url.clone(), commit.to_owned());
         if let Some(known) = self.snapshots.lock().get(&key) {

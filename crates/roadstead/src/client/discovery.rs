@@ -45,7 +45,9 @@ impl Kind {
     /// The URL's path of all of them in a Project (`None`: everywhere), or of one.
     pub(crate) fn path(&self, project: Option<&str>, name: Option<&str>) -> String {
         let mut path = self.base.clone();
-        if self.namespaced && let Some(project) = project {
+        if self.namespaced
+            && let Some(project) = project
+        {
             path.push_str("/namespaces/");
             path.push_str(&escape(project));
         }

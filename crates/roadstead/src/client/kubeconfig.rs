@@ -133,7 +133,10 @@ fn named<'v>(config: &'v Value, list: &str, part: &str, name: &str) -> anyhow::R
     match all.iter().find(|item| item["name"] == name) {
         Some(item) => Ok(&item[part]),
         None => {
-            let names: Vec<&str> = all.iter().filter_map(|item| item["name"].as_str()).collect();
+            let names: Vec<&str> = all
+                .iter()
+                .filter_map(|item| item["name"].as_str())
+                .collect();
             let known = if names.is_empty() {
                 "it has none".to_owned()
             } else {
@@ -161,8 +164,8 @@ fn bytes(from: &Value, field: &str, kubeconfig: &Path) -> anyhow::Result<Option<
         return Ok(None);
     };
     let file = beside(kubeconfig, file);
-    let bytes =
-        std::fs::read(&file).with_context(|| format!("failed to read {field} {}", file.display()))?;
+    let bytes = std::fs::read(&file)
+        .with_context(|| format!("failed to read {field} {}", file.display()))?;
     Ok(Some(bytes))
 }
 
@@ -206,10 +209,10 @@ users:
         };
         check(GOOD, Some("c"), "there is no context \"c\"; it has a, b");
         check(GOOD, Some("b"), "\"http://hub:8443\" is no https:// URL");
-        check("a: [", None, "config:1:");
+        check("a: [", None, "config:2:1: ");
         check("", None, "it is empty");
         check("{}", None, "no current-context");
-        check(&GOOD.replace("Y2E=", "%"), None, "not base64");
+        check(&GOOD.replace("Y2E=", "'%'"), None, "not base64");
         check(
             &GOOD.replace(", certificate-authority-data: Y2E=", ""),
             None,
@@ -227,7 +230,11 @@ users:
         let error = find(None, Some(Path::new("/nowhere"))).expect_err("nothing there");
         let hinted = error.downcast_ref::<Hinted>().expect("a hint");
         assert!(hinted.to_string().contains("ROADSTEAD_KUBECONFIG"));
-        assert!(hinted.to_string().contains("/nowhere/.config/roadstead/kubeconfig"));
+        assert!(
+            hinted
+                .to_string()
+                .contains("/nowhere/.config/roadstead/kubeconfig")
+        );
         assert!(hinted.hint.contains("roadstead hub --kubeconfig"));
     }
 }

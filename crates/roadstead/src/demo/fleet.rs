@@ -28,39 +28,85 @@ pub(crate) struct FleetPlan {
 #[derive(Debug, Clone)]
 pub(crate) struct Member {
     pub(crate) name: String,
-    pub(crate) ring: &'static str,
-    pub(crate) region: &'static str,
+    pub(crate) labels: BTreeMap<String, String>,
+}
+
+impl Member {
+    /// The ring that it is labelled with.
+    pub(crate) fn ring(&self) -> &str {
+        self.labels.get("ring").map_or("", String::as_str)
+    }
 }
 
 impl FleetPlan {
-    /// Plans a fleet: two canaries, a sixth (at least one) in the early ring, the rest in the main ring; three regions.
+    /// Plans the demo's fleet: two canaries, a sixth (at least one) in the early ring, the rest in the main ring; three
+    /// regions.
     pub(crate) fn of(clusters: usize, folder: Option<PathBuf>) -> anyhow::Result<Self> {
+        let early = (clusters / 6).max(1);
+        Self::new(clusters, folder, |index| {
+            let ring = match index {
+                0 | 1 => "canary",
+                index if index < 2 + early => "early",
+                _ => "main",
+            };
+            let region = ["eu", "us", "ap"][index % 3];
+            [("ring", ring), ("region", region)]
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .into()
+        })
+    }
+
+    /// Plans a fleet whose clusters take turns at the values of each label.
+    pub(crate) fn labelled(
+        clusters: usize,
+        folder: Option<PathBuf>,
+        labels: &[(String, Vec<String>)],
+    ) -> anyhow::Result<Self> {
+        Self::new(clusters, folder, |index| {
+            let turn = |(key, values): &(String, Vec<String>)| {
+                Some((
+                    key.clone(),
+                    values.get(index % values.len().max(1))?.clone(),
+                ))
+            };
+            labels.iter().filter_map(turn).collect()
+        })
+    }
+
+    fn new(
+        clusters: usize,
+        folder: Option<PathBuf>,
+        labels: impl Fn(usize) -> BTreeMap<String, String>,
+    ) -> anyhow::Result<Self> {
         let temporary = match folder {
             Some(_) => None,
-            None => Some(tempfile::Builder::new().prefix("roadstead-").tempdir().context("failed to make a temporary folder")?),
+            None => {
+                let made = tempfile::Builder::new().prefix("roadstead-").tempdir();
+                Some(made.context("failed to make a temporary folder")?)
+            }
         };
         let folder = match (&temporary, folder) {
             (Some(temporary), _) => temporary.path().to_owned(),
             (None, Some(folder)) => std::path::absolute(folder)?,
             (None, None) => bail!("no folder"),
         };
-        let early = (clusters / 6).max(1);
         let clusters = names("cluster", clusters)
             .into_iter()
             .enumerate()
             .map(|(index, name)| Member {
                 name,
-                ring: match index {
-                    0 | 1 => "canary",
-                    index if index < 2 + early => "early",
-                    _ => "main",
-                },
-                region: ["eu", "us", "ap"][index % 3],
+                labels: labels(index),
             })
             .collect();
         // a free port that a hub that was killed can come back to
-        let listen = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-        Ok(Self { folder, temporary, clusters, listen: listen.context("failed to find a free port")? })
+        let listen =
+            std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+        Ok(Self {
+            folder,
+            temporary,
+            clusters,
+            listen: listen.context("failed to find a free port")?,
+        })
     }
 }
 
@@ -89,7 +135,10 @@ pub(crate) async fn until<T, F: Future<Output = anyhow::Result<Option<T>>>>(
             Err(error) => last = format!(" (last: {error:#})"),
         }
         if started.elapsed() > patience {
-            bail!("{what} did not happen within {} s{last}", patience.as_secs());
+            bail!(
+                "{what} did not happen within {} s{last}",
+                patience.as_secs()
+            );
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
@@ -102,7 +151,11 @@ fn program() -> anyhow::Result<PathBuf> {
 fn child(folder: &Path, log: &str, arguments: &[&str]) -> anyhow::Result<Child> {
     let logs = folder.join("logs");
     std::fs::create_dir_all(&logs).with_context(|| format!("failed to make {}", logs.display()))?;
-    let file = File::options().create(true).append(true).open(logs.join(log)).context("failed to open a log")?;
+    let file = File::options()
+        .create(true)
+        .append(true)
+        .open(logs.join(log))
+        .context("failed to open a log")?;
     Command::new(program()?)
         .args(arguments)
         .stdin(Stdio::null())
@@ -122,11 +175,25 @@ fn text(path: &Path) -> String {
 impl Fleet {
     /// Starts everything: when it returns, every agent has joined.
     pub(crate) async fn start(plan: FleetPlan, screen: &Screen) -> anyhow::Result<Self> {
-        screen.head(&format!("A hub and {} simulated clusters, each with its agent, in {}", plan.clusters.len(), plan.folder.display()));
+        screen.head(&format!(
+            "A hub and {} simulated clusters, each with its agent, in {}",
+            plan.clusters.len(),
+            plan.folder.display()
+        ));
         let kubeconfigs = plan.folder.join("clusters");
         let count = plan.clusters.len().to_string();
-        let clusters =
-            child(&plan.folder, "clusters.log", &["playground", "clusters", "--clusters", &count, "--kubeconfigs", &text(&kubeconfigs)])?;
+        let clusters = child(
+            &plan.folder,
+            "clusters.log",
+            &[
+                "playground",
+                "clusters",
+                "--clusters",
+                &count,
+                "--kubeconfigs",
+                &text(&kubeconfigs),
+            ],
+        )?;
         let hub = start_hub(&plan)?;
         let control = kubeconfigs.join("playground.yaml");
         let client_of = |path: PathBuf| async move {
@@ -143,26 +210,51 @@ impl Fleet {
         };
         let playground = client_of(control).await?;
         let client = client_of(plan.folder.join("hub.yaml")).await?;
-        let mut fleet = Self { plan, hub: Some(hub), clusters, agents: BTreeMap::new(), client, playground };
+        let mut fleet = Self {
+            plan,
+            hub: Some(hub),
+            clusters,
+            agents: BTreeMap::new(),
+            client,
+            playground,
+        };
         fleet.hub_is_up().await?;
         for member in fleet.plan.clusters.clone() {
-            let labels = json!({ "ring": member.ring, "region": member.region });
             let path = format!("{API}/clusters/{}/join", member.name);
-            let made = fleet.client.ask(Ask::send(Method::POST, &path, "application/json", &json!({ "labels": labels }))).await;
-            let made = made.with_context(|| format!("failed to make a join token for {}", member.name))?;
+            let made = fleet
+                .client
+                .ask(Ask::send(
+                    Method::POST,
+                    &path,
+                    "application/json",
+                    &json!({ "labels": member.labels }),
+                ))
+                .await;
+            let made =
+                made.with_context(|| format!("failed to make a join token for {}", member.name))?;
             let token = made["token"].as_str().unwrap_or_default().to_owned();
             fleet.start_agent(&member.name, Some(&token))?;
         }
         let wanted = fleet.plan.clusters.len();
-        fleet.connected(wanted, screen, Duration::from_secs(120)).await?;
+        fleet
+            .connected(wanted, screen, Duration::from_secs(120))
+            .await?;
         Ok(fleet)
     }
 
     /// Waits until so many agents are connected.
-    pub(crate) async fn connected(&self, wanted: usize, screen: &Screen, patience: Duration) -> anyhow::Result<()> {
+    pub(crate) async fn connected(
+        &self,
+        wanted: usize,
+        screen: &Screen,
+        patience: Duration,
+    ) -> anyhow::Result<()> {
         until("the agents' joining", patience, || async {
             let clusters = self.list("clusters", false).await?;
-            let connected = clusters.iter().filter(|cluster| cluster["status"]["connection"] == "Connected").count();
+            let connected = clusters
+                .iter()
+                .filter(|cluster| cluster["status"]["connection"] == "Connected")
+                .count();
             screen.moving(&format!("{connected} of {wanted} agents are connected"));
             Ok((connected >= wanted).then_some(()))
         })
@@ -171,14 +263,23 @@ impl Fleet {
 
     async fn hub_is_up(&self) -> anyhow::Result<()> {
         until("the hub's start", Duration::from_secs(60), || async {
-            Ok(self.client.ask(Ask::get(&format!("{API}/projects"))).await.ok().map(drop))
+            Ok(self
+                .client
+                .ask(Ask::get(&format!("{API}/projects")))
+                .await
+                .ok()
+                .map(drop))
         })
         .await
     }
 
     /// Lists nouns.
     pub(crate) async fn list(&self, plural: &str, in_project: bool) -> anyhow::Result<Vec<Value>> {
-        let path = if in_project { format!("{API}/namespaces/default/{plural}") } else { format!("{API}/{plural}") };
+        let path = if in_project {
+            format!("{API}/namespaces/default/{plural}")
+        } else {
+            format!("{API}/{plural}")
+        };
         let list = self.client.ask(Ask::get(&path)).await?;
         Ok(list["items"].as_array().cloned().unwrap_or_default())
     }
@@ -189,7 +290,17 @@ impl Fleet {
         let url = self.client.server().to_owned();
         let kubeconfig = text(&kubeconfig_of(&folder.join("clusters"), name));
         let state = text(&folder.join("agents").join(name));
-        let mut arguments = vec!["agent", "--hub", &url, "--name", name, "--kubeconfig", &kubeconfig, "--state", &state];
+        let mut arguments = vec![
+            "agent",
+            "--hub",
+            &url,
+            "--name",
+            name,
+            "--kubeconfig",
+            &kubeconfig,
+            "--state",
+            &state,
+        ];
         if let Some(token) = token {
             arguments.extend(["--token", token]);
         }
@@ -231,16 +342,39 @@ impl Fleet {
         self.plan.folder.join("hub.yaml")
     }
 
+    /// The kubeconfigs of the hub, of the playground and of each cluster.
+    pub(crate) fn kubeconfigs(&self) -> Vec<PathBuf> {
+        let folder = self.plan.folder.join("clusters");
+        let clusters = self
+            .plan
+            .clusters
+            .iter()
+            .map(|member| kubeconfig_of(&folder, &member.name));
+        clusters
+            .chain([self.hub_kubeconfig(), folder.join("playground.yaml")])
+            .collect()
+    }
+
     pub(crate) fn cluster_kubeconfig(&self, index: usize) -> PathBuf {
-        kubeconfig_of(&self.plan.folder.join("clusters"), &self.plan.clusters[index].name)
+        kubeconfig_of(
+            &self.plan.folder.join("clusters"),
+            &self.plan.clusters[index].name,
+        )
     }
 
     /// Prints the ends of the logs that say why.
     pub(crate) fn show_logs(&self, screen: &Screen) {
         for log in ["hub.log", "clusters.log"] {
-            let Ok(text) = std::fs::read_to_string(self.plan.folder.join("logs").join(log)) else { continue };
+            let Ok(text) = std::fs::read_to_string(self.plan.folder.join("logs").join(log)) else {
+                continue;
+            };
             screen.head(&format!("The last lines of {log}"));
-            let lines: Vec<&str> = text.lines().filter(|line| line.contains("WARN") || line.contains("ERROR") || line.contains("panicked")).collect();
+            let lines: Vec<&str> = text
+                .lines()
+                .filter(|line| {
+                    line.contains("WARN") || line.contains("ERROR") || line.contains("panicked")
+                })
+                .collect();
             for line in &lines[lines.len().saturating_sub(15)..] {
                 screen.line(line);
             }

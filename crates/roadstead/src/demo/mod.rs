@@ -17,6 +17,7 @@ use clap::Args as ClapArgs;
 use crate::shell::Outcome;
 
 pub(crate) use fleet::{Fleet, FleetPlan};
+pub(crate) use screen::Screen;
 
 /// Shows the main job: fifty simulated clusters, four commits, and what goes wrong on the way.
 #[derive(Debug, ClapArgs)]
@@ -61,5 +62,9 @@ pub(crate) async fn run(args: Args) -> Outcome {
     }
     fleet.end().await;
     told?;
-    Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    Ok(if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(1)
+    })
 }

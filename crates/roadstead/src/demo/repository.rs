@@ -8,14 +8,38 @@ use anyhow::{Context as _, bail};
 /// What is in the first commit.
 const FILES: &[(&str, &str)] = &[
     ("README.md", include_str!("../../../../examples/README.md")),
-    ("fleet/strategy.yaml", include_str!("../../../../examples/fleet/strategy.yaml")),
-    ("fleet/app-shop.yaml", include_str!("../../../../examples/fleet/app-shop.yaml")),
-    ("fleet/app-metrics.yaml", include_str!("../../../../examples/fleet/app-metrics.yaml")),
-    ("apps/shop/config.yaml", include_str!("../../../../examples/apps/shop/config.yaml")),
-    ("apps/shop/migrate.yaml", include_str!("../../../../examples/apps/shop/migrate.yaml")),
-    ("apps/shop/api.yaml", include_str!("../../../../examples/apps/shop/api.yaml")),
-    ("apps/shop/web.yaml", include_str!("../../../../examples/apps/shop/web.yaml")),
-    ("apps/metrics/collector.yaml", include_str!("../../../../examples/apps/metrics/collector.yaml")),
+    (
+        "fleet/strategy.yaml",
+        include_str!("../../../../examples/fleet/strategy.yaml"),
+    ),
+    (
+        "fleet/app-shop.yaml",
+        include_str!("../../../../examples/fleet/app-shop.yaml"),
+    ),
+    (
+        "fleet/app-metrics.yaml",
+        include_str!("../../../../examples/fleet/app-metrics.yaml"),
+    ),
+    (
+        "apps/shop/config.yaml",
+        include_str!("../../../../examples/apps/shop/config.yaml"),
+    ),
+    (
+        "apps/shop/migrate.yaml",
+        include_str!("../../../../examples/apps/shop/migrate.yaml"),
+    ),
+    (
+        "apps/shop/api.yaml",
+        include_str!("../../../../examples/apps/shop/api.yaml"),
+    ),
+    (
+        "apps/shop/web.yaml",
+        include_str!("../../../../examples/apps/shop/web.yaml"),
+    ),
+    (
+        "apps/metrics/collector.yaml",
+        include_str!("../../../../examples/apps/metrics/collector.yaml"),
+    ),
 ];
 
 /// A Git repository of the demo's own.
@@ -26,8 +50,11 @@ pub(crate) struct Repository {
 impl Repository {
     /// Makes it, with the examples as its first commit.
     pub(crate) fn make(folder: &Path) -> anyhow::Result<Self> {
-        let this = Self { folder: folder.to_owned() };
-        std::fs::create_dir_all(folder).with_context(|| format!("failed to make {}", folder.display()))?;
+        let this = Self {
+            folder: folder.to_owned(),
+        };
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("failed to make {}", folder.display()))?;
         this.git(&["init", "--quiet", "--initial-branch=main"])?;
         for (path, text) in FILES {
             this.write(path, text)?;
@@ -52,7 +79,8 @@ impl Repository {
     /// Replaces a text in a file; the text must be there.
     pub(crate) fn replace(&self, path: &str, old: &str, new: &str) -> anyhow::Result<()> {
         let file = self.folder.join(path);
-        let text = std::fs::read_to_string(&file).with_context(|| format!("failed to read {}", file.display()))?;
+        let text = std::fs::read_to_string(&file)
+            .with_context(|| format!("failed to read {}", file.display()))?;
         if !text.contains(old) {
             bail!("{path} does not hold {old:?}");
         }
@@ -68,7 +96,14 @@ impl Repository {
 
     fn git(&self, arguments: &[&str]) -> anyhow::Result<String> {
         let output = Command::new("git")
-            .args(["-c", "user.name=Ada", "-c", "user.email=ada@example.com", "-c", "commit.gpgsign=false"])
+            .args([
+                "-c",
+                "user.name=Ada",
+                "-c",
+                "user.email=ada@example.com",
+                "-c",
+                "commit.gpgsign=false",
+            ])
             .args(arguments)
             .current_dir(&self.folder)
             .env("GIT_CONFIG_GLOBAL", "/dev/null")
@@ -76,7 +111,11 @@ impl Repository {
             .output()
             .context("failed to run git; is it installed?")?;
         if !output.status.success() {
-            bail!("git {} failed: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim());
+            bail!(
+                "git {} failed: {}",
+                arguments.join(" "),
+                String::from_utf8_lossy(&output.stderr).trim()
+            );
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }

@@ -23,7 +23,10 @@ pub(crate) struct Screen {
 
 impl Screen {
     pub(crate) fn new() -> Self {
-        Self { terminal: std::io::stdout().is_terminal(), started: Instant::now() }
+        Self {
+            terminal: std::io::stdout().is_terminal(),
+            started: Instant::now(),
+        }
     }
 
     pub(crate) fn is_terminal(&self) -> bool {
@@ -55,8 +58,17 @@ impl Screen {
     /// Something was looked at.
     pub(crate) fn check(&self, check: &Check) {
         self.clear();
-        let mark = if check.good { "✓".green().to_string() } else { "✗".red().bold().to_string() };
-        anstream::println!("{}  {mark} {}: {}", self.clock().dimmed(), check.what, check.seen);
+        let mark = if check.good {
+            "✓".green().to_string()
+        } else {
+            "✗".red().bold().to_string()
+        };
+        anstream::println!(
+            "{}  {mark} {}: {}",
+            self.clock().dimmed(),
+            check.what,
+            check.seen
+        );
     }
 
     /// The line that moves; nothing where nothing can move.
@@ -73,9 +85,17 @@ impl Screen {
     /// Everything that was looked at.
     pub(crate) fn table(&self, checks: &[Check]) {
         self.head("What was to be true");
-        let width = checks.iter().map(|check| check.what.chars().count()).max().unwrap_or(0);
+        let width = checks
+            .iter()
+            .map(|check| check.what.chars().count())
+            .max()
+            .unwrap_or(0);
         for check in checks {
-            let mark = if check.good { "✓".green().to_string() } else { "✗".red().bold().to_string() };
+            let mark = if check.good {
+                "✓".green().to_string()
+            } else {
+                "✗".red().bold().to_string()
+            };
             let pad = " ".repeat(width - check.what.chars().count());
             anstream::println!("  {mark} {}{pad}  {}", check.what, check.seen.dimmed());
         }
@@ -83,7 +103,11 @@ impl Screen {
         if bad == 0 {
             anstream::println!("\n  {} checks, all of them true.", checks.len());
         } else {
-            anstream::println!("\n  {bad} of {} checks are {}.", checks.len(), "not true".red().bold());
+            anstream::println!(
+                "\n  {bad} of {} checks are {}.",
+                checks.len(),
+                "not true".red().bold()
+            );
         }
     }
 
@@ -93,14 +117,28 @@ impl Screen {
             return;
         }
         self.head("Look around");
-        let binary = std::env::args().next().unwrap_or_else(|| "roadstead".to_owned());
+        let binary = std::env::args()
+            .next()
+            .unwrap_or_else(|| "roadstead".to_owned());
         let hub = fleet.hub_kubeconfig();
         for (command, what) in [
-            (format!("{binary} get rollouts --kubeconfig {}", hub.display()), "every rollout, and how it ended"),
-            (format!("{binary} why shop --kubeconfig {}", hub.display()), "why it is as it is"),
-            (format!("kubectl --kubeconfig {} get clusters", hub.display()), "kubectl works against the hub"),
             (
-                format!("kubectl --kubeconfig {} -n shop get pods", fleet.cluster_kubeconfig(0).display()),
+                format!("{binary} get rollouts --kubeconfig {}", hub.display()),
+                "every rollout, and how it ended",
+            ),
+            (
+                format!("{binary} why shop --kubeconfig {}", hub.display()),
+                "why it is as it is",
+            ),
+            (
+                format!("kubectl --kubeconfig {} get clusters", hub.display()),
+                "kubectl works against the hub",
+            ),
+            (
+                format!(
+                    "kubectl --kubeconfig {} -n shop get pods",
+                    fleet.cluster_kubeconfig(0).display()
+                ),
                 "and against any cluster",
             ),
         ] {

@@ -9,7 +9,7 @@ use owo_colors::OwoColorize as _;
 use serde_json::Value;
 
 pub(crate) use table::{Table, columns};
-pub(crate) use when::{ago, now, parse_time};
+pub(crate) use when::{ago, now};
 
 /// Writes to standard output. Colours are left out unless it is a terminal that wants them.
 pub(crate) fn print(text: &str) -> anyhow::Result<()> {

@@ -8,11 +8,6 @@ pub(crate) fn now() -> Time {
     Time(Timestamp::now().as_millisecond())
 }
 
-/// Reads a time as the hub writes it.
-pub(crate) fn parse_time(text: &str) -> Option<Time> {
-    text.parse().ok()
-}
-
 /// How long ago, in at most two units: `42s`, `3m20s`, `5h`, `12d`.
 pub(crate) fn ago(then: Time, now: Time) -> String {
     let seconds = now.since_ms(then) / 1000;

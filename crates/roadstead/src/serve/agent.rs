@@ -55,12 +55,16 @@ pub(crate) async fn run(args: Args) -> Outcome {
         Some(path) => KubeCluster::from_kubeconfig(path, None)
             .await
             .with_context(|| format!("failed to use kubeconfig {}", path.display()))?,
-        None => KubeCluster::in_cluster().context("failed to use the service account that the agent runs as")?,
+        None => KubeCluster::in_cluster()
+            .context("failed to use the service account that the agent runs as")?,
     };
     let extra_ca_pems = args
         .extra_cas
         .iter()
-        .map(|path| std::fs::read_to_string(path).with_context(|| format!("failed to read {}", path.display())))
+        .map(|path| {
+            std::fs::read_to_string(path)
+                .with_context(|| format!("failed to read {}", path.display()))
+        })
         .collect::<anyhow::Result<Vec<_>>>()?;
     let config = AgentConfig {
         cluster: Arc::new(cluster),
@@ -68,18 +72,26 @@ pub(crate) async fn run(args: Args) -> Outcome {
         hub: HubConfig {
             url: args.hub,
             token: args.token,
-            proxy: ProxySettings { https_proxy: args.https_proxy.filter(|url| !url.is_empty()), no_proxy: args.no_proxy },
+            proxy: ProxySettings {
+                https_proxy: args.https_proxy.filter(|url| !url.is_empty()),
+                no_proxy: args.no_proxy,
+            },
             extra_ca_pems,
         },
         name: args.name,
         version: VERSION.to_owned(),
     };
-    roadstead_agent::run(config, ended()).await.context("the agent cannot start")?;
+    roadstead_agent::run(config, ended())
+        .await
+        .context("the agent cannot start")?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Starts the agent that delivers nouns into the hub itself: the same agent, over the same wire, against the hub's API.
-pub(crate) async fn start_own(hub: &Hub, data: &Path) -> anyhow::Result<tokio::task::JoinHandle<()>> {
+pub(crate) async fn start_own(
+    hub: &Hub,
+    data: &Path,
+) -> anyhow::Result<tokio::task::JoinHandle<()>> {
     let folder = data.join("own-agent");
     let kubeconfig = folder.join("kubeconfig");
     let access = hub.kubeconfig("roadstead-own-agent", &["system:masters".to_owned()])?;
@@ -103,7 +115,10 @@ pub(crate) async fn start_own(hub: &Hub, data: &Path) -> anyhow::Result<tokio::t
     let config = AgentConfig {
         cluster: Arc::new(cluster) as Arc<dyn Cluster>,
         state_dir,
-        hub: HubConfig { url: hub.url(), ..HubConfig::default() },
+        hub: HubConfig {
+            url: hub.url(),
+            ..HubConfig::default()
+        },
         name: "hub".to_owned(),
         version: VERSION.to_owned(),
     };

@@ -3,6 +3,7 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow, bail};
 use clap::Args as ClapArgs;
@@ -40,7 +41,58 @@ pub(crate) struct Args {
 #[derive(Debug)]
 pub(crate) struct Written {
     pub(crate) object: Value,
+    /// The file and the line that it begins in.
     pub(crate) place: String,
+    /// The file's name and text, and the line that the object begins in.
+    pub(crate) text: Option<(Arc<str>, Arc<str>, usize)>,
+}
+
+impl Written {
+    /// Where a field that the hub complains of stands: `file:line`, and the line itself.
+    fn field(&self, message: &str) -> Option<(String, String)> {
+        let (file, text, first) = self.text.as_ref()?;
+        let mut at: usize = text
+            .split_inclusive('\n')
+            .take(first.saturating_sub(1))
+            .map(str::len)
+            .sum();
+        let mut key = at;
+        for step in named_field(message)?.split('.') {
+            let name = step.split('[').next().unwrap_or(step);
+            key = at + find_key(&text[at..], name)?;
+            at = key + name.len();
+        }
+        let number = text[..key].matches('\n').count() + 1;
+        let begin = text[..key].rfind('\n').map_or(0, |end| end + 1);
+        let line = text[begin..].lines().next().unwrap_or_default();
+        let gutter = " ".repeat(number.to_string().len());
+        let column = " ".repeat(text[begin..key].chars().count());
+        Some((
+            format!("{file}:{number}"),
+            format!("{number} | {line}\n{gutter} | {column}^"),
+        ))
+    }
+}
+
+/// The field that a refusal is about: `spec.targets[0].clusters`.
+fn named_field(message: &str) -> Option<&str> {
+    let rest = match message.split_once("unknown field \"") {
+        Some((_, rest)) => return rest.split('"').next(),
+        None => message.split_once(" is invalid: ")?.1,
+    };
+    let path = rest.trim_start_matches('[').split(": ").next()?;
+    path.starts_with("spec").then_some(path)
+}
+
+/// Where the next key of this name stands, in block or flow style.
+fn find_key(text: &str, key: &str) -> Option<usize> {
+    let found = text.match_indices(key).find(|(at, _)| {
+        let before = text[..*at].chars().next_back();
+        let after = text[at + key.len()..].trim_start_matches(['"', '\'']);
+        after.trim_start_matches(' ').starts_with(':')
+            && before.is_none_or(|c| c.is_whitespace() || "{,-\"'".contains(c))
+    });
+    found.map(|(at, _)| at)
 }
 
 /// Runs it.
@@ -88,7 +140,14 @@ pub(crate) async fn run(args: Args, global: &Global) -> Outcome {
     if failed.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
-    bail!("{} of {} not applied", failed.len(), output::count(all.len(), "object"));
+    if all.len() == 1 {
+        return Ok(ExitCode::from(1));
+    }
+    bail!(
+        "{} of {} not applied",
+        failed.len(),
+        output::count(all.len(), "object")
+    );
 }
 
 /// How to apply.
@@ -120,13 +179,12 @@ pub(crate) async fn apply(
     let place = &written.place;
     let api_version = k8s_object::api_version(object);
     let (kind, name) = (k8s_object::kind(object), k8s_object::name(object));
-    let kind = client
-        .kind_of(api_version, kind)
-        .await
-        .map_err(|error| match error.downcast_ref::<Hinted>() {
+    let kind = client.kind_of(api_version, kind).await.map_err(|error| {
+        match error.downcast_ref::<Hinted>() {
             Some(_) => error,
             None => Misplaced(format!("{place}: {error}")).into(),
-        })?;
+        }
+    })?;
     let project = match k8s_object::namespace(object) {
         "" => client.project.as_str(),
         project => project,
@@ -150,7 +208,10 @@ pub(crate) async fn apply(
         };
         let mut refused = refused.clone();
         let conflict = refused.reason == "Conflict";
-        refused.message = format!("{place}: {}", refused.message);
+        refused.message = match written.field(&refused.message) {
+            Some((place, excerpt)) => format!("{place}: {}\n{excerpt}", refused.message),
+            None => format!("{place}: {}", refused.message),
+        };
         let error = anyhow::Error::new(refused);
         if conflict {
             error.context(format!(
@@ -160,21 +221,40 @@ pub(crate) async fn apply(
             error
         }
     })?;
-    let version = |object: &Value| object["metadata"]["resourceVersion"].clone();
     let done = match &before {
         _ if code == StatusCode::CREATED => "created",
         None => "created",
-        Some(before) if options.dry_run && before["spec"] == after["spec"] => "unchanged",
-        Some(before) if !options.dry_run && version(before) == version(&after) => "unchanged",
+        Some(before) if written_part(before) == written_part(&after) => "unchanged",
         Some(_) => "configured",
     };
     let dry = if options.dry_run { " (dry run)" } else { "" };
     Ok(format!("{} {done}{dry}", kind.readable(name)))
 }
 
+/// What people write of an object: the hub writes its status all the time.
+fn written_part(object: &Value) -> Value {
+    let mut object = object.clone();
+    if let Some(map) = object.as_object_mut() {
+        map.remove("status");
+    }
+    if let Some(meta) = k8s_object::meta_mut(&mut object) {
+        for field in ["managedFields", "resourceVersion", "generation"] {
+            meta.remove(field);
+        }
+    }
+    object
+}
+
 fn rank(kind: &str) -> usize {
     let order = [
-        "Project", "Secret", "ConfigMap", "Cluster", "ClusterSet", "Strategy", "Source", "App",
+        "Project",
+        "Secret",
+        "ConfigMap",
+        "Cluster",
+        "ClusterSet",
+        "Strategy",
+        "Source",
+        "App",
     ];
     order
         .iter()
@@ -199,7 +279,10 @@ pub(crate) fn read(path: &Path, into: &mut Vec<Written>) -> anyhow::Result<()> {
             read(&file, into)?;
         }
         if into.len() == before {
-            bail!("no *.yaml, *.yml or *.json with an object below {}", path.display());
+            bail!(
+                "no *.yaml, *.yml or *.json with an object below {}",
+                path.display()
+            );
         }
         return Ok(());
     }
@@ -237,6 +320,8 @@ fn below(folder: &Path, into: &mut Vec<PathBuf>) -> anyhow::Result<()> {
 }
 
 fn documents(bytes: &[u8], file: &str, into: &mut Vec<Written>) -> anyhow::Result<()> {
+    let name: Arc<str> = file.into();
+    let text: Arc<str> = String::from_utf8_lossy(bytes).into();
     let documents = base_yaml::parse_file(bytes, file).map_err(|error| anyhow!(error.report()))?;
     for document in documents {
         let place = format!("{file}:{}", document.line);
@@ -248,12 +333,17 @@ fn documents(bytes: &[u8], file: &str, into: &mut Vec<Written>) -> anyhow::Resul
                 ("metadata.name", k8s_object::name(&object)),
             ];
             if let Some((field, _)) = missing.iter().find(|(_, text)| text.is_empty()) {
-                let item = if is_list { " (an item of the list)" } else { "" };
+                let item = if is_list {
+                    " (an item of the list)"
+                } else {
+                    ""
+                };
                 bail!("{place}: this document{item} has no {field}");
             }
             into.push(Written {
                 object,
                 place: place.clone(),
+                text: Some((Arc::clone(&name), Arc::clone(&text), document.line)),
             });
         }
     }
@@ -277,6 +367,31 @@ mod tests {
             "---\napiVersion: v1\nkind: Secret\nmetadata: {}\n",
             "app.yaml:2: this document has no metadata.name",
         );
+    }
+
+    #[test]
+    fn finds_the_line_of_a_field() {
+        let text = "# one\napiVersion: g/v\nkind: App\nmetadata: { name: x, spec: no }\nspec:\n  inputs: []\n  targets:\n    - name: a\n      clusters: { selector: { matchFoo: 1 } }\n";
+        let mut all = Vec::new();
+        documents(text.as_bytes(), "app.yaml", &mut all).expect("good");
+        let check = |message: &str, expected: Option<&str>| {
+            let found = all[0].field(message).map(|(place, _)| place);
+            assert_eq!(found.as_deref(), expected, "{message}");
+        };
+        check(
+            "… unknown field \"spec.targets[0].clusters.selector.matchFoo\"",
+            Some("app.yaml:9"),
+        );
+        check(
+            "App \"x\" is invalid: spec.targets[0].name: Required value",
+            Some("app.yaml:8"),
+        );
+        check(
+            "App \"x\" is invalid: [spec.inputs: Required value, spec: bad]",
+            Some("app.yaml:6"),
+        );
+        check("App \"x\" is invalid: spec.strategy: Required value", None);
+        check("the hub is full", None);
     }
 
     #[test]

@@ -68,6 +68,7 @@ pub(crate) async fn run(args: Args, global: &Global) -> Outcome {
         let written = Written {
             place: format!("bootstrap {}", k8s_object::kind(&object)),
             object,
+            text: None,
         };
         let options = Options {
             force: true,

@@ -119,7 +119,12 @@ pub(crate) async fn run(args: Args, global: &Global) -> Outcome {
         Verb::Undrain(one) => set(one, "drained", false, "is delivered to again").await,
         Verb::Remove(one) => {
             let about = "its agent is cut off, and what runs there stays";
-            go(one, about, "what runs there stays; take the agent away there with the cluster's own tools").await
+            go(
+                one,
+                about,
+                "what runs there stays; take the agent away there with the cluster's own tools",
+            )
+            .await
         }
         Verb::Forget(one) => {
             let about = "its certificate is revoked and its assignments are dropped";

@@ -34,7 +34,10 @@ pub(crate) async fn run(args: Args, global: &Global) -> Outcome {
     for target in client.targets(&args.what).await? {
         let kind = &target.kind;
         if target.names.is_empty() {
-            bail!("name what to delete: `roadstead delete {} NAME`", kind.singular);
+            bail!(
+                "name what to delete: `roadstead delete {} NAME`",
+                kind.singular
+            );
         }
         for name in &target.names {
             let path = kind.path(Some(&client.project), Some(name));
@@ -44,7 +47,9 @@ pub(crate) async fn run(args: Args, global: &Global) -> Outcome {
                 ask = ask.with("dryRun", "All");
             }
             let answer = match client.ask(ask).await {
-                Err(error) if args.ignore_not_found && crate::client::is_missing(&error) => continue,
+                Err(error) if args.ignore_not_found && crate::client::is_missing(&error) => {
+                    continue;
+                }
                 other => other?,
             };
             let waits = answer["metadata"]["finalizers"].as_array();

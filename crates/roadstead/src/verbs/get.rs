@@ -155,7 +155,9 @@ fn page(answer: Value) -> Page {
 
 /// The tables of what is asked for, one for each kind.
 async fn rows(client: &Client, targets: &[Target], args: &Args, global: &Global) -> Outcome {
-    let several = targets.iter().any(|target| target.kind.plural != targets[0].kind.plural);
+    let several = targets
+        .iter()
+        .any(|target| target.kind.plural != targets[0].kind.plural);
     let mut shown = 0;
     let mut printed: BTreeMap<&str, Shower> = BTreeMap::new();
     for target in targets {
@@ -212,12 +214,7 @@ async fn rows(client: &Client, targets: &[Target], args: &Args, global: &Global)
     Ok(ExitCode::SUCCESS)
 }
 
-async fn one_table(
-    client: &Client,
-    kind: &Kind,
-    name: &str,
-    args: &Args,
-) -> anyhow::Result<Value> {
+async fn one_table(client: &Client, kind: &Kind, name: &str, args: &Args) -> anyhow::Result<Value> {
     if args.all_projects && kind.namespaced {
         bail!("a name is looked for in one Project: leave --all-projects out");
     }
@@ -349,7 +346,8 @@ async fn objects(client: &Client, targets: &[Target], args: &Args, global: &Glob
             }
         }
     }
-    let value = whole.unwrap_or_else(|| json!({ "apiVersion": "v1", "kind": "List", "items": items }));
+    let value =
+        whole.unwrap_or_else(|| json!({ "apiVersion": "v1", "kind": "List", "items": items }));
     if args.output == Some(Format::Json) {
         output::line(serde_json::to_string_pretty(&value)?)?;
     } else {
@@ -411,7 +409,9 @@ async fn watch(client: &Client, target: &Target, args: &Args) -> Outcome {
                     Some("ERROR") if event["object"]["code"] == 410 => break 'streams,
                     Some("ERROR") => bail!(
                         "the hub ended the watch: {}",
-                        event["object"]["message"].as_str().unwrap_or("no reason given")
+                        event["object"]["message"]
+                            .as_str()
+                            .unwrap_or("no reason given")
                     ),
                     Some("BOOKMARK") => version = newest(&event["object"], version),
                     _ => {

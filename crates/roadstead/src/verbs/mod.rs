@@ -4,8 +4,10 @@ mod apply;
 mod bootstrap;
 mod cluster;
 mod delete;
+mod diff;
 mod get;
 mod hold;
+mod plan;
 mod render;
 mod rollout;
 mod why;
@@ -67,6 +69,10 @@ pub(crate) enum Verb {
     Apply(apply::Args),
     /// Delete nouns from the hub
     Delete(delete::Args),
+    /// Show what would change, cluster by cluster, without changing anything
+    Plan(plan::Args),
+    /// Show how one cluster differs from what it should run of an App, field by field
+    Diff(diff::Args),
     /// Follow and steer the Rollouts of an App
     Rollout(rollout::Args),
     /// Leave an App, a cluster, or an App on one cluster alone for a while
@@ -97,6 +103,8 @@ impl Verb {
             Self::Get(args) => get::run(args, global).await,
             Self::Apply(args) => apply::run(args, global).await,
             Self::Delete(args) => delete::run(args, global).await,
+            Self::Plan(args) => plan::run(args, global).await,
+            Self::Diff(args) => diff::run(args, global).await,
             Self::Rollout(args) => rollout::run(args, global).await,
             Self::Hold(args) => hold::hold(args, global).await,
             Self::Unhold(args) => hold::unhold(args, global).await,

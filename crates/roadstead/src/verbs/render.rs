@@ -218,11 +218,7 @@ pub(crate) fn read_files(path: &Path) -> anyhow::Result<BTreeMap<String, Bytes>>
     Ok(out)
 }
 
-fn walk(
-    folder: &Path,
-    prefix: &str,
-    into: &mut BTreeMap<String, Bytes>,
-) -> anyhow::Result<()> {
+fn walk(folder: &Path, prefix: &str, into: &mut BTreeMap<String, Bytes>) -> anyhow::Result<()> {
     let failed = |path: &Path| format!("failed to read {}", path.display());
     for entry in std::fs::read_dir(folder).with_context(|| failed(folder))? {
         let entry = entry.with_context(|| failed(folder))?;
@@ -243,15 +239,27 @@ fn walk(
         if kind.is_dir() {
             walk(&path, &whole, into)?;
         } else if kind.is_file() {
-            into.insert(whole, std::fs::read(&path).with_context(|| failed(&path))?.into());
+            into.insert(
+                whole,
+                std::fs::read(&path).with_context(|| failed(&path))?.into(),
+            );
         } else if kind.is_symlink() {
             let target = path.canonicalize().with_context(|| failed(&path))?;
             let root = folder_root(folder, prefix)?;
             if !target.starts_with(&root) {
-                bail!("{} is a link that leaves {}", path.display(), root.display());
+                bail!(
+                    "{} is a link that leaves {}",
+                    path.display(),
+                    root.display()
+                );
             }
             if target.is_file() {
-                into.insert(whole, std::fs::read(&target).with_context(|| failed(&path))?.into());
+                into.insert(
+                    whole,
+                    std::fs::read(&target)
+                        .with_context(|| failed(&path))?
+                        .into(),
+                );
             }
         }
     }

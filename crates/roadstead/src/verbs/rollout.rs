@@ -214,13 +214,17 @@ async fn history(of: &Of, last: Option<usize>, as_json: bool, global: &Global) -
         return Ok(ExitCode::SUCCESS);
     }
     if items.is_empty() {
-        output::remark(global.quiet, format!("nothing has happened to {} yet", of.app));
+        output::remark(
+            global.quiet,
+            format!("nothing has happened to {} yet", of.app),
+        );
         return Ok(ExitCode::SUCCESS);
     }
     let mut table = Table::new(["Time", "Rollout", "Who", "What", "Message"]);
     for item in items {
-        let line: History = serde_json::from_value(item)
-            .map_err(|error| anyhow!("the hub sent a line of history that cannot be read: {error}"))?;
+        let line: History = serde_json::from_value(item).map_err(|error| {
+            anyhow!("the hub sent a line of history that cannot be read: {error}")
+        })?;
         let rollout = match line.rollout {
             0 => String::new(),
             number => number.to_string(),
@@ -249,7 +253,10 @@ async fn pin(client: &Client, app: &str, release: Option<&str>) -> Outcome {
     let ask = Ask::send(Method::PATCH, &path, "application/merge-patch+json", &body)
         .with("fieldManager", super::apply::MANAGER);
     let written = client.ask(ask).await?;
-    let said = match written["spec"]["pin"].as_str().filter(|pin| !pin.is_empty()) {
+    let said = match written["spec"]["pin"]
+        .as_str()
+        .filter(|pin| !pin.is_empty())
+    {
         Some(id) => format!("{app} stays at release {}", id.bold()),
         None => format!("{app} follows its newest release again"),
     };
@@ -290,7 +297,10 @@ async fn release_id(
             if known.is_empty() {
                 bail!("{app} has no Release yet");
             }
-            bail!("{app} has no Release {named:?}; it has {}", known.join(", "))
+            bail!(
+                "{app} has no Release {named:?}; it has {}",
+                known.join(", ")
+            )
         }
         several => bail!(
             "{named:?} means {} Releases of {app}; name one by its number",

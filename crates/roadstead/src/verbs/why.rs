@@ -35,6 +35,9 @@ pub(crate) async fn run(args: Args) -> Outcome {
         .flatten()
         .filter_map(|sentence| sentence.as_str());
     if let Some(first) = sentences.next() {
+        if first.starts_with("there is no App") {
+            anyhow::bail!("{first}");
+        }
         output::line(first.bold().to_string())?;
     }
     for ground in sentences {

@@ -38,7 +38,9 @@ pub(super) async fn once(client: &Client, app: &str, follow: &Follow) -> Outcome
         None => {
             let path = super::app_path(client, app, "why").await?;
             let answer = client.ask(Ask::get(&path)).await?;
-            let why = answer["answer"][0].as_str().unwrap_or("it has no Rollout yet");
+            let why = answer["answer"][0]
+                .as_str()
+                .unwrap_or("it has no Rollout yet");
             output::line(why)?;
         }
     }
@@ -167,7 +169,12 @@ async fn look(client: &Client, app: &str, follow: &Follow) -> anyhow::Result<Opt
             Err(error) => return Err(error),
         },
     };
-    let text = write(&format!("{project}/{app}"), number, &status, release.as_ref());
+    let text = write(
+        &format!("{project}/{app}"),
+        number,
+        &status,
+        release.as_ref(),
+    );
     Ok(Some(Shown {
         number,
         status,
@@ -207,7 +214,15 @@ fn write(app: &str, number: u64, status: &RolloutStatus, release: Option<&Value>
         let _ = writeln!(out, "{}", facts.join("; ").dimmed());
     }
     out.push('\n');
-    let mut table = Table::new(["Stage", "Phase", "Wave", "Healthy", "", "Failed", "Set aside"]);
+    let mut table = Table::new([
+        "Stage",
+        "Phase",
+        "Wave",
+        "Healthy",
+        "",
+        "Failed",
+        "Set aside",
+    ]);
     for stage in &status.stages {
         let number = |number: u32| {
             if number == 0 {

@@ -1,0 +1,44 @@
+# Everything here is a thin name for a cargo command; see docs/development.md.
+
+CARGO ?= cargo
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+# kubectl, where scripts/prepare.sh had to build it
+export PATH := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/roadstead/oracle/bin:$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint clippy fmt generate clean
+
+help: ## Say what there is
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+demo: ## Show the whole road on this machine: a hub, 50 simulated clusters, four commits
+	@scripts/prepare.sh demo
+	$(CARGO) build --package roadstead
+	$(TARGET)/debug/roadstead demo $(ARGS)
+
+test: ## Run every test; the last line sums them up
+	@scripts/prepare.sh test
+	@$(CARGO) xtask test $(ARGS)
+
+lint: ## Check format, lints, structure and generated files
+	@scripts/prepare.sh lint
+	$(CARGO) fmt --all -- --check
+	@$(MAKE) --no-print-directory clippy
+	$(CARGO) xtask structure
+	$(CARGO) xtask proto --check
+	$(CARGO) xtask nouns --check
+
+# twice, since tests may read files and clocks where what they test may not
+clippy: ## Check lints only
+	$(CARGO) clippy --workspace --lib --bins -- -D warnings
+	$(CARGO) clippy --workspace --all-targets -- -D warnings -A clippy::disallowed_methods
+
+fmt: ## Format the code
+	$(CARGO) fmt --all
+
+generate: ## Write the generated files again
+	$(CARGO) xtask proto
+	$(CARGO) xtask nouns
+
+clean: ## Remove what was built
+	$(CARGO) clean

@@ -1,0 +1,448 @@
+//! `plan` and `desired`: what would change, and what a cluster should have. Neither writes anything.
+//!
+//! A plan goes the same road as a Release: the files are read, clusters are placed, variants are rendered, all by the
+//! code that delivers. Then, instead of being stored, they are compared with what each cluster confirmed last.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use base_json::Digest;
+use base_store::Store;
+use bytes::Bytes;
+use k8s_apiserver::{Status, SubresourceRequest, SubresourceResponse};
+use roadstead_control::{
+    Index, InputFact, Placing, ReleaseRecord, RenderJob, Rendered, VariantOutcome,
+};
+use roadstead_dispatch::{AppReport, AppState, Variant};
+use roadstead_model::{AppKey, AppSpec, ClusterId, Key, ProjectSpec, Time, VariantId};
+use roadstead_plan::{ClusterState, Next, Plan, PlanSettings};
+use roadstead_rollout::Assignment;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::api::{Api, app_of, ending, text};
+use crate::clock::now;
+use crate::sources::{Reader, Wanted};
+
+/// What is asked of a plan. Without files and revision, the newest commit is planned.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+struct Asked {
+    /// Files in the place of the App's first input, by their paths from its folder.
+    files: Option<BTreeMap<String, String>>,
+    /// A branch, a tag or a commit.
+    revision: Option<String>,
+}
+
+/// The App and what it reads, as it stands.
+struct Known {
+    spec: AppSpec,
+    project: ProjectSpec,
+    source: Option<Wanted>,
+}
+
+fn refuse(message: impl Into<String>) -> Status {
+    Status::new(422, "Invalid", message)
+}
+
+fn missing_app(app: &AppKey) -> Status {
+    Status::new(404, "NotFound", format!("there is no App {app}"))
+}
+
+impl Api {
+    /// Says what would change.
+    pub(crate) async fn plan(
+        &self,
+        request: &SubresourceRequest,
+    ) -> Result<SubresourceResponse, Status> {
+        let asked: Asked = serde_json::from_value(request.object()?)
+            .map_err(|error| Status::bad_request(format!("not a plan: {error}")))?;
+        let app = app_of(request);
+        let key = app.clone();
+        let known = self
+            .brain
+            .ask(move |index, _| known(index, &key))
+            .await
+            .ok_or_else(ending)?;
+        let known = Arc::new(known.ok_or_else(|| missing_app(&app))?);
+
+        let (reader, read, key) = (Arc::clone(&self.reader), Arc::clone(&known), app.clone());
+        let prepared = blocking(move || prepare(&key, &read, &reader, asked)).await??;
+
+        let (record, key) = (prepared.record.clone(), app.clone());
+        let placed = self
+            .brain
+            .ask(move |index, _| place(index, &key, &record))
+            .await
+            .ok_or_else(ending)?;
+        if let Some(error) = &placed.placing.error {
+            return Err(refuse(format!("App {app}: {error}")));
+        }
+
+        let (store, key) = (Arc::clone(self.registry.store()), app.clone());
+        let (plan, warnings) =
+            blocking(move || compare(&key, &known, prepared, placed, &*store)).await??;
+        let summary = plan.summary();
+        let text = roadstead_plan::text(&plan, &|_, text| text.to_owned());
+        Ok(SubresourceResponse::Object(json!({
+            "plan": plan,
+            "summary": summary,
+            "exitCode": plan.exit_code(),
+            "warnings": warnings,
+            "text": text,
+        })))
+    }
+
+    /// Says what one cluster should have of an App, object by object; what a Secret holds is masked.
+    pub(crate) async fn desired(
+        &self,
+        request: &SubresourceRequest,
+    ) -> Result<SubresourceResponse, Status> {
+        let (app, name) = (app_of(request), text(&request.query, "cluster"));
+        if name.is_empty() {
+            return Err(Status::bad_request("name the cluster: ?cluster=NAME"));
+        }
+        let (key, cluster) = (app.clone(), name.clone());
+        let found = self
+            .brain
+            .ask(move |index, _| {
+                let id = index
+                    .cluster_id(&cluster)
+                    .ok_or_else(|| format!("there is no cluster {cluster:?}"))?;
+                let (assignment, _) = index
+                    .assignment(&id, &key)
+                    .ok_or_else(|| format!("cluster {cluster} has nothing of {key}"))?;
+                let release = index
+                    .release(&key, &assignment.release)
+                    .map_or(0, |record| record.number);
+                let observed = index.observed(&id, &key).cloned();
+                let connected = index.is_connected(&id);
+                Ok::<_, String>((assignment.variant, release, observed, connected))
+            })
+            .await
+            .ok_or_else(ending)?;
+        let (variant, release, observed, connected) =
+            found.map_err(|message| Status::new(404, "NotFound", message))?;
+        let store = Arc::clone(self.registry.store());
+        let objects = blocking(move || desired_objects(&variant, &*store)).await??;
+        let current = observed
+            .as_ref()
+            .is_some_and(|observed| observed.variant == variant);
+        Ok(SubresourceResponse::Object(json!({
+            "app": app.to_string(),
+            "cluster": name,
+            "release": release,
+            "variant": variant,
+            "connected": connected,
+            "current": current,
+            "drift": observed.map(|observed| observed.drift).unwrap_or_default(),
+            "objects": objects,
+        })))
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Status> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| {
+        Status::new(
+            500,
+            "InternalError",
+            "this ended by a bug; see the hub's log",
+        )
+    })
+}
+
+fn known(index: &Index, app: &AppKey) -> Option<Known> {
+    let noun = index.app(app)?;
+    let project = index.project(&app.project);
+    let source = noun.spec.inputs.first().and_then(|input| {
+        let key = Key::new(app.project.clone(), input.source.clone());
+        crate::sources::request_of(index, &key)
+    });
+    Some(Known {
+        spec: noun.spec.clone(),
+        project: project.map(|noun| noun.spec.clone()).unwrap_or_default(),
+        source,
+    })
+}
+
+/// What would be a Release: its record, as far as it is known before clusters are placed, and its files.
+struct Prepared {
+    record: ReleaseRecord,
+    files: BTreeMap<String, Bytes>,
+    what: String,
+}
+
+fn prepare(app: &AppKey, known: &Known, reader: &Reader, asked: Asked) -> Result<Prepared, Status> {
+    let Some(input) = known.spec.inputs.first() else {
+        return Err(refuse(format!("App {app} has no input")));
+    };
+    let source = || {
+        let message = format!(
+            "App {app} reads Source {:?}, which does not exist",
+            input.source
+        );
+        known.source.as_ref().ok_or_else(|| refuse(message))
+    };
+    let (commit, digest, files, what) = match (asked.files, asked.revision) {
+        (Some(_), Some(_)) => {
+            return Err(Status::bad_request("either files or a revision, not both"));
+        }
+        (Some(files), None) => {
+            let files: BTreeMap<String, Bytes> = files
+                .into_iter()
+                .map(|(name, text)| (name, Bytes::from(text)))
+                .collect();
+            let digest = Digest::of_value(&json!(
+                files
+                    .iter()
+                    .map(|(name, bytes)| (name.clone(), Digest::of(bytes).to_string()))
+                    .collect::<BTreeMap<_, _>>()
+            ));
+            (String::new(), digest, files, "a local folder".to_owned())
+        }
+        (None, revision) => {
+            let source = source()?;
+            if !source.allowed {
+                return Err(refuse(format!(
+                    "project {:?} may not read the repository of Source {:?}",
+                    app.project, input.source
+                )));
+            }
+            let revision = match (revision, &source.head) {
+                (Some(revision), _) => revision,
+                (None, Some(head)) => head.commit.clone(),
+                (None, None) => {
+                    return Err(refuse(format!(
+                        "Source {:?} has not been read yet",
+                        input.source
+                    )));
+                }
+            };
+            let (commit, digest, files) = reader
+                .at(source, &revision, &input.path)
+                .map_err(|error| refuse(format!("Source {:?}: {error}", input.source)))?;
+            let short: String = commit.chars().take(12).collect();
+            let what = if commit.starts_with(&revision) {
+                format!("commit {short}")
+            } else {
+                format!("{revision} (commit {short})")
+            };
+            (commit, digest, files, what)
+        }
+    };
+    // as delivery names them: by their paths from the tree's root
+    let folder = input.path.trim_matches('/');
+    let whole = |name: String| {
+        if folder.is_empty() || name == folder {
+            name
+        } else {
+            format!("{folder}/{name}")
+        }
+    };
+    let files = files
+        .into_iter()
+        .map(|(name, bytes)| (whole(name), bytes))
+        .collect();
+    let renderer = roadstead_render::RENDERER_VERSION;
+    let digests = BTreeMap::from([(input.name.clone(), digest)]);
+    let mut record = ReleaseRecord {
+        number: 0,
+        id: roadstead_release::release_id(app, &known.spec, &digests, renderer),
+        basis: roadstead_release::release_id(app, &known.spec, &digests, ""),
+        frozen: roadstead_release::frozen(&known.spec),
+        inputs: vec![InputFact {
+            name: input.name.clone(),
+            source: input.source.clone(),
+            path: input.path.clone(),
+            commit: commit.clone(),
+            digest,
+        }],
+        commit,
+        author: String::new(),
+        message: String::new(),
+        committed_at: Time(0),
+        created_at: now(),
+        renderer: renderer.to_owned(),
+        uses: None,
+        variants: BTreeMap::new(),
+        error: String::new(),
+        barred: None,
+        warnings: Vec::new(),
+    };
+    if known.spec.render.plain.substitute {
+        let scan = RenderJob {
+            app: app.clone(),
+            number: 0,
+            record: record.clone(),
+            needed: BTreeMap::new(),
+            scan: true,
+        };
+        let scanned = roadstead_control::render(&scan, &files, (&app.project, &known.project));
+        if !scanned.error.is_empty() {
+            return Err(refuse(scanned.error));
+        }
+        record.uses = scanned.uses;
+    }
+    Ok(Prepared {
+        record,
+        files,
+        what,
+    })
+}
+
+/// Where clusters are put, and what is known of each.
+struct Placed {
+    placing: Placing,
+    clusters: BTreeMap<ClusterId, Now>,
+}
+
+/// What a cluster has now.
+struct Now {
+    name: String,
+    confirmed: Option<VariantId>,
+    heard: Option<Time>,
+    drift: Vec<roadstead_dispatch::DriftItem>,
+}
+
+fn place(index: &mut Index, app: &AppKey, record: &ReleaseRecord) -> Placed {
+    let placing = index.place(app, record);
+    let assigned = index.assignments_of(app).map(|(id, _)| id.clone());
+    let ids: std::collections::BTreeSet<ClusterId> =
+        assigned.chain(placing.clusters.keys().cloned()).collect();
+    let clusters = ids.into_iter().map(|id| {
+        let assignment = index.assignment(&id, app).map(|(found, _)| found);
+        let observed = index.observed(&id, app);
+        let now = Now {
+            name: index.cluster_name(&id).to_owned(),
+            confirmed: confirmed(observed, assignment),
+            heard: index.seen(&id).map(|seen| seen.last),
+            drift: observed.map(|o| o.drift.clone()).unwrap_or_default(),
+        };
+        (id, now)
+    });
+    Placed {
+        clusters: clusters.collect(),
+        placing,
+    }
+}
+
+/// The variant that a cluster confirmed last. What is applied in part counts too: the cluster holds its objects.
+fn confirmed(observed: Option<&AppReport>, assignment: Option<&Assignment>) -> Option<VariantId> {
+    let observed = observed?;
+    let applied = matches!(
+        observed.state,
+        AppState::Synced | AppState::Healthy | AppState::Degraded | AppState::Held
+    );
+    let good = assignment.and_then(|assignment| assignment.good.first());
+    match observed.state {
+        AppState::Gone => None,
+        _ if applied => Some(observed.variant),
+        _ => good.map(|good| good.variant).or(Some(observed.variant)),
+    }
+}
+
+fn compare(
+    app: &AppKey,
+    known: &Known,
+    prepared: Prepared,
+    placed: Placed,
+    store: &dyn Store,
+) -> Result<(Plan, Vec<String>), Status> {
+    let Prepared {
+        record,
+        files,
+        what,
+    } = prepared;
+    let inputs = placed.placing.clusters.values();
+    let needed = inputs
+        .filter_map(|placed| placed.input.as_ref().ok())
+        .map(|input| (input.digest(), input.clone()))
+        .collect();
+    let job = RenderJob {
+        app: app.clone(),
+        number: 0,
+        record,
+        needed,
+        scan: false,
+    };
+    let Rendered {
+        outcomes,
+        blobs,
+        error,
+        mut warnings,
+        ..
+    } = roadstead_control::render(&job, &files, (&app.project, &known.project));
+    if !error.is_empty() {
+        return Err(refuse(error));
+    }
+    warnings.splice(0..0, placed.placing.warnings.iter().cloned());
+    let states: Vec<ClusterState> = placed
+        .clusters
+        .iter()
+        .map(|(id, cluster)| {
+            let next = match placed.placing.clusters.get(id).map(|placed| &placed.input) {
+                None => Next::Leaves(known.spec.on_leave),
+                Some(Err(error)) => Next::Failed(error.clone()),
+                Some(Ok(input)) => match outcomes.get(&input.digest()) {
+                    Some(VariantOutcome::Variant { id, .. }) => Next::Variant(*id),
+                    Some(VariantOutcome::Error(error)) => Next::Failed(error.clone()),
+                    None => Next::Failed("it was not rendered".to_owned()),
+                },
+            };
+            ClusterState {
+                name: cluster.name.clone(),
+                confirmed: cluster.confirmed,
+                heard: cluster.heard,
+                drift: cluster.drift.clone(),
+                next,
+            }
+        })
+        .collect();
+    let blobs: BTreeMap<Digest, Bytes> = blobs.into_iter().collect();
+    let fetch = |digest: &Digest| -> Option<Bytes> {
+        match blobs.get(digest) {
+            Some(bytes) => Some(bytes.clone()),
+            None => store.get_blob(digest).ok().flatten(),
+        }
+    };
+    let variant = |id: &VariantId| -> Option<Variant> { serde_json::from_slice(&fetch(id)?).ok() };
+    let settings = PlanSettings {
+        app: app.to_string(),
+        what,
+        sync: known.spec.sync.clone(),
+    };
+    let plan = roadstead_plan::plan(&settings, &states, &variant, &fetch);
+    Ok((plan, warnings))
+}
+
+fn desired_objects(variant: &VariantId, store: &dyn Store) -> Result<Vec<Value>, Status> {
+    let gone =
+        |what: &str| Status::new(500, "InternalError", format!("{what} is not in the store"));
+    let fetch = |digest: &Digest| store.get_blob(digest).ok().flatten();
+    let bytes = fetch(variant).ok_or_else(|| gone("the variant"))?;
+    let list: Variant =
+        serde_json::from_slice(&bytes).map_err(|_| gone("a readable list of objects"))?;
+    let objects = list.lasting().map(|object| {
+        let bytes = fetch(&object.digest).ok_or_else(|| gone(&object.id.readable()))?;
+        let mut value: Value =
+            serde_json::from_slice(&bytes).map_err(|_| gone(&object.id.readable()))?;
+        mask(&mut value);
+        Ok(json!({ "id": object.id.to_string(), "once": object.once, "object": value }))
+    });
+    objects.collect()
+}
+
+/// Hides what a Secret holds, as agents do.
+fn mask(object: &mut Value) {
+    if k8s_object::kind(object) != "Secret" || k8s_object::api_version(object) != "v1" {
+        return;
+    }
+    for field in ["data", "stringData"] {
+        let values = object.get_mut(field).and_then(Value::as_object_mut);
+        for value in values.into_iter().flat_map(|map| map.values_mut()) {
+            *value = Value::from(roadstead_plan::MASK);
+        }
+    }
+}

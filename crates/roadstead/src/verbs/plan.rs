@@ -1,0 +1,118 @@
+//! `roadstead plan`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, anyhow, bail};
+use clap::{Args as ClapArgs, ValueEnum};
+use http::Method;
+use owo_colors::OwoColorize as _;
+use roadstead_plan::{Mark, Plan};
+use serde_json::{Value, json};
+
+use super::app_path;
+use crate::args::Global;
+use crate::client::{Ask, HubArgs};
+use crate::output;
+use crate::shell::Outcome;
+
+/// How many bytes of files are sent at most; the hub takes little more.
+const MOST: usize = 2 << 20;
+
+/// Shows what would change.
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+The hub renders by the code that delivers, and compares with what each cluster confirmed last. Nothing is written.
+
+Exit codes: 0 nothing would change, 2 something would, 1 it failed, or a cluster has no answer.")]
+pub(crate) struct Args {
+    /// The App
+    app: String,
+    /// A branch, a tag or a commit [default: the newest commit that the hub has read]
+    #[arg(long, value_name = "REVISION", conflicts_with = "path")]
+    revision: Option<String>,
+    /// A folder on this machine, in the place of the App's first input
+    #[arg(long, value_name = "DIR")]
+    path: Option<PathBuf>,
+    /// How to write it
+    #[arg(long, short, value_enum, value_name = "FORMAT")]
+    output: Option<Format>,
+    #[command(flatten)]
+    hub: HubArgs,
+}
+
+/// How to write a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// JSON
+    Json,
+    /// YAML
+    Yaml,
+}
+
+/// Runs it.
+pub(crate) async fn run(args: Args, global: &Global) -> Outcome {
+    let client = args.hub.client()?;
+    let files = args.path.as_deref().map(manifests).transpose()?;
+    let body = json!({ "files": files, "revision": args.revision });
+    let path = app_path(&client, &args.app, "plan").await?;
+    let waiting = output::spinner(global.quiet, format!("planning {}", args.app));
+    let answer = client
+        .ask(Ask::send(Method::POST, &path, "application/json", &body))
+        .await;
+    waiting.finish_and_clear();
+    let answer = answer.with_context(|| format!("App {} cannot be planned", args.app))?;
+    let plan: Plan = serde_json::from_value(answer["plan"].clone())
+        .map_err(|error| anyhow!("the hub sent a plan that cannot be read: {error}"))?;
+    match args.output {
+        Some(Format::Json) => output::line(serde_json::to_string_pretty(&answer["plan"])?)?,
+        Some(Format::Yaml) => output::print(&output::yaml(&answer["plan"]))?,
+        None => output::print(&roadstead_plan::text(&plan, &paint))?,
+    }
+    for warning in answer["warnings"].as_array().into_iter().flatten() {
+        let text = warning.as_str().unwrap_or_default();
+        output::remark(global.quiet, format!("warning: {text}"));
+    }
+    Ok(ExitCode::from(plan.exit_code()))
+}
+
+/// Colours a piece of a plan.
+pub(super) fn paint(mark: Mark, text: &str) -> String {
+    match mark {
+        Mark::Heading => text.bold().to_string(),
+        Mark::Added => text.green().to_string(),
+        Mark::Removed => text.red().to_string(),
+        Mark::Changed => text.yellow().to_string(),
+        Mark::Alert => text.red().bold().to_string(),
+        Mark::Note => text.dimmed().to_string(),
+    }
+}
+
+/// The manifests below a folder. Other files are not read by any renderer, and stay here.
+fn manifests(path: &Path) -> anyhow::Result<BTreeMap<String, Value>> {
+    let mut out = BTreeMap::new();
+    let mut total = 0;
+    for (name, bytes) in super::render::read_files(path)? {
+        let manifest = [".yaml", ".yml", ".json"]
+            .iter()
+            .any(|end| name.ends_with(end));
+        if !manifest {
+            continue;
+        }
+        total += bytes.len();
+        if total > MOST {
+            bail!(
+                "the manifests below {} have more than {MOST} bytes; push a branch and plan it with --revision",
+                path.display()
+            );
+        }
+        let text = std::str::from_utf8(&bytes)
+            .with_context(|| format!("{} is not UTF-8", path.join(&name).display()))?;
+        out.insert(name, Value::from(text));
+    }
+    if out.is_empty() {
+        bail!("no *.yaml, *.yml or *.json below {}", path.display());
+    }
+    Ok(out)
+}

@@ -1,0 +1,92 @@
+#!/usr/bin/env bash
+# Makes sure that what a build, the demo or the tests need is there: installs it where that is possible, and names it
+# where it is not. Usage: scripts/prepare.sh build|lint|demo|test
+set -euo pipefail
+
+purpose=${1:?"usage: scripts/prepare.sh build|lint|demo|test"}
+root=$(cd "$(dirname "$0")/.." && pwd)
+tools=${XDG_CACHE_HOME:-$HOME/.cache}/roadstead/oracle/bin
+missing=()
+
+say() { printf 'prepare: %s\n' "$*" >&2; }
+has() { command -v "$1" >/dev/null 2>&1; }
+
+# Installs Debian packages, as root; says no otherwise.
+install() {
+    has apt-get && [ "$(id -u)" = 0 ] || return 1
+    say "installing $*"
+    export DEBIAN_FRONTEND=noninteractive
+    local quietly=(-qq -o Dpkg::Use-Pty=0 -o Acquire::Retries=3)
+    apt-get "${quietly[@]}" install -y --no-install-recommends "$@" >/dev/null 2>&1 ||
+        { apt-get "${quietly[@]}" update >/dev/null && apt-get "${quietly[@]}" install -y --no-install-recommends "$@" >/dev/null; }
+}
+
+# A compiler without the C library's headers is a compiler that fails after minutes of build.
+compiles_c() {
+    has cc && printf '#include <stdlib.h>\nint main(void) { return 0; }\n' | cc -x c - -o /dev/null 2>/dev/null
+}
+
+# The client's version, without the v; nothing where there is no kubectl.
+kubectl_version() {
+    PATH=$tools:$PATH kubectl version --client -o json 2>/dev/null |
+        sed -n 's/.*"gitVersion": *"v\([0-9]*\.[0-9]*\.[0-9]*\).*/\1/p' | head -n 1 || true
+}
+
+need() { # need COMMAND PACKAGE WHY
+    has "$1" || install "$2" || missing+=("$1 (package $2): $3")
+}
+
+if ! has cargo && [ -x "$HOME/.cargo/bin/cargo" ]; then
+    say "cargo is not on PATH: put ~/.cargo/bin there"
+    exit 1
+fi
+has cargo || missing+=("cargo: the Rust toolchain, https://rustup.rs")
+compiles_c || install gcc libc6-dev || missing+=("cc (packages gcc, libc6-dev): SQLite, zstd and the cryptography are written in C")
+
+case $purpose in
+lint)
+    for component in rustfmt clippy; do
+        tool=cargo-${component/rustfmt/fmt}
+        has "$tool" && "$tool" --version >/dev/null 2>&1 && continue
+        { has rustup && say "adding $component" && rustup --quiet component add "$component"; } ||
+            missing+=("$tool: rustup component add $component")
+    done
+    ;;
+demo)
+    need git git "the demo makes a Git repository"
+    PATH=$tools:$PATH has kubectl ||
+        say "kubectl is not here: the demo does without, and its last hints will need it"
+    ;;
+test)
+    need git git "the tests make Git repositories"
+    # the transcripts hold this version's words, and others word some answers differently
+    wanted=$(sed -n 's|.*k8s.io/kubectl v0\.\([0-9.]*\).*|1.\1|p' "$root/oracle/kubectl/go.mod" | head -n 1)
+    found=$(kubectl_version)
+    if [ "${found%.*}" != "${wanted%.*}" ]; then
+        say "the tests want kubectl ${wanted%.*}; here is ${found:-none}"
+        if has go; then
+            say "building it from its Go modules into $tools (some minutes, once)"
+            mkdir -p "$tools"
+            minor=${wanted#*.}
+            version=k8s.io/component-base/version
+            (cd "$root/oracle/kubectl" && go build -trimpath -o "$tools/kubectl" -ldflags \
+                "-s -w -X $version.gitVersion=v$wanted -X $version.gitMajor=1 -X $version.gitMinor=${minor%.*}" .) ||
+                say "that failed"
+        else
+            say "it can be built here when go is on PATH"
+        fi
+        [ -n "$(kubectl_version)" ] || say "the tests that hold us against kubectl say \"skipped\""
+    fi
+    ;;
+build) ;;
+*)
+    say "unknown purpose $purpose"
+    exit 2
+    ;;
+esac
+
+if [ ${#missing[@]} -gt 0 ]; then
+    say "missing, and not for me to install:"
+    printf '  %s\n' "${missing[@]}" >&2
+    exit 1
+fi
