@@ -667,6 +667,13 @@ fn cannot_judge(rollout: &Rollout, index: usize, stage: &Stage, counts: &Counts)
             stage.name, counts.members
         ));
     }
+    // a gate that measured nothing good never passes, and must not keep a newer Release out
+    if counts.failed > 0 && counts.failed + counts.aside == counts.members {
+        return Some(format!(
+            "stage {}: none of its {} clusters became healthy",
+            stage.name, counts.members
+        ));
+    }
     if rollout.stages[index].overridden.is_some() {
         return None;
     }
