@@ -113,6 +113,8 @@ pub fn act(rollout: &mut Rollout, action: &Action, by: &By) -> Result<Event, Ref
                     stage.phase = StagePhase::Pending;
                     (stage.wave, stage.target) = (0, 0);
                     stage.tally = None;
+                    (stage.approved_before, stage.approved_after) = (None, None);
+                    stage.overridden = None;
                     (stage.entered_at, stage.wave_at, stage.soak_from) = (None, None, None);
                 }
                 rollout.phase = Phase::Pending;
@@ -120,7 +122,8 @@ pub fn act(rollout: &mut Rollout, action: &Action, by: &By) -> Result<Event, Ref
                 if let Some(current) = rollout.current() {
                     let stage = &mut rollout.stages[current];
                     stage.phase = StagePhase::Running;
-                    stage.wave_at = Some(now);
+                    // a wave that never began has no size yet
+                    stage.wave_at = stage.wave_at.map(|_| now);
                     stage.soak_from = None;
                     stage.tally = None;
                 }

@@ -15,4 +15,4 @@ pub use action::{Action, Refused, act};
 pub use assignment::{Assignment, Good, Outcome, OutcomeKind};
 pub use schedule::{Schedule, schedule};
 pub use state::{By, Event, Phase, Rollout, StagePhase, StageState, Tally};
-pub use step::{Aside, Member, Sighting, Step, aside, step};
+pub use step::{Aside, May, Member, Sighting, Step, aside, step};

@@ -68,6 +68,10 @@ fn takes_place(newer: &Rollout, older: &Rollout) -> bool {
         return false;
     };
     let name = &older.stages[stage].name;
+    if newer.stages.iter().all(|state| state.name != *name) {
+        // another Strategy over the same clusters: two of them cannot be told apart by stage, so the newer one has them
+        return true;
+    }
     let waiting = older.stages[stage].phase == StagePhase::Pending;
     let yields = older.phase.yields() || older.paused.is_some() && waiting;
     if !(waiting || yields) {
@@ -75,7 +79,6 @@ fn takes_place(newer: &Rollout, older: &Rollout) -> bool {
     }
     // the newer one stands at the same stage (or behind it), ready to enter it
     let Some(at) = newer.stages.iter().position(|state| state.name == *name) else {
-        // another Strategy: the newer one starts anew, so an older one that waits or yields has nothing left to do
         return true;
     };
     newer.current().is_none_or(|current| current >= at)

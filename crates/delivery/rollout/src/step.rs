@@ -24,6 +24,8 @@ pub struct Member<'a> {
     pub variant: Result<VariantId, &'a str>,
     /// Can it be reached?
     pub sighting: Sighting,
+    /// Since when its agent has been connected; `None` when it is not. Deadlines do not run while nobody can tell.
+    pub connected_since: Option<Time>,
     /// Why nothing may be assigned to it now (a hold, a cordon); empty if it may.
     pub withheld: &'a str,
     /// What it should run.
@@ -95,6 +97,23 @@ impl Step {
     }
 }
 
+/// What a Rollout may do now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct May {
+    /// Enter its current stage.
+    pub enter: bool,
+    /// Start clusters: not while another Rollout takes clusters back.
+    pub start: bool,
+}
+
+/// Has a newer Rollout given this cluster something else already?
+fn is_further(member: &Member<'_>, rollout: &Rollout) -> bool {
+    member.assignment.is_some_and(|assignment| {
+        let by_hand = assignment.emergency && assignment.since >= rollout.created_at;
+        assignment.rollout > rollout.number || by_hand
+    })
+}
+
 /// Why a cluster cannot be counted now; `None` if it can.
 pub fn aside(member: &Member<'_>, rollout: &Rollout) -> Option<Aside> {
     match member.sighting {
@@ -107,6 +126,9 @@ pub fn aside(member: &Member<'_>, rollout: &Rollout) -> Option<Aside> {
     }
     if is_started(member, rollout) {
         let assignment = member.assignment?;
+        if assignment.outcome.is_none() && !member.withheld.is_empty() {
+            return Some(Aside::Withheld(member.withheld.to_owned()));
+        }
         return (!assignment.counted && assignment.has_failed()).then_some(Aside::Unhealthy);
     }
     if !member.withheld.is_empty() {
@@ -150,10 +172,13 @@ fn judge(
         at: now,
         reason,
     };
-    let deadline = assignment
-        .since
-        .plus_ms(stage.deadline.unwrap_or(DEFAULT_DEADLINE).0);
-    let mut wake = (assignment.outcome.is_none() && deadline > now).then_some(deadline);
+    // a cluster that nobody hears of is set aside by and by; it has not failed, and has its whole time when it returns
+    let started = member
+        .connected_since
+        .map(|since| assignment.since.max(since));
+    let limit = stage.deadline.unwrap_or(DEFAULT_DEADLINE).0;
+    let deadline = started.map(|started| started.plus_ms(limit));
+    let mut wake = deadline.filter(|deadline| assignment.outcome.is_none() && *deadline > now);
     let current = member.observed.filter(|observed| {
         observed.release == assignment.release
             && observed.variant == assignment.variant
@@ -175,7 +200,7 @@ fn judge(
             _ => {}
         }
     }
-    if assignment.outcome.is_none() && now >= deadline {
+    if assignment.outcome.is_none() && deadline.is_some_and(|deadline| now >= deadline) {
         let limit = stage.deadline.unwrap_or(DEFAULT_DEADLINE);
         let state = current.map_or_else(
             || "the agent has not reported on it".to_owned(),
@@ -241,20 +266,20 @@ impl Counts {
     }
 }
 
-/// Looks at a Rollout once. `may_enter` is what [`schedule`](crate::schedule()) said of it; `barred` are the App's
+/// Looks at a Rollout once. `may` is what [`schedule`](crate::schedule()) said of it; `barred` are the App's
 /// Releases that nothing goes back to.
 pub fn step(
     rollout: &mut Rollout,
     now: Time,
     members: &[Member<'_>],
-    may_enter: bool,
+    may: May,
     barred: &BTreeSet<ReleaseId>,
 ) -> Step {
     let mut out = Step::default();
     let mut barred = barred.clone();
     barred.insert(rollout.release);
     if !rollout.phase.is_terminal() && rollout.phase != Phase::RollingBack {
-        forward(rollout, now, members, may_enter, &mut out);
+        forward(rollout, now, members, may, &mut out);
     }
     if rollout.phase == Phase::RollingBack {
         go_back(rollout, now, members, &barred, &mut out);
@@ -262,13 +287,7 @@ pub fn step(
     out
 }
 
-fn forward(
-    rollout: &mut Rollout,
-    now: Time,
-    members: &[Member<'_>],
-    may_enter: bool,
-    out: &mut Step,
-) {
+fn forward(rollout: &mut Rollout, now: Time, members: &[Member<'_>], may: May, out: &mut Step) {
     let outcomes = judge_all(rollout, now, members, out);
     let Some(index) = rollout.current() else {
         complete(rollout, now, out);
@@ -283,7 +302,7 @@ fn forward(
     let before = rollout.stages[index].phase;
     match rollout.stages[index].phase {
         StagePhase::Pending => {
-            if may_enter {
+            if may.enter {
                 enter(rollout, now, index, &stage, &counts, out);
             } else if rollout.phase != Phase::Pending {
                 rollout.message =
@@ -296,7 +315,7 @@ fn forward(
             }
         }
         StagePhase::Running | StagePhase::Held => run(
-            rollout, now, members, index, &stage, &counts, &outcomes, out,
+            rollout, now, members, index, &stage, &counts, &outcomes, may, out,
         ),
         StagePhase::Soaking | StagePhase::AwaitingPass => soak(
             rollout, now, members, index, &stage, &counts, &outcomes, out,
@@ -328,7 +347,9 @@ fn judge_all(
         let mut kind = assignment.outcome.as_ref().map(|outcome| outcome.kind);
         // What failed stays failed until a retry; what was healthy may still fail while its stage is under way.
         let under_way = !rollout.stages[member.stage].phase.is_behind();
-        let open = kind.is_none() || kind == Some(OutcomeKind::Healthy) && under_way;
+        let left_alone = kind.is_none() && !member.withheld.is_empty();
+        let open =
+            (kind.is_none() || kind == Some(OutcomeKind::Healthy) && under_way) && !left_alone;
         if open && member.sighting == Sighting::Online {
             match judge(member, assignment, stage, now) {
                 Ok(outcome) => {
@@ -368,6 +389,9 @@ fn count(
 ) -> Counts {
     let mut counts = Counts::default();
     for member in members.iter().filter(|member| member.stage == index) {
+        if is_further(member, rollout) {
+            continue;
+        }
         counts.members += 1;
         let started = is_started(member, rollout);
         let outcome = outcomes.get(member.id).copied();
@@ -376,7 +400,10 @@ fn count(
             .is_some_and(|assignment| assignment.counted);
         counts.started += usize::from(started);
         match outcome {
-            Some(OutcomeKind::Healthy) => counts.healthy += 1,
+            // who was healthy and is not heard of any more measures nothing
+            Some(OutcomeKind::Healthy) if member.sighting == Sighting::Online => {
+                counts.healthy += 1
+            }
             Some(OutcomeKind::Failed) if counted => counts.failed += 1,
             _ if aside(member, rollout).is_some() => counts.aside += 1,
             _ => counts.in_flight += usize::from(started),
@@ -445,6 +472,7 @@ fn run(
     stage: &Stage,
     counts: &Counts,
     outcomes: &BTreeMap<ClusterId, OutcomeKind>,
+    may: May,
     out: &mut Step,
 ) {
     if let Some(why) = over_budget(rollout, index, stage, counts) {
@@ -495,6 +523,7 @@ fn run(
             .filter(|member| {
                 member.stage == index
                     && !is_started(member, rollout)
+                    && !is_further(member, rollout)
                     && aside(member, rollout).is_none()
             })
             .collect();
@@ -505,7 +534,7 @@ fn run(
     if let Some(most) = stage.max_concurrent {
         room = room.min((most as usize).saturating_sub(counts.in_flight));
     }
-    if rollout.paused.is_some() {
+    if rollout.paused.is_some() || !may.start {
         room = 0;
     }
     let starting = startable.len().min(room);
@@ -569,6 +598,10 @@ fn soak(
 ) {
     if let Some(why) = over_budget(rollout, index, stage, counts) {
         fail(rollout, now, index, why, members, outcomes, out);
+        return;
+    }
+    if let Some(why) = cannot_judge(rollout, index, stage, counts) {
+        rollout.message = why;
         return;
     }
     let soaked = rollout.stages[index]
@@ -767,7 +800,17 @@ fn go_back(
                         AppState::Healthy | AppState::Degraded | AppState::Failed
                     )
             });
-            let reachable = member.sighting == Sighting::Online && member.withheld.is_empty();
+            let stage = rollout.strategy.stages.get(member.stage);
+            let limit = stage
+                .and_then(|stage| stage.deadline)
+                .unwrap_or(DEFAULT_DEADLINE);
+            let late = assignment.since.plus_ms(limit.0);
+            // one cluster that cannot go back must not keep everybody else from what comes next
+            let reachable =
+                member.sighting == Sighting::Online && member.withheld.is_empty() && now < late;
+            if !back && reachable {
+                out.wake_at(late);
+            }
             if !back {
                 waiting += usize::from(reachable);
                 offline += usize::from(!reachable);
@@ -785,7 +828,7 @@ fn go_back(
         message.push_str(&format!("; {nowhere} had nothing to go back to"));
     }
     if offline > 0 {
-        message.push_str(&format!("; {offline} offline ones follow when they return"));
+        message.push_str(&format!("; {offline} more follow when they can"));
     }
     rollout.end(Phase::RolledBack, message.clone(), now);
     out.events.push(Event::own(now, "RolledBack", message));

@@ -14,7 +14,7 @@ use roadstead_dispatch::{
 };
 use roadstead_model::{ClusterId, StrategySpec, Time};
 use roadstead_rollout::{
-    Action, Assignment, By, Event, Member, Phase, Refused, Rollout, Sighting, StagePhase, act,
+    Action, Assignment, By, Event, May, Member, Phase, Refused, Rollout, Sighting, StagePhase, act,
     schedule, step,
 };
 
@@ -137,14 +137,19 @@ impl World {
                 continue;
             }
             let before: Vec<usize> = rollout.stages.iter().map(|stage| stage.target).collect();
-            let may_enter = plan.enter.contains(&rollout.number);
+            let may = May {
+                enter: plan.enter.contains(&rollout.number),
+                start: self.rollouts.iter().all(|other| {
+                    other.number == rollout.number || other.phase != Phase::RollingBack
+                }),
+            };
             let done = {
                 let members: Vec<Member<'_>> = self
                     .clusters
                     .iter()
                     .map(|(id, cluster)| self.member(&rollout, id, cluster))
                     .collect();
-                step(&mut rollout, self.now, &members, may_enter, &self.barred)
+                step(&mut rollout, self.now, &members, may, &self.barred)
             };
             for (stage, before) in rollout.stages.iter().zip(before) {
                 assert!(stage.target >= before, "progress is a high-water mark");
@@ -239,6 +244,7 @@ impl World {
             } else {
                 Sighting::Offline
             },
+            connected_since: cluster.online.then_some(Time(0)),
             withheld: "",
             assignment: cluster.assignment.as_ref(),
             observed: cluster.observed.as_ref(),
