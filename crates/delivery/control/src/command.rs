@@ -108,7 +108,7 @@ pub fn command(
             start(index, app, release, clusters, by, &mut writes)?
         }
     };
-    Ok((writes.ops, said))
+    Ok((writes.into_ops(), said))
 }
 
 fn event(by: &By, reason: &str, message: &str) -> Event {
@@ -274,6 +274,8 @@ fn approve_removals(
     for (id, assignment) in index.assignments_of(app) {
         if let Some(observed) = index.observed(id, app)
             && !observed.awaiting_approval.is_empty()
+            && observed.release == assignment.release
+            && release.is_none_or(|release| release == assignment.release)
         {
             release = Some(assignment.release);
             objects.extend(observed.awaiting_approval.iter().cloned());
@@ -315,6 +317,13 @@ fn start(
             "{app} has no Release {release}"
         )));
     };
+    if let Some(barred) = &record.barred {
+        let text = format!("release {} is barred: {}; retry it first", record.number, barred.reason);
+        return Err(CommandRefused::NotNow(text));
+    }
+    if clusters.is_empty() {
+        return Err(CommandRefused::NotFound("no cluster is named".to_owned()));
+    }
     let placed = index.placed(app, record.number);
     for name in clusters {
         let id = cluster_id(index, name)?;

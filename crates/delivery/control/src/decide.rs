@@ -10,7 +10,7 @@ use bytes::Bytes;
 use roadstead_dispatch::EntryPhase;
 use roadstead_model::{App, AppKey, AppSpec, ClusterId, Key, Time};
 use roadstead_rollout::{
-    Assignment, Event, Good, Member, Phase, Rollout, Sighting, Step, schedule, step,
+    Assignment, Event, Good, May, Member, Phase, Rollout, Sighting, Step, schedule, step,
 };
 use serde::Serialize;
 
@@ -71,7 +71,8 @@ pub struct Rendered {
 pub(crate) struct Writes<'a> {
     pub(crate) app: &'a AppKey,
     pub(crate) now: Time,
-    pub(crate) ops: Vec<Op>,
+    /// By key: the last write of a key counts.
+    ops: BTreeMap<String, Op>,
     seen: base_store::Revision,
     events: usize,
 }
@@ -81,7 +82,7 @@ impl<'a> Writes<'a> {
         Self {
             app,
             now,
-            ops: Vec::new(),
+            ops: BTreeMap::new(),
             seen: index.revision(),
             events: 0,
         }
@@ -90,16 +91,22 @@ impl<'a> Writes<'a> {
     pub(crate) fn put<T: Serialize>(&mut self, key: String, value: &T, expect: Expect) {
         // a record serialises: it has text keys and finite numbers
         let value = Bytes::from(serde_json::to_vec(value).unwrap_or_default());
-        self.ops.retain(|op| op.key() != key);
-        self.ops.push(Op::Put { key, value, expect });
+        self.ops.insert(key.clone(), Op::Put { key, value, expect });
     }
 
     pub(crate) fn delete(&mut self, key: String) {
-        self.ops.retain(|op| op.key() != key);
-        self.ops.push(Op::Delete {
-            key,
-            expect: Expect::Any,
-        });
+        let expect = Expect::Any;
+        self.ops.insert(key.clone(), Op::Delete { key, expect });
+    }
+
+    /// Is this key written already?
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.ops.contains_key(key)
+    }
+
+    /// Everything, to be committed together.
+    pub(crate) fn into_ops(self) -> Vec<Op> {
+        self.ops.into_values().collect()
     }
 
     pub(crate) fn event(&mut self, rollout: u64, event: Event) {
@@ -197,7 +204,7 @@ pub fn decide(index: &mut Index, app: &AppKey, now: Time, may_render: bool) -> D
         leave::app_deleted(index, app, &mut writes, &mut out);
     }
     leave::forgotten_clusters(index, app, &mut writes);
-    out.ops = writes.ops;
+    out.ops = writes.into_ops();
     out
 }
 
@@ -224,11 +231,15 @@ fn deliver(
             None => make_rollout(index, app, noun, number, writes, out),
         }
     }
+    leave::drained(index, app, writes);
     let placed = newest_placed(index, app);
     run_rollouts(index, app, noun, now, writes, out);
     straggle::catch_up(index, app, noun, now, writes, out);
     if let Some((number, placed)) = placed {
         leave::leavers(index, app, number, &placed, writes, out);
+    }
+    if let Some(until) = index.next_hold_end(app, noun, now) {
+        out.wake = Some(out.wake.map_or(until, |old| old.min(until)));
     }
     sweep(index, app, writes);
 }
@@ -436,16 +447,9 @@ fn make_rollout(
     );
 }
 
-/// Where the newest rendered, unbarred Release puts clusters.
+/// Where the Release that is meant now puts clusters.
 fn newest_placed(index: &mut Index, app: &AppKey) -> Option<(u64, Arc<Placing>)> {
-    let usable = |record: &&ReleaseRecord| {
-        record.error.is_empty() && !record.variants.is_empty() && record.barred.is_none()
-    };
-    let number = index
-        .releases(app)
-        .rev()
-        .find(usable)
-        .map(|record| record.number)?;
+    let number = index.meant(app)?.number;
     Some((number, index.placed(app, number)))
 }
 
@@ -474,6 +478,10 @@ fn run_rollouts(
         .map(|r| r.number)
         .collect();
     let barred = index.barred(app);
+    let going_back = index
+        .rollouts(app)
+        .find(|rollout| rollout.phase == Phase::RollingBack)
+        .map(|rollout| rollout.number);
     for number in numbers.into_iter().rev() {
         let Some(kept) = index.rollouts.get(app).and_then(|of| of.get(&number)) else {
             continue;
@@ -493,13 +501,11 @@ fn run_rollouts(
                 .unwrap_or_default();
             let facts = members(index, app, noun, &rollout, release, &placed, now);
             let list: Vec<Member<'_>> = facts.iter().map(Fact::member).collect();
-            done = step(
-                &mut rollout,
-                now,
-                &list,
-                plan.enter.contains(&number),
-                &barred,
-            );
+            let may = May {
+                enter: plan.enter.contains(&number),
+                start: going_back.is_none_or(|back| back == number),
+            };
+            done = step(&mut rollout, now, &list, may, &barred);
             offline_wakes(index, &rollout, &placed, now, out);
         }
         apply_step(index, app, &rollout, done, writes, out);
@@ -516,6 +522,7 @@ struct Fact {
     stage: usize,
     variant: Result<base_json::Digest, String>,
     sighting: Sighting,
+    connected_since: Option<Time>,
     withheld: String,
     assignment: Option<Assignment>,
     observed: Option<roadstead_dispatch::AppReport>,
@@ -529,6 +536,7 @@ impl Fact {
             stage: self.stage,
             variant: self.variant.as_ref().map(|id| *id).map_err(String::as_str),
             sighting: self.sighting,
+            connected_since: self.connected_since,
             withheld: &self.withheld,
             assignment: self.assignment.as_ref(),
             observed: self.observed.as_ref(),
@@ -576,6 +584,7 @@ fn members(
             stage: rollout.stage_of(&index.labels_of(id)),
             variant,
             sighting: index.sighting(id, now),
+            connected_since: index.sessions.get(id).copied(),
             withheld: index.withheld(app, noun, id, now),
             assignment,
             observed: index
@@ -796,10 +805,20 @@ pub fn rendered(
         &record,
         Expect::At(kept.revision),
     );
-    writes.ops
+    writes.into_ops()
 }
 
 impl Index {
+    /// The Release that is meant now: that of the newest Rollout whose Release is not barred. Its number need not be the
+    /// highest: who goes back in Git, or pins, means an older one.
+    pub(crate) fn meant(&self, app: &AppKey) -> Option<&ReleaseRecord> {
+        let usable = |record: &&ReleaseRecord| {
+            record.error.is_empty() && !record.variants.is_empty() && record.barred.is_none()
+        };
+        let rollouts = self.rollouts(app).rev();
+        rollouts.filter_map(|rollout| self.release(app, &rollout.release)).find(usable)
+    }
+
     /// May a Project's Sources read this URL?
     pub fn may_read(&self, project: &str, url: &str) -> bool {
         let project = self.projects.get(project);
@@ -826,6 +845,14 @@ impl Index {
             .get(id)
             .map(|cluster| cluster.metadata.labels.clone())
             .unwrap_or_default()
+    }
+
+    /// When the next hold that concerns an App ends by itself.
+    pub(crate) fn next_hold_end(&self, app: &AppKey, noun: &App, now: Time) -> Option<Time> {
+        let clusters = self.clusters.values().filter_map(|cluster| cluster.spec.hold.as_ref());
+        let own = self.holds.iter().filter(|((_, of), _)| of == app).map(|(_, hold)| hold);
+        let all = clusters.chain(own).chain(noun.spec.hold.as_ref());
+        all.filter_map(|hold| hold.until).filter(|until| *until > now).min()
     }
 
     /// Why nothing may be assigned to a cluster now; empty if it may.
@@ -858,9 +885,13 @@ impl Index {
             })
             .or_else(|| hold("the assignment", self.hold(id, app)))
             .or_else(|| {
-                cluster
-                    .filter(|cluster| cluster.spec.cordoned)
-                    .map(|_| "the cluster is cordoned".to_owned())
+                cluster.and_then(|cluster| {
+                    if cluster.spec.drained {
+                        Some("the cluster is drained".to_owned())
+                    } else {
+                        cluster.spec.cordoned.then(|| "the cluster is cordoned".to_owned())
+                    }
+                })
             })
             .unwrap_or_default()
     }

@@ -15,21 +15,20 @@ pub trait VariantSource {
     fn lasting(&self, variant: &VariantId) -> Option<Arc<[ObjectId]>>;
 }
 
-/// Makes the entries of one cluster's order.
+/// Makes the entries of one cluster's order. `None` while something that an entry needs cannot be read: an App that is
+/// merely missing from an order would be let go of by the agent, so the order that is out stays.
 pub fn entries(
     index: &Index,
     cluster: &ClusterId,
     variants: &dyn VariantSource,
     now: Time,
-) -> BTreeMap<AppKey, Entry> {
+) -> Option<BTreeMap<AppKey, Entry>> {
     let apps: Vec<AppKey> = index.apps_of(cluster).cloned().collect();
     let mut out = BTreeMap::new();
     for app in &apps {
-        if let Some(entry) = entry(index, cluster, app, variants, now) {
-            out.insert(app.clone(), entry);
-        }
+        out.insert(app.clone(), entry(index, cluster, app, variants, now)?);
     }
-    out
+    Some(out)
 }
 
 fn entry(
@@ -54,7 +53,7 @@ fn entry(
     let tombstones: Vec<ObjectId> = match assignment.phase {
         EntryPhase::Deliver | EntryPhase::Revert if frozen.sync.prune => {
             // without the list nothing can be told apart, so nothing goes
-            let wanted = wanted?;
+            let wanted = wanted.as_deref().unwrap_or(&held).to_vec();
             held.into_iter()
                 .filter(|id| {
                     wanted.binary_search(id).is_err()
@@ -62,7 +61,10 @@ fn entry(
                 })
                 .collect()
         }
-        EntryPhase::Remove => held,
+        EntryPhase::Remove => held
+            .into_iter()
+            .filter(|id| !is_handed_over(index, cluster, app, id, variants))
+            .collect(),
         _ => Vec::new(),
     };
     let approved = index

@@ -71,6 +71,9 @@ pub struct Index {
     /// When this index began to follow: a cluster is not called offline before it had the time to come back.
     pub(crate) began: Time,
     pub(crate) offline_after_ms: u64,
+    /// Nouns that are there and cannot be read, by key below [`NOUNS`] and the group. They are not gone: nothing is
+    /// taken away because of them.
+    unreadable: BTreeSet<String>,
     dirty: Dirty,
     problems: Vec<String>,
 }
@@ -90,6 +93,11 @@ impl Index {
         self.revision = self.revision.max(change.revision);
         let new = change.new.as_deref();
         self.apply_entry(&change.key, new, change.revision);
+    }
+
+    /// Everything up to this revision has been taken in.
+    pub fn reached(&mut self, revision: Revision) {
+        self.revision = self.revision.max(revision);
     }
 
     /// Takes in one entry, as it stands or as it changed; `None`: it is gone.
@@ -165,15 +173,37 @@ impl Index {
         }
     }
 
-    fn noun<N: Noun>(&mut self, key: &str, value: Option<&[u8]>) -> Option<N> {
-        let value: serde_json::Value = self.read(key, value)?;
-        match parse_noun(&value) {
-            Ok(noun) => Some(noun),
+    /// Reads a noun: `Some(None)` when it is gone, `None` when it is there and cannot be read.
+    fn noun<N: Noun>(&mut self, key: &str, value: Option<&[u8]>) -> Option<Option<N>> {
+        let Some(bytes) = value else {
+            self.unreadable.remove(key);
+            return Some(None);
+        };
+        let read = serde_json::from_slice(bytes)
+            .map_err(|error| error.to_string())
+            .and_then(|value| parse_noun(&value).map_err(|error| error.to_string()));
+        match read {
+            Ok(noun) => {
+                self.unreadable.remove(key);
+                Some(Some(noun))
+            }
             Err(error) => {
                 self.problems.push(format!("{key} cannot be read: {error}"));
+                self.unreadable.insert(key.to_owned());
                 None
             }
         }
+    }
+
+    /// The key of an App's noun, if it is there and cannot be read.
+    pub(crate) fn unreadable_app(&self, app: &AppKey) -> Option<String> {
+        let key = format!("apps/{app}");
+        self.unreadable.contains(&key).then_some(key)
+    }
+
+    /// Is there a noun of this kind that cannot be read?
+    pub(crate) fn has_unreadable(&self, prefix: &str) -> bool {
+        self.unreadable.range(prefix.to_owned()..).next().is_some_and(|key| key.starts_with(prefix))
     }
 
     fn apply_noun(&mut self, rest: &str, value: Option<&[u8]>) {
@@ -185,7 +215,9 @@ impl Index {
         };
         match plural {
             "projects" => {
-                let noun = self.noun(rest, value);
+                let Some(noun) = self.noun(rest, value) else {
+                    return;
+                };
                 put(&mut self.projects, name.to_owned(), noun);
                 self.placements.forget_all();
                 let apps: Vec<AppKey> = self
@@ -198,7 +230,9 @@ impl Index {
             }
             "sources" => {
                 if let Ok(key) = name.parse::<Key>() {
-                    let noun: Option<Source> = self.noun(rest, value);
+                    let Some(noun) = self.noun::<Source>(rest, value) else {
+                    return;
+                };
                     let wants = |source: Option<&Source>| source.map(|source| source.spec.clone());
                     let changed = wants(noun.as_ref()) != wants(self.sources.get(&key));
                     put(&mut self.sources, key.clone(), noun);
@@ -210,7 +244,9 @@ impl Index {
             }
             "apps" => {
                 if let Ok(key) = name.parse::<Key>() {
-                    let noun: Option<App> = self.noun(rest, value);
+                    let Some(noun) = self.noun::<App>(rest, value) else {
+                    return;
+                };
                     let old = self.apps.get(&key);
                     let same = match (&noun, old) {
                         (Some(new), Some(old)) => {
@@ -245,7 +281,9 @@ impl Index {
             }
             "clusters" => self.apply_cluster(rest, name, value),
             "clustersets" => {
-                let noun: Option<ClusterSet> = self.noun(rest, value);
+                let Some(noun) = self.noun::<ClusterSet>(rest, value) else {
+                    return;
+                };
                 let spec = |set: Option<&ClusterSet>| set.map(|set| set.spec.clone());
                 let changed = spec(noun.as_ref()) != spec(self.sets.get(name));
                 put(&mut self.sets, name.to_owned(), noun);
@@ -255,7 +293,9 @@ impl Index {
             }
             "strategies" => {
                 if let Ok(key) = name.parse::<Key>() {
-                    let noun = self.noun(rest, value);
+                    let Some(noun) = self.noun(rest, value) else {
+                    return;
+                };
                     put(&mut self.strategies, key, noun);
                     let apps: Vec<AppKey> = self.apps.keys().cloned().collect();
                     apps.iter().for_each(|app| self.touch_app(app));
@@ -266,7 +306,9 @@ impl Index {
     }
 
     fn apply_cluster(&mut self, rest: &str, name: &str, value: Option<&[u8]>) {
-        let noun: Option<Cluster> = self.noun(rest, value);
+        let Some(noun) = self.noun::<Cluster>(rest, value) else {
+                    return;
+                };
         let old = self
             .clusters
             .iter()

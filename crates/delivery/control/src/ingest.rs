@@ -2,7 +2,7 @@
 
 use base_store::{Expect, Op};
 use bytes::Bytes;
-use roadstead_dispatch::Report;
+use roadstead_dispatch::{AppReport, Report};
 use roadstead_model::{ClusterId, Time};
 use serde::Serialize;
 
@@ -37,8 +37,15 @@ pub fn ingest(index: &Index, cluster: &ClusterId, report: &Report, now: Time) ->
     }
     for (app, state) in &report.apps {
         let known = index.assignment(cluster, app).is_some();
-        if known && index.observed(cluster, app) != Some(state) {
-            put(keys::observed(cluster, app), encode(state));
+        if !known {
+            continue;
+        }
+        // by the hub's clock: an agent's may be wrong, and how long a state has lasted decides
+        let old = index.observed(cluster, app);
+        let lasts = old.filter(|old| old.state == state.state && old.variant == state.variant && old.attempt == state.attempt);
+        let state = AppReport { since: lasts.map_or(now, |old| old.since), ..state.clone() };
+        if old != Some(&state) {
+            put(keys::observed(cluster, app), encode(&state));
         }
     }
     for app in &report.gone {

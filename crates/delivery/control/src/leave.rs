@@ -15,7 +15,7 @@ use roadstead_rollout::{Assignment, Event};
 use crate::decide::{Decision, Writes};
 use crate::index::Index;
 use crate::placement::Placing;
-use crate::records::keys;
+use crate::records::{Approval, keys};
 
 /// Clusters that an App would leave, and whether that waits for approval.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -59,10 +59,7 @@ pub fn leaving(index: &mut Index, app: &AppKey) -> Leaving {
         .apps
         .get(app)
         .is_none_or(|noun| noun.metadata.deletion_timestamp.is_some());
-    let usable = index.releases(app).rev().find(|record| {
-        record.error.is_empty() && !record.variants.is_empty() && record.barred.is_none()
-    });
-    let number = usable.map(|record| record.number);
+    let number = index.meant(app).map(|record| record.number);
     let placed = match number {
         Some(number) if !deleted => index.placed(app, number),
         _ if deleted => Arc::default(),
@@ -75,7 +72,7 @@ pub fn leaving(index: &mut Index, app: &AppKey) -> Leaving {
         !placed.clusters.contains_key(*id)
             && !is_leaving(assignment)
             && !is_drained(index, id)
-            && index.clusters.contains_key(*id)
+            && (id.0 == roadstead_target::HUB || index.clusters.contains_key(*id))
     });
     let clusters = gone.map(|(id, _)| id.clone()).collect();
     judge(index, app, clusters)
@@ -88,7 +85,31 @@ fn is_drained(index: &Index, id: &ClusterId) -> bool {
         .is_some_and(|cluster| cluster.spec.drained)
 }
 
-/// Lets go of clusters that the newest Release does not put anywhere, and of drained ones.
+/// Takes this App out of drained clusters.
+pub(crate) fn drained(index: &Index, app: &AppKey, writes: &mut Writes<'_>) {
+    let drained: Vec<ClusterId> = index
+        .assignments_of(app)
+        .filter(|(id, assignment)| is_drained(index, id) && !is_leaving(assignment))
+        .map(|(id, _)| id.clone())
+        .collect();
+    for id in drained {
+        turn(index, app, &id, EntryPhase::Remove, writes);
+    }
+    finish(index, app, writes);
+}
+
+/// An approval is for once: the same mistake a month later is asked about again.
+fn use_up_approval(index: &Index, app: &AppKey, leaving: &Leaving, writes: &mut Writes<'_>) {
+    if leaving.clusters.len() > 1
+        && let Some((approval, revision)) = index.approval(app)
+        && approval.leaving.is_some()
+    {
+        let used = Approval { leaving: None, ..approval.clone() };
+        writes.put(keys::approval(app), &used, Expect::At(revision));
+    }
+}
+
+/// Lets go of clusters that the Release that is meant does not put anywhere.
 pub(crate) fn leavers(
     index: &mut Index,
     app: &AppKey,
@@ -102,14 +123,6 @@ pub(crate) fn leavers(
         .get(app)
         .and_then(|of| of.get(&number))
         .map_or(OnLeave::Keep, |kept| kept.value.frozen.on_leave);
-    let drained: Vec<ClusterId> = index
-        .assignments_of(app)
-        .filter(|(id, a)| is_drained(index, id) && !is_leaving(a))
-        .map(|(id, _)| id.clone())
-        .collect();
-    for id in drained {
-        turn(index, app, &id, EntryPhase::Remove, writes);
-    }
     let leaving = leaving(index, app);
     if leaving.needs_approval {
         out.waiting = Some(("AwaitingApproval".to_owned(), waits(index, &leaving)));
@@ -117,6 +130,7 @@ pub(crate) fn leavers(
         for id in &leaving.clusters {
             turn(index, app, id, phase_of(on_leave), writes);
         }
+        use_up_approval(index, app, &leaving, writes);
     }
     // a cluster that comes back before it was let go of is a target again
     let back: Vec<ClusterId> = index
@@ -215,8 +229,7 @@ pub(crate) fn app_deleted(
         return;
     }
     let on_leave = index
-        .releases(app)
-        .next_back()
+        .meant(app)
         .map_or(OnLeave::Keep, |record| record.frozen.on_leave);
     let leaving = leaving(index, app);
     if leaving.needs_approval {
@@ -254,6 +267,10 @@ impl Index {
 
 /// Drops what belongs to clusters that are no more: removed or forgotten.
 pub(crate) fn forgotten_clusters(index: &Index, app: &AppKey, writes: &mut Writes<'_>) {
+    // a Cluster that cannot be read has not gone
+    if index.has_unreadable("clusters/") {
+        return;
+    }
     let hub = ClusterId("hub".to_owned());
     let gone = index
         .assignments_of(app)

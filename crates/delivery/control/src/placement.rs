@@ -74,6 +74,13 @@ pub(crate) fn place(
     sets: &BTreeMap<String, ClusterSet>,
     project: Option<&Project>,
 ) -> Placing {
+    // an absent Project takes nothing away from clusters
+    let Some(project) = project else {
+        return Placing {
+            error: Some("the Project is missing, or cannot be read".to_owned()),
+            ..Placing::default()
+        };
+    };
     let failed = |error: String| Placing {
         error: Some(error),
         ..Placing::default()
@@ -83,7 +90,7 @@ pub(crate) fn place(
         .map(|(name, set)| (name.clone(), set.spec.clone()))
         .collect();
     let allowed = |view: &ClusterView| {
-        let selector = project.and_then(|project| project.spec.clusters.as_ref());
+        let selector = project.spec.clusters.as_ref();
         selector.is_some_and(|selector| selector.matches_map(&view.labels))
     };
     let live = clusters
@@ -111,7 +118,7 @@ pub(crate) fn place(
         Err(error) => return failed(error.to_string()),
     };
     let hub = ClusterView::hub();
-    let may_hub = project.is_some_and(|project| project.spec.hub);
+    let may_hub = project.spec.hub;
     let mut out = Placing {
         warnings: found.warnings.iter().map(ToString::to_string).collect(),
         ..Placing::default()

@@ -3,6 +3,8 @@
 //! Such a cluster gets the newest Release that has passed its stage, else it keeps its last good one, else it waits. It
 //! counts in no budget, and only so many are on their way at once.
 
+use std::collections::BTreeMap;
+
 use base_store::Expect;
 use roadstead_dispatch::{AppState, EntryPhase};
 use roadstead_model::{App, AppKey, ClusterId, Time};
@@ -11,6 +13,9 @@ use roadstead_rollout::{Assignment, Outcome, OutcomeKind, Phase, Rollout, Sighti
 use crate::decide::{Decision, Writes};
 use crate::index::Index;
 use crate::records::keys;
+
+/// After how long a straggler that is not healthy makes room for another.
+const LATE_MS: u64 = 600_000;
 
 /// Takes stragglers along.
 pub(crate) fn catch_up(
@@ -50,7 +55,12 @@ pub(crate) fn catch_up(
     let on_their_way = index
         .assignments_of(app)
         .filter(|(id, assignment)| {
+            let leaving = matches!(assignment.phase, EntryPhase::Release | EntryPhase::Remove);
             assignment.rollout == 0
+                && !leaving
+                && !assignment.emergency
+                // one that does not get on must not hold up the others for ever
+                && now.since_ms(assignment.since) < LATE_MS
                 && assignment.outcome.is_none()
                 && index.sighting(id, now) == Sighting::Online
         })
@@ -65,6 +75,7 @@ pub(crate) fn catch_up(
         .cloned()
         .collect();
     let mut room = (targets.len() / 10).max(1).saturating_sub(on_their_way);
+    let mut variants: BTreeMap<u64, BTreeMap<ClusterId, base_json::Digest>> = BTreeMap::new();
     for id in targets {
         let labels = index.labels_of(&id);
         let Some(due) = rollouts
@@ -73,7 +84,10 @@ pub(crate) fn catch_up(
         else {
             continue;
         };
-        let Some(variant) = index.variants_now(app, &due.release).get(&id).copied() else {
+        let of_release = variants
+            .entry(due.number)
+            .or_insert_with(|| index.variants_now(app, &due.release));
+        let Some(variant) = of_release.get(&id).copied() else {
             continue;
         };
         let old = index
@@ -127,7 +141,7 @@ pub(crate) fn catch_up(
         };
         let expect = old.map_or(Expect::Absent, |(_, revision)| Expect::At(revision));
         let key = keys::assigned(&id, app);
-        if writes.ops.iter().all(|op| op.key() != key) {
+        if !writes.has(&key) {
             writes.put(key, &assignment, expect);
         }
     }
@@ -146,7 +160,8 @@ fn has_passed(rollout: &Rollout, stage: usize) -> bool {
 fn settle(index: &Index, app: &AppKey, now: Time, writes: &mut Writes<'_>) {
     for (id, assignment) in index.assignments_of(app) {
         let alone = assignment.rollout == 0 || assignment.phase == EntryPhase::Revert;
-        if !alone || assignment.outcome.is_some() {
+        // what failed may still come round; what is healthy is settled
+        if !alone || assignment.is_healthy() {
             continue;
         }
         let Some(observed) = index.observed(id, app) else {
@@ -157,7 +172,7 @@ fn settle(index: &Index, app: &AppKey, now: Time, writes: &mut Writes<'_>) {
         }
         let kind = match observed.state {
             AppState::Healthy => OutcomeKind::Healthy,
-            AppState::Failed => OutcomeKind::Failed,
+            AppState::Failed if assignment.outcome.is_none() => OutcomeKind::Failed,
             _ => continue,
         };
         let mut settled = assignment.clone();
@@ -178,7 +193,7 @@ fn settle(index: &Index, app: &AppKey, now: Time, writes: &mut Writes<'_>) {
             .assignment(id, app)
             .map_or(Expect::Absent, |(_, revision)| Expect::At(revision));
         let key = keys::assigned(id, app);
-        if writes.ops.iter().all(|op| op.key() != key) {
+        if !writes.has(&key) {
             writes.put(key, &settled, expect);
         }
     }

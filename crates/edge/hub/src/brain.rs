@@ -125,6 +125,8 @@ struct State {
     sightings: BTreeMap<ClusterId, Sighting>,
     committed: Revision,
     noted: Time,
+    /// Reports that could not be committed: agents send only what changed, so they are not lost.
+    unsaved: BTreeMap<String, Op>,
     show_at: Option<Instant>,
     apps_shown: BTreeSet<AppKey>,
     clusters_shown: BTreeSet<ClusterId>,
@@ -173,6 +175,7 @@ impl Thread {
             sightings: BTreeMap::new(),
             committed: Revision(0),
             noted: now(),
+            unsaved: BTreeMap::new(),
             show_at: None,
             apps_shown: BTreeSet::new(),
             clusters_shown: BTreeSet::new(),
@@ -222,7 +225,8 @@ impl Thread {
 
     /// Takes in what came; false when it is time to end.
     fn take(&self, state: &mut State, batch: Vec<Input>) -> bool {
-        let mut ops: BTreeMap<String, Op> = BTreeMap::new();
+        // what could not be committed the last time comes first
+        let mut ops = std::mem::take(&mut state.unsaved);
         let now = now();
         for input in batch {
             match input {
@@ -231,7 +235,7 @@ impl Thread {
                         state.index.apply(change);
                     }
                 }
-                Input::Log(WatchItem::Progress(_)) => {}
+                Input::Log(WatchItem::Progress(revision)) => state.index.reached(revision),
                 Input::Log(WatchItem::Compacted(_)) => self.reload(state),
                 Input::SessionUp(cluster) => {
                     *state.sessions.entry(cluster.clone()).or_default() += 1;
@@ -268,6 +272,13 @@ impl Thread {
                         continue;
                     }
                     let writes = rendered(&state.index, &app, number, &outcome, now);
+                    if writes.is_empty() && !outcome.error.is_empty() {
+                        // others have their variants; for these it may work later
+                        state.waiting.insert(app.clone(), ("RenderFailed".to_owned(), outcome.error));
+                        state.apps_shown.insert(app.clone());
+                        state.wakes.insert(app, now.plus_ms(3 * RENDER_AGAIN_MS));
+                        continue;
+                    }
                     self.commit(state, writes);
                     state.index.mark(&app);
                 }
@@ -289,7 +300,10 @@ impl Thread {
                 ops.entry(op.key().to_owned()).or_insert(op);
             }
         }
-        self.commit(state, ops.into_values().collect());
+        let all: Vec<Op> = ops.values().cloned().collect();
+        if !self.commit(state, all) {
+            state.unsaved = ops;
+        }
         true
     }
 
@@ -307,15 +321,21 @@ impl Thread {
         }
     }
 
-    /// Commits; what was committed comes back by the log.
-    fn commit(&self, state: &mut State, ops: Vec<Op>) {
+    /// Commits; what was committed comes back by the log. False if it may be tried again.
+    fn commit(&self, state: &mut State, ops: Vec<Op>) -> bool {
         if ops.is_empty() {
-            return;
+            return true;
         }
         let batch = Batch::new(CommitId(commit_id()), ops);
         match self.store.commit(batch) {
-            Ok(committed) => state.committed = state.committed.max(committed.last),
-            Err(error) => self.refused(&error),
+            Ok(committed) => {
+                state.committed = state.committed.max(committed.last);
+                true
+            }
+            Err(error) => {
+                self.refused(&error);
+                matches!(error, CommitError::Conflict { .. })
+            }
         }
     }
 
@@ -402,7 +422,9 @@ impl Thread {
                     self.refused(&error);
                     // look again with what the log brings
                     for app in &dirty.apps {
-                        state.wakes.entry(app.clone()).or_insert(now.plus_ms(50));
+                        let soon = now.plus_ms(50);
+                        let wake = state.wakes.entry(app.clone()).or_insert(soon);
+                        *wake = (*wake).min(soon);
                     }
                 }
             }
@@ -415,8 +437,13 @@ impl Thread {
             (self.hands.poll)(dirty.sources);
         }
         for cluster in &dirty.orders {
-            let made = entries(&state.index, cluster, &*self.variants, now);
-            self.orders.set(cluster, made);
+            match entries(&state.index, cluster, &*self.variants, now) {
+                Some(made) => self.orders.set(cluster, made),
+                None => {
+                    tracing::error!(%cluster, "an order cannot be made now; the one that is out stays");
+                    state.index.mark_order(cluster);
+                }
+            }
         }
         state.apps_shown.extend(dirty.shown);
         state.clusters_shown.extend(dirty.shown_clusters);

@@ -96,20 +96,6 @@ fn internal(error: &HubError) -> Refusal {
     Refusal::new(RefusalKind::Internal, error.to_string())
 }
 
-/// Ends a session in the books when it is dropped, however it ends.
-struct Connected<'a> {
-    agents: &'a Agents,
-    cluster: ClusterId,
-}
-
-impl Drop for Connected<'_> {
-    fn drop(&mut self) {
-        let (brain, cluster) = (self.agents.brain.clone(), self.cluster.clone());
-        // the queue may be full, and a drop must not wait on a worker thread
-        tokio::task::spawn_blocking(move || brain.send(Input::SessionDown(cluster)));
-    }
-}
-
 impl Agents {
     async fn tell(&self, input: Input) {
         let brain = self.brain.clone();
@@ -352,13 +338,17 @@ impl Gateway for Agents {
             .sessions
             .lock()
             .insert(cluster.clone(), session.outbound.clone());
-        self.tell(Input::SessionUp(cluster.clone())).await;
-        let connected = Connected {
-            agents: self,
-            cluster,
-        };
+        // one task says both, in this order, however this future ends
+        let (alive, gone) = oneshot::channel::<()>();
+        let brain = self.brain.clone();
+        tokio::spawn(async move {
+            let up = (brain.clone(), cluster.clone());
+            let _ = tokio::task::spawn_blocking(move || up.0.send(Input::SessionUp(up.1))).await;
+            let _ = gone.await;
+            let _ = tokio::task::spawn_blocking(move || brain.send(Input::SessionDown(cluster))).await;
+        });
         let ended = self.hold(&mut session).await;
-        drop(connected);
+        drop(alive);
         ended
     }
 

@@ -53,6 +53,18 @@ struct StoredHub {
 pub(crate) struct AgentRecord {
     pub(crate) serial: String,
     pub(crate) not_after: Time,
+    /// Certificates from before the last renewals, with their ends: a revocation means these too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) earlier: Vec<(String, Time)>,
+}
+
+impl AgentRecord {
+    /// Every certificate that may still be shown.
+    fn all(&self) -> Vec<(String, Time)> {
+        let mut all = self.earlier.clone();
+        all.push((self.serial.clone(), self.not_after));
+        all
+    }
 }
 
 /// Who the hub is.
@@ -176,16 +188,26 @@ impl Identity {
         let key = format!("{AGENTS}{cluster}");
         let mut ops = Vec::new();
         let old: Option<(AgentRecord, Revision)> = read(&*self.store, &key)?;
-        if revoke_old && let Some((old, _)) = old {
-            ops.push(put(&format!("{REVOKED}{}", old.serial), &old, Expect::Any));
-            self.revoked.write().insert(old.serial);
+        let known = old.map(|(old, _)| old.all()).unwrap_or_default();
+        let mut revoked = Vec::new();
+        let mut earlier = Vec::new();
+        if revoke_old {
+            revoked = known;
+        } else {
+            earlier = known;
+        }
+        for (serial, not_after) in &revoked {
+            ops.push(put(&format!("{REVOKED}{serial}"), not_after, Expect::Any));
         }
         let record = AgentRecord {
             serial: issued.serial.clone(),
             not_after: issued.not_after,
+            earlier,
         };
         ops.push(put(&key, &record, Expect::Any));
-        self.store.commit(Batch::new(CommitId(commit_id()), ops))?;
+        self.store
+            .commit(Batch::new(CommitId(commit_id()), ops))?;
+        self.revoked.write().extend(revoked.into_iter().map(|(serial, _)| serial));
         Ok(issued)
     }
 
@@ -195,15 +217,18 @@ impl Identity {
         let Some((record, _)) = read::<AgentRecord>(&*self.store, &key)? else {
             return Ok(None);
         };
-        let ops = vec![
-            put(&format!("{REVOKED}{}", record.serial), &record, Expect::Any),
-            Op::Delete {
-                key,
-                expect: Expect::Any,
-            },
-        ];
-        self.store.commit(Batch::new(CommitId(commit_id()), ops))?;
-        self.revoked.write().insert(record.serial.clone());
+        let all = record.all();
+        let mut ops: Vec<Op> = all
+            .iter()
+            .map(|(serial, not_after)| put(&format!("{REVOKED}{serial}"), not_after, Expect::Any))
+            .collect();
+        ops.push(Op::Delete {
+            key,
+            expect: Expect::Any,
+        });
+        self.store
+            .commit(Batch::new(CommitId(commit_id()), ops))?;
+        self.revoked.write().extend(all.into_iter().map(|(serial, _)| serial));
         Ok(Some(record.serial))
     }
 

@@ -118,6 +118,8 @@ impl Hub {
         let path = config.data.join("hub.db");
         let options = Options {
             holder: format!("roadstead hub, process {}", std::process::id()),
+            // the log's own follower must never be too slow for a burst
+            watch_bytes: 256 << 20,
             ..Options::default()
         };
         let opened = tokio::task::block_in_place(|| SqliteStore::open(&path, options));
@@ -215,7 +217,14 @@ impl Hub {
         };
         let thread = std::thread::Builder::new()
             .name("brain".to_owned())
-            .spawn(move || thread.run(index))
+            .spawn(move || {
+                let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| thread.run(index)));
+                if ran.is_err() {
+                    // a hub that decides nothing must not look alive: whoever started it starts it again
+                    tracing::error!("the deciding thread ended by a bug; the hub ends with it");
+                    std::process::exit(70);
+                }
+            })
             .map_err(HubError::Thread)?;
         let polling = tokio::spawn(poller.run());
         let keeping = tokio::spawn(crate::housekeeping::run(
