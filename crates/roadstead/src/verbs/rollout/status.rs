@@ -71,7 +71,8 @@ pub(super) async fn watch(client: &Client, app: &str, follow: &Follow) -> Outcom
                         } else {
                             String::new()
                         };
-                        output::print(&format!("{up}{}", shown.text))?;
+                        // a line that wrapped would be two, and the next drawing would begin too low
+                        output::print(&format!("{up}\x1b[?7l{}\x1b[?7h", shown.text))?;
                     } else {
                         output::line(format!(
                             "{} rollout {}: {key}",
