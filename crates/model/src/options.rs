@@ -130,7 +130,7 @@ pub struct IgnoreRule {
 
 /// May objects that exist already be taken over?
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub enum Adopt {
     /// Objects that no other owner marks are taken over.
     #[default]

@@ -68,6 +68,10 @@ fn runtime(many: bool) -> anyhow::Result<tokio::runtime::Runtime> {
     } else {
         tokio::runtime::Builder::new_current_thread()
     };
+    if many {
+        // the store answers on the thread that asks: more of them than cores keep the others going
+        builder.worker_threads(8);
+    }
     Ok(builder.enable_all().build()?)
 }
 

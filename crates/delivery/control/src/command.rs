@@ -68,7 +68,7 @@ pub fn command(
     command: &Command,
     by: &By,
 ) -> Result<(Vec<Op>, String), CommandRefused> {
-    let mut writes = Writes::new(app, by.at);
+    let mut writes = Writes::new(index, app, by.at);
     let said = match command {
         Command::Rollout { number, action } => {
             rollout(index, app, *number, action, by, &mut writes)?
@@ -345,6 +345,7 @@ fn start(
             since: by.at,
             attempt: old.as_ref().map_or(0, |(old, _)| old.attempt + 1),
             counted: false,
+            emergency: true,
             outcome: None,
             good: old
                 .as_ref()

@@ -63,6 +63,8 @@ pub struct Rendered {
     pub error: String,
     /// What the renderer noticed.
     pub warnings: Vec<String>,
+    /// Why nothing came of it this time, if another try may work: nothing is written then.
+    pub transient: Option<String>,
 }
 
 /// Collects writes under the keys of one App.
@@ -70,15 +72,17 @@ pub(crate) struct Writes<'a> {
     pub(crate) app: &'a AppKey,
     pub(crate) now: Time,
     pub(crate) ops: Vec<Op>,
+    seen: base_store::Revision,
     events: usize,
 }
 
 impl<'a> Writes<'a> {
-    pub(crate) fn new(app: &'a AppKey, now: Time) -> Self {
+    pub(crate) fn new(index: &Index, app: &'a AppKey, now: Time) -> Self {
         Self {
             app,
             now,
             ops: Vec::new(),
+            seen: index.revision(),
             events: 0,
         }
     }
@@ -99,7 +103,7 @@ impl<'a> Writes<'a> {
     }
 
     pub(crate) fn event(&mut self, rollout: u64, event: Event) {
-        let key = keys::history(self.app, self.now, self.events);
+        let key = keys::history(self.app, self.now, self.seen, self.events);
         self.events += 1;
         self.put(key, &History { rollout, event }, Expect::Any);
     }
@@ -182,7 +186,7 @@ pub fn origin(source: &roadstead_model::Source) -> String {
 /// Looks at one App.
 pub fn decide(index: &mut Index, app: &AppKey, now: Time, may_render: bool) -> Decision {
     let mut out = Decision::default();
-    let mut writes = Writes::new(app, now);
+    let mut writes = Writes::new(index, app, now);
     if let Some(noun) = index.apps.get(app).cloned() {
         if noun.metadata.deletion_timestamp.is_none() {
             deliver(index, app, &noun, now, may_render, &mut writes, &mut out);
@@ -662,6 +666,7 @@ fn apply_step(
                 since: writes.now,
                 attempt: old.as_ref().map_or(0, |old| old.attempt),
                 counted,
+                emergency: false,
                 outcome: None,
                 good: old.map(|old| old.good).unwrap_or_default(),
             },
@@ -675,6 +680,7 @@ fn apply_step(
                 phase: EntryPhase::Revert,
                 rollout: rollout.number,
                 since: writes.now,
+                emergency: false,
                 outcome: None,
                 ..old
             };
@@ -753,7 +759,7 @@ pub fn rendered(
     rendered: &Rendered,
     now: Time,
 ) -> Vec<Op> {
-    let mut writes = Writes::new(app, now);
+    let mut writes = Writes::new(index, app, now);
     let Some(kept) = index.releases.get(app).and_then(|of| of.get(&number)) else {
         return Vec::new();
     };

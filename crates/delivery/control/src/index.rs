@@ -35,6 +35,8 @@ pub struct Dirty {
     pub shown: BTreeSet<AppKey>,
     /// Clusters whose shown state may have changed.
     pub shown_clusters: BTreeSet<ClusterId>,
+    /// Clusters that are no more.
+    pub forgotten: BTreeSet<ClusterId>,
 }
 
 impl Dirty {
@@ -273,6 +275,7 @@ impl Index {
         let Some(noun) = noun else {
             if let Some(id) = old {
                 self.clusters.remove(&id);
+                self.dirty.forgotten.insert(id.clone());
                 self.touch_everything();
                 self.dirty.orders.insert(id);
             }
@@ -281,6 +284,7 @@ impl Index {
         let id = ClusterId(noun.metadata.uid.clone());
         if let Some(old) = old.filter(|old| *old != id) {
             self.clusters.remove(&old);
+            self.dirty.forgotten.insert(old);
         }
         let same = self.clusters.get(&id).is_some_and(|old| {
             old.spec == noun.spec
@@ -536,6 +540,14 @@ impl Index {
             .get(app)
             .into_iter()
             .flat_map(|of| of.values().map(|kept| &kept.value))
+    }
+
+    /// The Apps that have Releases, deleted ones among them.
+    pub fn apps_with_releases(&self) -> impl Iterator<Item = &AppKey> {
+        self.releases
+            .iter()
+            .filter(|(_, of)| !of.is_empty())
+            .map(|(app, _)| app)
     }
 
     /// A Release by its id.

@@ -337,6 +337,15 @@ fn rollout(index: &Index, app: &AppKey, rollout: &Rollout, now: Time) -> Project
             ours.is_some_and(|assignment| assignment.outcome.is_some() && assignment.counted);
         shown.set_aside += u32::from(!ended && !settled && aside(&member, rollout).is_some());
     }
+    for (stage, state) in status.stages.iter_mut().zip(&rollout.stages) {
+        if let Some(tally) = state.tally {
+            stage.clusters = tally.clusters;
+            stage.started = tally.started;
+            stage.healthy = tally.healthy;
+            stage.failed = tally.failed;
+            stage.set_aside = tally.set_aside;
+        }
+    }
     for stage in &status.stages {
         status.clusters += stage.clusters;
         status.started += stage.started;

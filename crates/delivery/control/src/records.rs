@@ -79,9 +79,15 @@ pub mod keys {
         format!("{HOLDS}{cluster}/{app}")
     }
 
-    /// What happened to an App, in the order of its happening. `nth` tells apart what happened at the same moment.
-    pub fn history(app: &AppKey, at: roadstead_model::Time, nth: usize) -> String {
-        format!("{HISTORY}{app}/{:015}-{nth:03}", at.0)
+    /// What happened to an App, in the order of its happening. `seen` is the revision that was decided on and `nth` counts
+    /// what was decided there: two decisions of one moment must not write over each other.
+    pub fn history(
+        app: &AppKey,
+        at: roadstead_model::Time,
+        seen: base_store::Revision,
+        nth: usize,
+    ) -> String {
+        format!("{HISTORY}{app}/{:015}-{:015}-{nth:03}", at.0, seen.0)
     }
 }
 

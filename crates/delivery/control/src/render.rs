@@ -71,5 +71,6 @@ pub fn render(
         blobs: blobs.into_iter().collect(),
         error: String::new(),
         warnings,
+        transient: None,
     }
 }

@@ -80,7 +80,7 @@ pub(crate) fn catch_up(
             .assignment(&id, app)
             .map(|(assignment, revision)| (assignment.clone(), revision));
         if let Some((old, _)) = &old {
-            if matches!(old.phase, EntryPhase::Release | EntryPhase::Remove) {
+            if old.emergency || matches!(old.phase, EntryPhase::Release | EntryPhase::Remove) {
                 continue;
             }
             // what it has is newer, or is what it should have
@@ -121,6 +121,7 @@ pub(crate) fn catch_up(
             since: now,
             attempt,
             counted: false,
+            emergency: false,
             outcome: None,
             good,
         };

@@ -112,6 +112,7 @@ pub fn act(rollout: &mut Rollout, action: &Action, by: &By) -> Result<Event, Ref
                 for stage in &mut rollout.stages {
                     stage.phase = StagePhase::Pending;
                     (stage.wave, stage.target) = (0, 0);
+                    stage.tally = None;
                     (stage.entered_at, stage.wave_at, stage.soak_from) = (None, None, None);
                 }
                 rollout.phase = Phase::Pending;
@@ -121,6 +122,7 @@ pub fn act(rollout: &mut Rollout, action: &Action, by: &By) -> Result<Event, Ref
                     stage.phase = StagePhase::Running;
                     stage.wave_at = Some(now);
                     stage.soak_from = None;
+                    stage.tally = None;
                 }
                 rollout.phase = Phase::Progressing;
             }

@@ -27,6 +27,9 @@ pub struct Assignment {
     /// The cluster was good before this Release started on it, so a failure counts against the budget.
     #[serde(default)]
     pub counted: bool,
+    /// Somebody started it past every gate: it stays until a Rollout comes along.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub emergency: bool,
     /// What became of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,

@@ -14,5 +14,5 @@ mod step;
 pub use action::{Action, Refused, act};
 pub use assignment::{Assignment, Good, Outcome, OutcomeKind};
 pub use schedule::{Schedule, schedule};
-pub use state::{By, Event, Phase, Rollout, StagePhase, StageState};
+pub use state::{By, Event, Phase, Rollout, StagePhase, StageState, Tally};
 pub use step::{Aside, Member, Sighting, Step, aside, step};

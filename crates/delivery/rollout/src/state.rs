@@ -99,6 +99,25 @@ pub struct StageState {
     /// Who let it go on although it could not be judged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overridden: Option<By>,
+    /// What had become of its clusters when it passed or failed; later Releases move them on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tally: Option<Tally>,
+}
+
+/// What became of a stage's clusters.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tally {
+    /// How many there were.
+    pub clusters: u32,
+    /// How many had got the Release.
+    pub started: u32,
+    /// How many were healthy with it.
+    pub healthy: u32,
+    /// How many had failed.
+    pub failed: u32,
+    /// How many were set aside.
+    pub set_aside: u32,
 }
 
 /// How far a stage is.
@@ -209,6 +228,7 @@ impl Rollout {
                 approved_before: None,
                 approved_after: None,
                 overridden: None,
+                tally: None,
             })
             .collect();
         Self {

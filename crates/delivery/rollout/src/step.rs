@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use roadstead_dispatch::{AppReport, AppState, EntryPhase};
 use roadstead_model::{Amount, ClusterId, DurationMs, ReleaseId, Stage, Time, VariantId, WaveSize};
 
-use crate::{Assignment, Event, Good, Outcome, OutcomeKind, Phase, Rollout, StagePhase};
+use crate::{Assignment, Event, Good, Outcome, OutcomeKind, Phase, Rollout, StagePhase, Tally};
 
 const DEFAULT_DEADLINE: DurationMs = DurationMs::secs(600);
 const DEFAULT_DEGRADED_FOR: DurationMs = DurationMs::secs(5);
@@ -196,7 +196,7 @@ fn colon(text: &str) -> String {
 
 /// What an agent says is wrong, in one line of a length that people read; the whole of it stands in the report.
 fn sentence(observed: &AppReport) -> String {
-    const MOST: usize = 240;
+    const MOST: usize = 160;
     let text = match observed.problems.first() {
         Some(problem) => {
             let object = problem.object.readable();
@@ -226,6 +226,19 @@ struct Counts {
     healthy: usize,
     failed: usize,
     aside: usize,
+}
+
+impl Counts {
+    fn tally(&self) -> Tally {
+        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        Tally {
+            clusters: number(self.members),
+            started: number(self.started),
+            healthy: number(self.healthy),
+            failed: number(self.failed),
+            set_aside: number(self.aside),
+        }
+    }
 }
 
 /// Looks at a Rollout once. `may_enter` is what [`schedule`](crate::schedule()) said of it; `barred` are the App's
@@ -267,6 +280,7 @@ fn forward(
     }
     let stage = rollout.strategy.stages[index].clone();
     let counts = count(rollout, members, index, &outcomes);
+    let before = rollout.stages[index].phase;
     match rollout.stages[index].phase {
         StagePhase::Pending => {
             if may_enter {
@@ -288,6 +302,11 @@ fn forward(
             rollout, now, members, index, &stage, &counts, &outcomes, out,
         ),
         StagePhase::Failed | StagePhase::Passed | StagePhase::Skipped => {}
+    }
+    let state = &mut rollout.stages[index];
+    let settled = matches!(state.phase, StagePhase::Passed | StagePhase::Failed);
+    if settled && state.phase != before {
+        state.tally = Some(counts.tally());
     }
 }
 
@@ -645,6 +664,13 @@ fn cannot_judge(rollout: &Rollout, index: usize, stage: &Stage, counts: &Counts)
     if counts.aside == counts.members {
         return Some(format!(
             "stage {}: all of its {} clusters are set aside",
+            stage.name, counts.members
+        ));
+    }
+    // a gate that measured nothing good never passes, and must not keep a newer Release out
+    if counts.failed > 0 && counts.failed + counts.aside == counts.members {
+        return Some(format!(
+            "stage {}: none of its {} clusters became healthy",
             stage.name, counts.members
         ));
     }

@@ -137,10 +137,7 @@ impl AppSync {
                 obj.fresh_round();
             }
         }
-        if self.record.runs.run != round.run() {
-            self.record.runs.run = round.run();
-            self.record.runs.hooks.clear();
-        }
+        self.record.turn_to(round.run());
         let failed = |record: &AppRecord| {
             record
                 .failed

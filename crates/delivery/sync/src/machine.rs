@@ -343,8 +343,9 @@ impl Machine {
                 let Some(id) = ObjectId::of(&tree) else {
                     return;
                 };
-                if let Some(listing) = &mut state.listing {
-                    listing.insert(id.clone());
+                match &mut state.listing {
+                    Some(listing) => drop(listing.insert(id.clone())),
+                    None => advance(&mut state.revision, &tree),
                 }
                 self.seen(gvk, &id, &tree);
             }
@@ -352,17 +353,20 @@ impl Machine {
                 let Ok(tree) = serde_json::from_slice::<Value>(&bytes) else {
                     return;
                 };
+                if state.listing.is_none() {
+                    advance(&mut state.revision, &tree);
+                }
                 if let Some(id) = ObjectId::of(&tree) {
                     self.unseen(gvk, &id, Some(&tree));
                 }
             }
             WatchEvent::Synced(revision) => {
-                state.revision = revision;
+                state.revision.clone_from(&revision);
                 let first = !state.synced;
                 state.synced = true;
                 let listing = state.listing.take();
                 if let Some(listing) = listing {
-                    self.listed(gvk, &listing);
+                    self.listed(gvk, &listing, &revision);
                 }
                 if first {
                     self.all_dirty();
@@ -410,13 +414,14 @@ impl Machine {
         }
     }
 
-    /// Takes in a whole listing: what it did not show is gone.
-    fn listed(&mut self, gvk: &Gvk, listing: &BTreeSet<ObjectId>) {
+    /// Takes in a whole listing as of a revision: what it did not show is gone, unless it was made since.
+    fn listed(&mut self, gvk: &Gvk, listing: &BTreeSet<ObjectId>, revision: &str) {
         let kind = gvk.group_kind();
         let mut gone = BTreeSet::new();
         for app in self.apps.values() {
             for (id, obj) in &app.objects {
-                let marked = obj.live.as_ref().is_some_and(|live| live.marked);
+                let live = obj.live.as_ref();
+                let marked = live.is_some_and(|live| live.marked && !live.is_newer_than(revision));
                 if marked && id.group_kind() == kind && !listing.contains(id) {
                     gone.insert(id.clone());
                 }
@@ -705,5 +710,13 @@ impl Machine {
             self.wake = Some(next);
             self.core.effects.push(Effect::WakeAt(next));
         }
+    }
+}
+
+/// A watch resumes behind the last event that it had, so that no old one comes again.
+fn advance(revision: &mut String, tree: &Value) {
+    let newer = tree.pointer("/metadata/resourceVersion");
+    if let Some(newer) = newer.and_then(Value::as_str).filter(|text| !text.is_empty()) {
+        newer.clone_into(revision);
     }
 }

@@ -140,6 +140,12 @@ impl Live {
         !self.deleting && matches!(self.status, Status::Healthy | Status::Suspended)
     }
 
+    /// Was it written after this revision of its kind? Kubernetes' revisions are numbers that grow.
+    pub(crate) fn is_newer_than(&self, revision: &str) -> bool {
+        let own = self.revision.parse::<u64>();
+        own.is_ok_and(|own| revision.parse::<u64>().is_ok_and(|revision| own > revision))
+    }
+
     /// Is this older than `other`? Versions that are no numbers cannot be compared: what comes later is newer.
     pub(crate) fn older_than(&self, other: &Self) -> bool {
         match (self.revision.parse::<u64>(), other.revision.parse::<u64>()) {

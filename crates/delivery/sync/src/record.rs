@@ -69,6 +69,9 @@ pub(crate) struct AppRecord {
     /// Hooks of one (Release, attempt).
     #[serde(skip_serializing_if = "Runs::is_empty")]
     pub(crate) runs: Runs,
+    /// Hooks of earlier (Release, attempt)s that ended well, the newest last: whoever comes back to one runs none again.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) past: Vec<Runs>,
     /// Objects that run to an end and have done so, with what was applied then.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) ended: BTreeMap<ObjectId, Digest>,
@@ -140,6 +143,32 @@ pub(crate) enum Run {
     Succeeded,
     /// It did not, for this reason.
     Failed(String),
+}
+
+/// How many earlier runs are remembered; the hub keeps as many Releases.
+const PAST_RUNS: usize = 20;
+
+impl AppRecord {
+    /// Turns to the hooks of another (Release, attempt).
+    pub(crate) fn turn_to(&mut self, run: String) {
+        if self.runs.run == run {
+            return;
+        }
+        let mut old = std::mem::take(&mut self.runs);
+        old.hooks.retain(|_, run| *run == Run::Succeeded);
+        self.past.retain(|past| past.run != old.run);
+        if !old.hooks.is_empty() {
+            self.past.push(old);
+        }
+        let known = self.past.iter().position(|past| past.run == run);
+        let hooks = known.map(|at| self.past.remove(at).hooks);
+        self.runs = Runs {
+            run,
+            hooks: hooks.unwrap_or_default(),
+        };
+        let surplus = self.past.len().saturating_sub(PAST_RUNS);
+        self.past.drain(..surplus);
+    }
 }
 
 impl Runs {

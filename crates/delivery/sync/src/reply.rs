@@ -18,10 +18,8 @@ impl AppSync {
     pub(crate) fn observe(&mut self, id: &ObjectId, tree: &Value, core: &mut Core) {
         let live = Live::of(tree, id, &self.key);
         let obj = self.objects.entry(id.clone()).or_default();
-        if let Some(old) = &obj.live
-            && old.uid == live.uid
-            && live.older_than(old)
-        {
+        // a watch that resumes may tell again of what had this name before
+        if obj.live.as_ref().is_some_and(|old| live.older_than(old)) {
             return;
         }
         if obj.live.as_ref().is_some_and(|old| old.uid != live.uid) {

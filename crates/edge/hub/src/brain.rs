@@ -27,6 +27,8 @@ use crate::variants::Variants;
 const QUEUE: usize = 4096;
 /// How long the thread sleeps at most.
 const TICK: Duration = Duration::from_millis(500);
+/// How long after a render that may work later it is tried again.
+const RENDER_AGAIN_MS: u64 = 10_000;
 /// How often it is noted that connected clusters are heard of.
 const NOTE_SEEN_MS: u64 = 60_000;
 
@@ -65,6 +67,8 @@ pub(crate) struct Hands {
     pub(crate) render: Box<dyn Fn(RenderJob) + Send>,
     /// Polls Sources now.
     pub(crate) poll: Box<dyn Fn(BTreeSet<Key>) + Send>,
+    /// Revokes the certificate of a cluster that is no more, and ends its session.
+    pub(crate) forget: Box<dyn Fn(&ClusterId) + Send>,
 }
 
 impl Brain {
@@ -132,7 +136,7 @@ impl Thread {
     pub(crate) fn load(
         store: &dyn Store,
         offline_after_ms: u64,
-    ) -> Result<Index, base_store::ReadError> {
+    ) -> Result<(Index, Revision), base_store::ReadError> {
         let mut index = Index::new(now(), offline_after_ms);
         let revision = store.revision();
         for prefix in [roadstead_control::NOUNS, "d/"] {
@@ -154,7 +158,7 @@ impl Thread {
                 }
             }
         }
-        Ok(index)
+        Ok((index, revision))
     }
 
     /// Runs until it is told to stop.
@@ -255,6 +259,14 @@ impl Thread {
                 }
                 Input::Rendered(app, number, outcome) => {
                     state.rendering.remove(&(app.clone(), number));
+                    if let Some(problem) = &outcome.transient {
+                        tracing::warn!(%app, number, %problem, "failed to render for now");
+                        let told = ("RenderWaits".to_owned(), problem.clone());
+                        state.waiting.insert(app.clone(), told);
+                        state.apps_shown.insert(app.clone());
+                        state.wakes.insert(app, now.plus_ms(RENDER_AGAIN_MS));
+                        continue;
+                    }
                     let writes = rendered(&state.index, &app, number, &outcome, now);
                     self.commit(state, writes);
                     state.index.mark(&app);
@@ -285,7 +297,7 @@ impl Thread {
     fn reload(&self, state: &mut State) {
         tracing::warn!("log was compacted past the index; reading everything again");
         match Self::load(&*self.store, self.offline_after_ms) {
-            Ok(mut index) => {
+            Ok((mut index, _)) => {
                 for cluster in state.sessions.keys() {
                     index.session_up(cluster, now());
                 }
@@ -394,6 +406,9 @@ impl Thread {
                     }
                 }
             }
+        }
+        for cluster in &dirty.forgotten {
+            (self.hands.forget)(cluster);
         }
         if !dirty.sources.is_empty() {
             state.sources_shown.extend(dirty.sources.iter().cloned());

@@ -212,7 +212,7 @@ impl Agents {
         allowed
     }
 
-    fn blob(&self, want: &Want, allowed: &BTreeSet<Digest>) -> Blob {
+    fn blob(&self, cluster: &ClusterId, want: &Want, allowed: &BTreeSet<Digest>) -> Blob {
         if !allowed.contains(&want.digest) {
             return Blob::refused("not assigned to this cluster");
         }
@@ -222,6 +222,7 @@ impl Agents {
             Err(error) => return Blob::refused(error.to_string()),
         };
         if let Some(base) = want.base
+            && self.orders.was_ordered(cluster, &base)
             && let Ok(Some(old)) = self.store.get_blob(&base)
             && let Ok(patch) = variant_patch(&old, &bytes)
             && patch.len() < bytes.len()
@@ -369,7 +370,7 @@ impl Gateway for Agents {
     ) -> Result<(), Refusal> {
         let allowed = tokio::task::block_in_place(|| self.allowed(&agent.cluster));
         for want in wants {
-            let blob = tokio::task::block_in_place(|| self.blob(&want, &allowed));
+            let blob = tokio::task::block_in_place(|| self.blob(&agent.cluster, &want, &allowed));
             self.metrics.blobs.inc();
             self.metrics.blob_bytes.inc_by(blob.wire_len() as u64);
             if out.send(want.digest, &blob).await.is_err() {

@@ -8,6 +8,7 @@ mod brain;
 mod clock;
 mod error;
 mod gateway;
+mod housekeeping;
 mod identity;
 mod metrics;
 mod orders;

@@ -1,13 +1,16 @@
 //! The order of each cluster as it is now, and who waits for it to change.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use base_json::Digest;
 use parking_lot::Mutex;
 use roadstead_dispatch::{Entry, root_of};
-use roadstead_model::{AppKey, ClusterId};
+use roadstead_model::{AppKey, ClusterId, VariantId};
 use tokio::sync::watch;
+
+/// How many variants that were ordered for a cluster are remembered, as bases of patches.
+const REMEMBERED: usize = 128;
 
 /// The entries of one cluster with their root.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,19 +19,41 @@ pub(crate) struct ClusterOrder {
     pub(crate) entries: BTreeMap<AppKey, Entry>,
 }
 
+/// What is kept of one cluster.
+#[derive(Debug)]
+struct Kept {
+    order: watch::Sender<Option<Arc<ClusterOrder>>>,
+    past: VecDeque<VariantId>,
+}
+
+impl Default for Kept {
+    fn default() -> Self {
+        Self {
+            order: watch::Sender::new(None),
+            past: VecDeque::new(),
+        }
+    }
+}
+
 /// The order of each cluster. One level-triggered flag a cluster: nobody queues anything.
 #[derive(Debug, Default)]
-pub(crate) struct Orders(Mutex<BTreeMap<ClusterId, watch::Sender<Option<Arc<ClusterOrder>>>>>);
+pub(crate) struct Orders(Mutex<BTreeMap<ClusterId, Kept>>);
 
 impl Orders {
     /// Sets a cluster's entries; wakes its session if they changed.
     pub(crate) fn set(&self, cluster: &ClusterId, entries: BTreeMap<AppKey, Entry>) {
         let root = root_of(&entries);
         let mut all = self.0.lock();
-        let sender = all
-            .entry(cluster.clone())
-            .or_insert_with(|| watch::Sender::new(None));
-        sender.send_if_modified(|held| {
+        let kept = all.entry(cluster.clone()).or_default();
+        for entry in entries.values() {
+            if !kept.past.contains(&entry.variant) {
+                kept.past.push_back(entry.variant);
+            }
+        }
+        while kept.past.len() > REMEMBERED.max(entries.len() * 2) {
+            kept.past.pop_front();
+        }
+        kept.order.send_if_modified(|held| {
             if held.as_ref().is_some_and(|held| held.root == root) {
                 return false;
             }
@@ -42,7 +67,8 @@ impl Orders {
         self.0
             .lock()
             .entry(cluster.clone())
-            .or_insert_with(|| watch::Sender::new(None))
+            .or_default()
+            .order
             .subscribe()
     }
 
@@ -51,6 +77,15 @@ impl Orders {
         self.0
             .lock()
             .get(cluster)
-            .and_then(|sender| sender.borrow().clone())
+            .and_then(|kept| kept.order.borrow().clone())
+    }
+
+    /// Was this variant ever ordered for the cluster, since the hub started? Only such a one may be the base of a
+    /// patch: what changed since another cluster's variant would tell what is in that.
+    pub(crate) fn was_ordered(&self, cluster: &ClusterId, variant: &VariantId) -> bool {
+        self.0
+            .lock()
+            .get(cluster)
+            .is_some_and(|kept| kept.past.contains(variant))
     }
 }

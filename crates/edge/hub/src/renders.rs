@@ -96,7 +96,7 @@ impl Renders {
         };
         let files = match self.reader.files(&request, &input.commit, &input.path) {
             Ok(files) => files,
-            Err(error) => return failed(error),
+            Err(error) => return later(error),
         };
         let files: BTreeMap<String, Bytes> = files
             .into_iter()
@@ -113,12 +113,20 @@ impl Renders {
         let mut outcome = roadstead_control::render(job, &files, (&job.app.project, project));
         // contents first: what a Release names must be there
         if let Err(error) = self.store.put_blobs(&outcome.blobs) {
-            return failed(format!(
+            return later(format!(
                 "rendered, but the contents could not be stored: {error}"
             ));
         }
         outcome.blobs.clear();
         outcome
+    }
+}
+
+/// What may work another time.
+fn later(problem: String) -> Rendered {
+    Rendered {
+        transient: Some(problem),
+        ..Rendered::default()
     }
 }
 

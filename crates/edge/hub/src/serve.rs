@@ -99,6 +99,7 @@ pub struct Hub {
     stop: tokio::sync::watch::Sender<bool>,
     serving: tokio::task::JoinHandle<()>,
     polling: tokio::task::JoinHandle<()>,
+    keeping: tokio::task::JoinHandle<()>,
     thread: Option<std::thread::JoinHandle<()>>,
     store: Arc<SqliteStore>,
 }
@@ -111,6 +112,9 @@ impl Hub {
             move |source| HubError::Folder { path, source }
         };
         std::fs::create_dir_all(&config.data).map_err(folder(&config.data))?;
+        // the CA's key and the key that orders are signed with are in there
+        let own = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        std::fs::set_permissions(&config.data, own).map_err(folder(&config.data))?;
         let path = config.data.join("hub.db");
         let options = Options {
             holder: format!("roadstead hub, process {}", std::process::id()),
@@ -133,18 +137,27 @@ impl Hub {
 
         let metrics = Arc::new(Metrics::new());
         let offline_after_ms = u64::try_from(config.offline_after.as_millis()).unwrap_or(u64::MAX);
-        let index = Thread::load(&*store, offline_after_ms)?;
-        let mut log = store.watch("", index.revision().max(store.revision()))?;
+        let (index, revision) = Thread::load(&*store, offline_after_ms)?;
+        let mut log = store.watch("", revision)?;
         let (brain, inputs) = Brain::new();
-        let to_brain = brain.clone();
+        let (to_brain, followed) = (brain.clone(), Arc::clone(&store));
         tokio::spawn(async move {
             while let Some(item) = log.next().await {
-                let ended = matches!(item, WatchItem::Compacted(_));
+                if matches!(item, WatchItem::Compacted(_)) {
+                    // followed from here before everything is read again, so that nothing falls in between; what is
+                    // seen twice does no harm
+                    match followed.watch("", followed.revision()) {
+                        Ok(again) => log = again,
+                        Err(error) => {
+                            tracing::error!(%error, "failed to follow the log again");
+                            return;
+                        }
+                    }
+                }
                 let brain = to_brain.clone();
                 if tokio::task::spawn_blocking(move || brain.send(Input::Log(item)))
                     .await
                     .is_err()
-                    || ended
                 {
                     return;
                 }
@@ -176,6 +189,8 @@ impl Hub {
         };
         let runtime = tokio::runtime::Handle::current();
         let to_poll = Arc::clone(&asked);
+        let connections = Connections::default();
+        let (forgets, closes) = (Arc::clone(&identity), connections.clone());
         let thread = Thread {
             store: Arc::clone(&store),
             inputs,
@@ -188,6 +203,12 @@ impl Hub {
                     renders.start(job);
                 }),
                 poll: Box::new(move |keys| to_poll.ask(keys)),
+                forget: Box::new(move |cluster| match forgets.revoke(cluster) {
+                    Ok(_) => drop(closes.close_cluster(cluster, "this cluster was forgotten")),
+                    Err(error) => {
+                        tracing::error!(%cluster, %error, "failed to revoke a forgotten cluster's certificate")
+                    }
+                }),
             },
             metrics: Arc::clone(&metrics),
             offline_after_ms,
@@ -197,6 +218,11 @@ impl Hub {
             .spawn(move || thread.run(index))
             .map_err(HubError::Thread)?;
         let polling = tokio::spawn(poller.run());
+        let keeping = tokio::spawn(crate::housekeeping::run(
+            Arc::clone(&store),
+            brain.clone(),
+            Arc::clone(&variants),
+        ));
 
         let listener =
             TcpListener::bind(config.listen)
@@ -221,7 +247,6 @@ impl Hub {
             offline_grace: config.offline_grace,
             is_revoked: Arc::new(move |serial| revoked.is_revoked(serial)),
         };
-        let connections = Connections::default();
         let details = Arc::new(Details::default());
         let api = Api {
             registry: registry.clone(),
@@ -276,6 +301,7 @@ impl Hub {
             stop,
             serving,
             polling,
+            keeping,
             thread: Some(thread),
             store: sqlite,
         })
@@ -331,6 +357,7 @@ impl Hub {
         let _ = self.stop.send(true);
         let _ = self.serving.await;
         self.polling.abort();
+        self.keeping.abort();
         let brain = self.brain.clone();
         let _ = tokio::task::spawn_blocking(move || brain.send(Input::Stop)).await;
         if let Some(thread) = self.thread.take() {

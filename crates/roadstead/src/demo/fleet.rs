@@ -28,39 +28,74 @@ pub(crate) struct FleetPlan {
 #[derive(Debug, Clone)]
 pub(crate) struct Member {
     pub(crate) name: String,
-    pub(crate) ring: &'static str,
-    pub(crate) region: &'static str,
+    pub(crate) labels: BTreeMap<String, String>,
+}
+
+impl Member {
+    /// The ring that it is labelled with.
+    pub(crate) fn ring(&self) -> &str {
+        self.labels.get("ring").map_or("", String::as_str)
+    }
 }
 
 impl FleetPlan {
-    /// Plans a fleet: two canaries, a sixth (at least one) in the early ring, the rest in the main ring; three regions.
+    /// Plans the demo's fleet: two canaries, a sixth (at least one) in the early ring, the rest in the main ring; three
+    /// regions.
     pub(crate) fn of(clusters: usize, folder: Option<PathBuf>) -> anyhow::Result<Self> {
+        let early = (clusters / 6).max(1);
+        Self::new(clusters, folder, |index| {
+            let ring = match index {
+                0 | 1 => "canary",
+                index if index < 2 + early => "early",
+                _ => "main",
+            };
+            let region = ["eu", "us", "ap"][index % 3];
+            [("ring", ring), ("region", region)]
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .into()
+        })
+    }
+
+    /// Plans a fleet whose clusters take turns at the values of each label.
+    pub(crate) fn labelled(
+        clusters: usize,
+        folder: Option<PathBuf>,
+        labels: &[(String, Vec<String>)],
+    ) -> anyhow::Result<Self> {
+        Self::new(clusters, folder, |index| {
+            let turn = |(key, values): &(String, Vec<String>)| {
+                Some((
+                    key.clone(),
+                    values.get(index % values.len().max(1))?.clone(),
+                ))
+            };
+            labels.iter().filter_map(turn).collect()
+        })
+    }
+
+    fn new(
+        clusters: usize,
+        folder: Option<PathBuf>,
+        labels: impl Fn(usize) -> BTreeMap<String, String>,
+    ) -> anyhow::Result<Self> {
         let temporary = match folder {
             Some(_) => None,
-            None => Some(
-                tempfile::Builder::new()
-                    .prefix("roadstead-")
-                    .tempdir()
-                    .context("failed to make a temporary folder")?,
-            ),
+            None => {
+                let made = tempfile::Builder::new().prefix("roadstead-").tempdir();
+                Some(made.context("failed to make a temporary folder")?)
+            }
         };
         let folder = match (&temporary, folder) {
             (Some(temporary), _) => temporary.path().to_owned(),
             (None, Some(folder)) => std::path::absolute(folder)?,
             (None, None) => bail!("no folder"),
         };
-        let early = (clusters / 6).max(1);
         let clusters = names("cluster", clusters)
             .into_iter()
             .enumerate()
             .map(|(index, name)| Member {
                 name,
-                ring: match index {
-                    0 | 1 => "canary",
-                    index if index < 2 + early => "early",
-                    _ => "main",
-                },
-                region: ["eu", "us", "ap"][index % 3],
+                labels: labels(index),
             })
             .collect();
         // a free port that a hub that was killed can come back to
@@ -185,7 +220,6 @@ impl Fleet {
         };
         fleet.hub_is_up().await?;
         for member in fleet.plan.clusters.clone() {
-            let labels = json!({ "ring": member.ring, "region": member.region });
             let path = format!("{API}/clusters/{}/join", member.name);
             let made = fleet
                 .client
@@ -193,7 +227,7 @@ impl Fleet {
                     Method::POST,
                     &path,
                     "application/json",
-                    &json!({ "labels": labels }),
+                    &json!({ "labels": member.labels }),
                 ))
                 .await;
             let made =
@@ -306,6 +340,19 @@ impl Fleet {
 
     pub(crate) fn hub_kubeconfig(&self) -> PathBuf {
         self.plan.folder.join("hub.yaml")
+    }
+
+    /// The kubeconfigs of the hub, of the playground and of each cluster.
+    pub(crate) fn kubeconfigs(&self) -> Vec<PathBuf> {
+        let folder = self.plan.folder.join("clusters");
+        let clusters = self
+            .plan
+            .clusters
+            .iter()
+            .map(|member| kubeconfig_of(&folder, &member.name));
+        clusters
+            .chain([self.hub_kubeconfig(), folder.join("playground.yaml")])
+            .collect()
     }
 
     pub(crate) fn cluster_kubeconfig(&self, index: usize) -> PathBuf {

@@ -183,11 +183,8 @@ fn bars(status: &Value) -> String {
         let number = |key: &str| stage[key].as_u64().unwrap_or(0);
         let (clusters, healthy) = (number("clusters"), number("healthy"));
         let width = 12;
-        let full = if clusters == 0 {
-            0
-        } else {
-            usize::try_from(healthy * width / clusters).unwrap_or(0)
-        };
+        let full = (healthy * width).checked_div(clusters).unwrap_or(0);
+        let full = usize::try_from(full).unwrap_or(0);
         let bar = format!(
             "{}{}",
             "█".repeat(full),

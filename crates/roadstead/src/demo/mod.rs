@@ -17,6 +17,7 @@ use clap::Args as ClapArgs;
 use crate::shell::Outcome;
 
 pub(crate) use fleet::{Fleet, FleetPlan};
+pub(crate) use screen::Screen;
 
 /// Shows the main job: fifty simulated clusters, four commits, and what goes wrong on the way.
 #[derive(Debug, ClapArgs)]

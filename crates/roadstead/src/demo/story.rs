@@ -306,7 +306,7 @@ async fn third(
     let canaries: Vec<String> = fleet
         .members()
         .iter()
-        .filter(|m| m.ring == "canary")
+        .filter(|m| m.ring() == "canary")
         .map(|m| m.name.clone())
         .collect();
     let after = fleet.all_writes().await?;
@@ -370,7 +370,7 @@ async fn by_hand(fleet: &Fleet, tale: &mut Tale<'_>) -> anyhow::Result<()> {
     let victim = fleet
         .members()
         .iter()
-        .find(|member| member.ring == "main")
+        .find(|member| member.ring() == "main")
         .map(|member| member.name.clone())
         .unwrap_or_default();
     tale.screen.head(&format!(

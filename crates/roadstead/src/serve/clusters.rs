@@ -20,7 +20,6 @@ use roadstead_wire::{
     AgentIdentity, Answer, BlobSender, ClientTrust, Connections, Gateway, JoinReply, JoinRequest,
     Limits, Peer, PeerInfo, Port, Refusal, RefusalKind, RenewReply, ServerTls, Session, Want,
 };
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::net::TcpListener;
 
@@ -169,17 +168,6 @@ fn plain(code: StatusCode, text: impl Into<bytes::Bytes>) -> Response<Body> {
     response
 }
 
-/// What goes wrong between a cluster and those who ask it, as a request says it.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub(crate) struct FaultSpec {
-    pub(crate) offline: bool,
-    pub(crate) latency_ms: u64,
-    pub(crate) too_many_per_mille: u32,
-    pub(crate) retry_after_s: u32,
-    pub(crate) error_per_mille: u32,
-}
-
 async fn answer(
     playground: &Playground,
     request: Request<Incoming>,
@@ -237,15 +225,9 @@ async fn answer(
 
 fn play(cluster: &Handle, verb: &str, body: &[u8]) -> Response<Body> {
     match verb {
-        "fault" => match serde_json::from_slice::<FaultSpec>(body) {
-            Ok(spec) => {
-                cluster.set_fault(Fault {
-                    offline: spec.offline,
-                    latency_ms: spec.latency_ms,
-                    too_many_per_mille: spec.too_many_per_mille,
-                    retry_after_s: spec.retry_after_s,
-                    error_per_mille: spec.error_per_mille,
-                });
+        "fault" => match serde_json::from_slice::<Fault>(body) {
+            Ok(fault) => {
+                cluster.set_fault(fault);
                 plain(StatusCode::OK, "{}\n")
             }
             Err(error) => plain(

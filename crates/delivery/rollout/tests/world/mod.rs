@@ -27,6 +27,9 @@ pub enum Fate {
     Silent,
 }
 
+/// Decides by cluster and Release.
+pub type Fates = Box<dyn Fn(&str, &Digest) -> Fate>;
+
 #[derive(Debug, Clone)]
 pub struct ClusterSim {
     pub labels: BTreeMap<String, String>,
@@ -42,7 +45,7 @@ pub struct World {
     pub barred: BTreeSet<Digest>,
     pub events: Vec<(u64, Event)>,
     /// What becomes of a Release on a cluster.
-    pub fate: Box<dyn Fn(&str, &Digest) -> Fate>,
+    pub fate: Fates,
     /// Every start: Rollout, stage, cluster.
     pub starts: Vec<(u64, String, String)>,
 }
@@ -186,6 +189,7 @@ impl World {
                     since: now,
                     attempt: cluster.assignment.as_ref().map_or(0, |a| a.attempt),
                     counted,
+                    emergency: false,
                     outcome: None,
                     good: cluster
                         .assignment
