@@ -59,3 +59,51 @@ pub(crate) enum Command {
     #[command(flatten)]
     Verb(Verb),
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_holds_together() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn reads_what_people_type() {
+        let check = |line: &str, good: bool| {
+            let words = std::iter::once("roadstead").chain(line.split(' '));
+            let read = Args::try_parse_from(words);
+            assert_eq!(read.is_ok(), good, "{line}: {:?}", read.err());
+        };
+        check("get apps -o wide -w -l a=b --field-selector c=d -A", true);
+        check("get apps --limit 5 --continue x -p shop", true);
+        check("get apps --continue x", false);
+        check("get", false);
+        check("apply -f a.yaml -f dir --dry-run --force-conflicts", true);
+        check("apply", false);
+        check("plan shop --path dir", true);
+        check("plan shop --path dir --revision main", false);
+        check("diff shop", false);
+        check("rollout status shop -w --timeout 90s", true);
+        check("rollout status shop --timeout 90s", false);
+        check("rollout approve shop --stage canary --reason ok", true);
+        check("rollout approve shop --leaving --removals", false);
+        check(
+            "rollout start shop --release 3 --clusters a,b --reason x",
+            true,
+        );
+        check("rollout start shop --release 3 --clusters a", false);
+        check("hold shop --cluster a --for 1h30m --reason x", true);
+        check("hold shop --for soon --reason x", false);
+        check("hold --reason x", false);
+        check("unhold --cluster a", true);
+        check("cluster join a --label x=y --uses 3 --for 2d", true);
+        check("cluster join a --label x", false);
+        check("cluster label a x=y z-", true);
+        check("render dir --cluster-labels a=b,c=d --cluster-name x", true);
+        check("bootstrap --source file:///x --path fleet", true);
+    }
+}

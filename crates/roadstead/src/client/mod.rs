@@ -149,7 +149,7 @@ impl<'a> Ask<'a> {
     }
 
     /// Asks for rows instead of objects.
-    pub(crate) fn as_table(mut self) -> Self {
+    pub(crate) fn rows(mut self) -> Self {
         self.accept = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
         self
     }

@@ -114,7 +114,14 @@ pub(crate) async fn run(args: Args, global: &Global) -> Outcome {
         Verb::Uncordon(one) => set(one, "cordoned", false, "gets new assignments again").await,
         Verb::Drain(one) => {
             let said = "is drained: our Apps are removed from it";
-            set(one, "drained", true, said).await
+            let outcome = set(one, "drained", true, said).await;
+            if outcome.is_ok() {
+                output::remark(
+                    global.quiet,
+                    "removals beyond an App's budget wait: `roadstead rollout approve APP --removals`",
+                );
+            }
+            outcome
         }
         Verb::Undrain(one) => set(one, "drained", false, "is delivered to again").await,
         Verb::Remove(one) => {

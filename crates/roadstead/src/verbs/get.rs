@@ -133,7 +133,7 @@ async fn pages(
             .with("limit", args.limit.unwrap_or(PAGE).to_string())
             .with("continue", token.clone());
         if table {
-            ask = ask.as_table();
+            ask = ask.rows();
         }
         let page = page(client.ask(ask).await?);
         each(page.answer);
@@ -219,7 +219,7 @@ async fn one_table(client: &Client, kind: &Kind, name: &str, args: &Args) -> any
         bail!("a name is looked for in one Project: leave --all-projects out");
     }
     let path = kind.path(Some(&client.project), Some(name));
-    client.ask(Ask::get(&path).as_table()).await
+    client.ask(Ask::get(&path).rows()).await
 }
 
 /// Turns the hub's tables into text.
@@ -384,7 +384,7 @@ async fn watch(client: &Client, target: &Target, args: &Args) -> Outcome {
         Ask::get(&path)
             .with("labelSelector", args.selector.clone())
             .with("fieldSelector", selector.clone())
-            .as_table()
+            .rows()
     };
     loop {
         let list = client.ask(ask()).await?;

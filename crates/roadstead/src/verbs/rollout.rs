@@ -281,7 +281,8 @@ async fn release_id(
         .filter(|release| {
             let spec = &release["spec"];
             let text = |key: &str| spec[key].as_str().unwrap_or_default().to_owned();
-            spec["number"].to_string() == named
+            let number = spec["number"].as_u64().map(|number| number.to_string());
+            number.as_deref() == Some(named)
                 || k8s_object::name(release) == named
                 || text("id") == named
                 || named.len() >= 7 && text("commit").starts_with(named)

@@ -9,7 +9,7 @@ use owo_colors::OwoColorize as _;
 use roadstead_model::{DurationMs, RolloutStatus, StageStatus, Time};
 use serde_json::Value;
 
-use crate::client::{Ask, Client, is_missing};
+use crate::client::{Ask, Client};
 use crate::output::{self, Table};
 use crate::shell::Outcome;
 
@@ -71,7 +71,8 @@ pub(super) async fn watch(client: &Client, app: &str, follow: &Follow) -> Outcom
                         } else {
                             String::new()
                         };
-                        output::print(&format!("{up}{}", shown.text))?;
+                        // a line that wrapped would be two, and the next drawing would begin too low
+                        output::print(&format!("{up}\x1b[?7l{}\x1b[?7h", shown.text))?;
                     } else {
                         output::line(format!(
                             "{} rollout {}: {key}",
@@ -157,24 +158,15 @@ async fn look(client: &Client, app: &str, follow: &Follow) -> anyhow::Result<Opt
     let number = noun["spec"]["number"].as_u64().unwrap_or_default();
     let status: RolloutStatus = serde_json::from_value(noun["status"].clone())
         .map_err(|error| anyhow!("the hub sent a Rollout that cannot be read: {error}"))?;
-    let release = match client
+    let path = client
         .kind_called("releases")
         .await?
-        .path(Some(&project), Some(&format!("{app}-{number}")))
-    {
-        path => match client.ask(Ask::get(&path)).await {
-            Ok(release) if release["spec"]["id"] == noun["spec"]["release"] => Some(release),
-            Ok(_) => None,
-            Err(error) if is_missing(&error) => None,
-            Err(error) => return Err(error),
-        },
-    };
-    let text = write(
-        &format!("{project}/{app}"),
-        number,
-        &status,
-        release.as_ref(),
-    );
+        .path(Some(&project), None);
+    let ask = Ask::get(&path).with("labelSelector", format!("roadstead.dev/app-name={app}"));
+    let list = client.ask(ask).await?;
+    let mut releases = list["items"].as_array().into_iter().flatten();
+    let release = releases.find(|release| release["spec"]["id"] == noun["spec"]["release"]);
+    let text = write(&format!("{project}/{app}"), number, &status, release);
     Ok(Some(Shown {
         number,
         status,
