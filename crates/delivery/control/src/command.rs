@@ -318,7 +318,10 @@ fn start(
         )));
     };
     if let Some(barred) = &record.barred {
-        let text = format!("release {} is barred: {}; retry it first", record.number, barred.reason);
+        let text = format!(
+            "release {} is barred: {}; retry it first",
+            record.number, barred.reason
+        );
         return Err(CommandRefused::NotNow(text));
     }
     if clusters.is_empty() {

@@ -194,6 +194,11 @@ pub fn origin(source: &roadstead_model::Source) -> String {
 pub fn decide(index: &mut Index, app: &AppKey, now: Time, may_render: bool) -> Decision {
     let mut out = Decision::default();
     let mut writes = Writes::new(index, app, now);
+    if let Some(key) = index.unreadable_app(app) {
+        let message = format!("{key} cannot be read; nothing is done to this App until it can");
+        out.waiting = Some(("Unreadable".to_owned(), message));
+        return out;
+    }
     if let Some(noun) = index.apps.get(app).cloned() {
         if noun.metadata.deletion_timestamp.is_none() {
             deliver(index, app, &noun, now, may_render, &mut writes, &mut out);
@@ -800,11 +805,10 @@ pub fn rendered(
             record.warnings.push(warning.clone());
         }
     }
-    writes.put(
-        keys::release(app, number),
-        &record,
-        Expect::At(kept.revision),
-    );
+    if record != kept.value {
+        let key = keys::release(app, number);
+        writes.put(key, &record, Expect::At(kept.revision));
+    }
     writes.into_ops()
 }
 
@@ -816,7 +820,9 @@ impl Index {
             record.error.is_empty() && !record.variants.is_empty() && record.barred.is_none()
         };
         let rollouts = self.rollouts(app).rev();
-        rollouts.filter_map(|rollout| self.release(app, &rollout.release)).find(usable)
+        rollouts
+            .filter_map(|rollout| self.release(app, &rollout.release))
+            .find(usable)
     }
 
     /// May a Project's Sources read this URL?
@@ -849,10 +855,19 @@ impl Index {
 
     /// When the next hold that concerns an App ends by itself.
     pub(crate) fn next_hold_end(&self, app: &AppKey, noun: &App, now: Time) -> Option<Time> {
-        let clusters = self.clusters.values().filter_map(|cluster| cluster.spec.hold.as_ref());
-        let own = self.holds.iter().filter(|((_, of), _)| of == app).map(|(_, hold)| hold);
+        let clusters = self
+            .clusters
+            .values()
+            .filter_map(|cluster| cluster.spec.hold.as_ref());
+        let own = self
+            .holds
+            .iter()
+            .filter(|((_, of), _)| of == app)
+            .map(|(_, hold)| hold);
         let all = clusters.chain(own).chain(noun.spec.hold.as_ref());
-        all.filter_map(|hold| hold.until).filter(|until| *until > now).min()
+        all.filter_map(|hold| hold.until)
+            .filter(|until| *until > now)
+            .min()
     }
 
     /// Why nothing may be assigned to a cluster now; empty if it may.
@@ -889,7 +904,10 @@ impl Index {
                     if cluster.spec.drained {
                         Some("the cluster is drained".to_owned())
                     } else {
-                        cluster.spec.cordoned.then(|| "the cluster is cordoned".to_owned())
+                        cluster
+                            .spec
+                            .cordoned
+                            .then(|| "the cluster is cordoned".to_owned())
                     }
                 })
             })

@@ -203,7 +203,10 @@ impl Index {
 
     /// Is there a noun of this kind that cannot be read?
     pub(crate) fn has_unreadable(&self, prefix: &str) -> bool {
-        self.unreadable.range(prefix.to_owned()..).next().is_some_and(|key| key.starts_with(prefix))
+        self.unreadable
+            .range(prefix.to_owned()..)
+            .next()
+            .is_some_and(|key| key.starts_with(prefix))
     }
 
     fn apply_noun(&mut self, rest: &str, value: Option<&[u8]>) {
@@ -231,8 +234,8 @@ impl Index {
             "sources" => {
                 if let Ok(key) = name.parse::<Key>() {
                     let Some(noun) = self.noun::<Source>(rest, value) else {
-                    return;
-                };
+                        return;
+                    };
                     let wants = |source: Option<&Source>| source.map(|source| source.spec.clone());
                     let changed = wants(noun.as_ref()) != wants(self.sources.get(&key));
                     put(&mut self.sources, key.clone(), noun);
@@ -245,8 +248,8 @@ impl Index {
             "apps" => {
                 if let Ok(key) = name.parse::<Key>() {
                     let Some(noun) = self.noun::<App>(rest, value) else {
-                    return;
-                };
+                        return;
+                    };
                     let old = self.apps.get(&key);
                     let same = match (&noun, old) {
                         (Some(new), Some(old)) => {
@@ -294,8 +297,8 @@ impl Index {
             "strategies" => {
                 if let Ok(key) = name.parse::<Key>() {
                     let Some(noun) = self.noun(rest, value) else {
-                    return;
-                };
+                        return;
+                    };
                     put(&mut self.strategies, key, noun);
                     let apps: Vec<AppKey> = self.apps.keys().cloned().collect();
                     apps.iter().for_each(|app| self.touch_app(app));
@@ -307,8 +310,8 @@ impl Index {
 
     fn apply_cluster(&mut self, rest: &str, name: &str, value: Option<&[u8]>) {
         let Some(noun) = self.noun::<Cluster>(rest, value) else {
-                    return;
-                };
+            return;
+        };
         let old = self
             .clusters
             .iter()

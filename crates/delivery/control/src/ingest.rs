@@ -42,8 +42,13 @@ pub fn ingest(index: &Index, cluster: &ClusterId, report: &Report, now: Time) ->
         }
         // by the hub's clock: an agent's may be wrong, and how long a state has lasted decides
         let old = index.observed(cluster, app);
-        let lasts = old.filter(|old| old.state == state.state && old.variant == state.variant && old.attempt == state.attempt);
-        let state = AppReport { since: lasts.map_or(now, |old| old.since), ..state.clone() };
+        let lasts = old.filter(|old| {
+            old.state == state.state && old.variant == state.variant && old.attempt == state.attempt
+        });
+        let state = AppReport {
+            since: lasts.map_or(now, |old| old.since),
+            ..state.clone()
+        };
         if old != Some(&state) {
             put(keys::observed(cluster, app), encode(&state));
         }

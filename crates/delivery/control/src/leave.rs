@@ -104,7 +104,10 @@ fn use_up_approval(index: &Index, app: &AppKey, leaving: &Leaving, writes: &mut 
         && let Some((approval, revision)) = index.approval(app)
         && approval.leaving.is_some()
     {
-        let used = Approval { leaving: None, ..approval.clone() };
+        let used = Approval {
+            leaving: None,
+            ..approval.clone()
+        };
         writes.put(keys::approval(app), &used, Expect::At(revision));
     }
 }

@@ -329,6 +329,7 @@ fn rollout(index: &Index, app: &AppKey, rollout: &Rollout, now: Time) -> Project
                 Err(error) => Err(error),
             },
             sighting: index.sighting(id, now),
+            connected_since: None,
             withheld: "",
             assignment,
             observed: index.observed(id, app),

@@ -716,7 +716,10 @@ impl Machine {
 /// A watch resumes behind the last event that it had, so that no old one comes again.
 fn advance(revision: &mut String, tree: &Value) {
     let newer = tree.pointer("/metadata/resourceVersion");
-    if let Some(newer) = newer.and_then(Value::as_str).filter(|text| !text.is_empty()) {
+    if let Some(newer) = newer
+        .and_then(Value::as_str)
+        .filter(|text| !text.is_empty())
+    {
         newer.clone_into(revision);
     }
 }

@@ -274,7 +274,9 @@ impl Thread {
                     let writes = rendered(&state.index, &app, number, &outcome, now);
                     if writes.is_empty() && !outcome.error.is_empty() {
                         // others have their variants; for these it may work later
-                        state.waiting.insert(app.clone(), ("RenderFailed".to_owned(), outcome.error));
+                        state
+                            .waiting
+                            .insert(app.clone(), ("RenderFailed".to_owned(), outcome.error));
                         state.apps_shown.insert(app.clone());
                         state.wakes.insert(app, now.plus_ms(3 * RENDER_AGAIN_MS));
                         continue;

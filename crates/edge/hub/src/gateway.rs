@@ -345,7 +345,8 @@ impl Gateway for Agents {
             let up = (brain.clone(), cluster.clone());
             let _ = tokio::task::spawn_blocking(move || up.0.send(Input::SessionUp(up.1))).await;
             let _ = gone.await;
-            let _ = tokio::task::spawn_blocking(move || brain.send(Input::SessionDown(cluster))).await;
+            let _ =
+                tokio::task::spawn_blocking(move || brain.send(Input::SessionDown(cluster))).await;
         });
         let ended = self.hold(&mut session).await;
         drop(alive);

@@ -205,9 +205,10 @@ impl Identity {
             earlier,
         };
         ops.push(put(&key, &record, Expect::Any));
-        self.store
-            .commit(Batch::new(CommitId(commit_id()), ops))?;
-        self.revoked.write().extend(revoked.into_iter().map(|(serial, _)| serial));
+        self.store.commit(Batch::new(CommitId(commit_id()), ops))?;
+        self.revoked
+            .write()
+            .extend(revoked.into_iter().map(|(serial, _)| serial));
         Ok(issued)
     }
 
@@ -226,9 +227,10 @@ impl Identity {
             key,
             expect: Expect::Any,
         });
-        self.store
-            .commit(Batch::new(CommitId(commit_id()), ops))?;
-        self.revoked.write().extend(all.into_iter().map(|(serial, _)| serial));
+        self.store.commit(Batch::new(CommitId(commit_id()), ops))?;
+        self.revoked
+            .write()
+            .extend(all.into_iter().map(|(serial, _)| serial));
         Ok(Some(record.serial))
     }
 

@@ -218,7 +218,8 @@ impl Hub {
         let thread = std::thread::Builder::new()
             .name("brain".to_owned())
             .spawn(move || {
-                let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| thread.run(index)));
+                let ran =
+                    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| thread.run(index)));
                 if ran.is_err() {
                     // a hub that decides nothing must not look alive: whoever started it starts it again
                     tracing::error!("the deciding thread ended by a bug; the hub ends with it");
