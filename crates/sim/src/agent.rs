@@ -170,7 +170,7 @@ impl World {
                 }
             }
             Effect::Fetch(digests) => match agent.conn {
-                Some(conn) => self.to_hub(conn, cluster, FromAgent::WantBlobs(digests)),
+                Some(conn) => self.send_hub(conn, cluster, FromAgent::WantBlobs(digests)),
                 None => {
                     let input = Input::BlobsFailed {
                         digests,
@@ -219,7 +219,7 @@ impl World {
                         })
                         .collect();
                     self.note(format!("{cluster} reports {states:?}"));
-                    self.to_hub(conn, cluster, FromAgent::Report(Box::new(report)));
+                    self.send_hub(conn, cluster, FromAgent::Report(Box::new(report)));
                     let cluster = cluster.clone();
                     let input = Box::new(Input::ReportSent);
                     self.queue.put(
@@ -379,7 +379,7 @@ impl World {
             FromHub::RootIs(root) => {
                 if machine.root() != root || machine.known() == Known::default() {
                     let base = (machine.known() != Known::default()).then_some(machine.root());
-                    self.to_hub(conn, cluster, FromAgent::WantOrder { base });
+                    self.send_hub(conn, cluster, FromAgent::WantOrder { base });
                 }
             }
             FromHub::NeedStatus => self.agent_takes(cluster, Input::Connected),
@@ -388,7 +388,7 @@ impl World {
                     .agent_opens(cluster, &delta)
                     .is_err_and(|error| matches!(error, OrderError::OtherBase { .. }))
                 {
-                    self.to_hub(conn, cluster, FromAgent::WantOrder { base: None });
+                    self.send_hub(conn, cluster, FromAgent::WantOrder { base: None });
                 }
             }
             FromHub::Blobs(blobs) => self.agent_takes(cluster, Input::Blobs(blobs)),

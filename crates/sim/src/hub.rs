@@ -10,17 +10,15 @@ use base_store::{
     At, Batch, CommitError, CommitId, Expect, Op, Range, SimDisk, Store, Watch, WatchItem,
 };
 use bytes::Bytes;
-use k8s_object::ObjectId;
 use roadstead_control::{
-    Command, Decision, Head, HeadInput, Index, NOUNS, RenderJob, VariantSource, command, decide,
-    entries, ingest, keys, origin, render, rendered,
+    Command, Decision, Head, HeadInput, Index, NOUNS, RenderJob, command, decide, entries, ingest,
+    keys, origin, render, rendered,
 };
-use roadstead_dispatch::{
-    Entry, OrderDelta, OrderHeader, Report, Variant, delta, root_of, sign_header,
-};
+use roadstead_dispatch::{Entry, OrderDelta, OrderHeader, Report, delta, root_of, sign_header};
 use roadstead_model::{AppKey, ClusterId, Key, Time, VariantId};
 use roadstead_rollout::{By, Sighting};
 
+use crate::lists::{Listed, Lists};
 use crate::world::{Event, FromAgent, FromHub, World};
 
 /// How long a cluster may be silent before it counts as offline.
@@ -50,11 +48,6 @@ struct Session {
     sent: Vec<Arc<ClusterOrder>>,
 }
 
-struct Listed {
-    lasting: Arc<[ObjectId]>,
-    contents: BTreeSet<Digest>,
-}
-
 /// The hub's process.
 pub(crate) struct Hub {
     pub(crate) store: MemoryStore<SimDisk>,
@@ -69,37 +62,6 @@ pub(crate) struct Hub {
     lists: RefCell<BTreeMap<VariantId, Arc<Listed>>>,
     think_at: u64,
     restless: (u64, u32),
-}
-
-struct Lists<'a>(
-    &'a MemoryStore<SimDisk>,
-    &'a RefCell<BTreeMap<VariantId, Arc<Listed>>>,
-);
-
-impl Lists<'_> {
-    fn get(&self, id: &VariantId) -> Option<Arc<Listed>> {
-        if let Some(known) = self.1.borrow().get(id) {
-            return Some(Arc::clone(known));
-        }
-        let bytes = self.0.get_blob(id).ok()??;
-        let variant: Variant = serde_json::from_slice(&bytes).ok()?;
-        let mut lasting: Vec<ObjectId> =
-            variant.lasting().map(|object| object.id.clone()).collect();
-        lasting.sort();
-        let contents = variant.objects.iter().map(|object| object.digest).collect();
-        let listed = Arc::new(Listed {
-            lasting: lasting.into(),
-            contents,
-        });
-        self.1.borrow_mut().insert(*id, Arc::clone(&listed));
-        Some(listed)
-    }
-}
-
-impl VariantSource for Lists<'_> {
-    fn lasting(&self, variant: &VariantId) -> Option<Arc<[ObjectId]>> {
-        Some(Arc::clone(&self.get(variant)?.lasting))
-    }
 }
 
 /// Every entry of a store.
@@ -473,7 +435,7 @@ impl World {
         }
         for (conn, message) in out {
             self.hub_effect()?;
-            self.to_agent(conn, message);
+            self.send_agent(conn, message);
         }
         Ok(())
     }
@@ -510,7 +472,7 @@ impl World {
                 let op = hub.index.note_seen(cluster, now);
                 self.hub_commit(vec![op])?;
                 self.hub_effect()?;
-                self.to_agent(conn, FromHub::NeedStatus);
+                self.send_agent(conn, FromHub::NeedStatus);
                 self.wake_hub(self.now);
             }
             FromAgent::Report(report) => self.takes_report(conn, cluster, &report, now)?,
@@ -536,10 +498,10 @@ impl World {
                 }
                 self.hub_effect()?;
                 if !found.is_empty() {
-                    self.to_agent(conn, FromHub::Blobs(found));
+                    self.send_agent(conn, FromHub::Blobs(found));
                 }
                 if !refused.is_empty() {
-                    self.to_agent(conn, FromHub::NoBlobs(refused));
+                    self.send_agent(conn, FromHub::NoBlobs(refused));
                 }
             }
         }
@@ -606,7 +568,7 @@ impl World {
         self.remember_order(cluster, whole);
         self.stats.orders += 1;
         self.hub_effect()?;
-        self.to_agent(conn, FromHub::Order(Box::new(delta)));
+        self.send_agent(conn, FromHub::Order(Box::new(delta)));
         Ok(())
     }
 

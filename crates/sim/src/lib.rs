@@ -12,6 +12,7 @@ mod chaos;
 mod cluster;
 mod git;
 mod hub;
+mod lists;
 mod monitor;
 mod queue;
 #[cfg(test)]

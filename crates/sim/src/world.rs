@@ -403,7 +403,7 @@ impl World {
         );
         self.note(format!("{cluster} connects as {conn}"));
         if let Some(root) = root {
-            self.to_hub(conn, &cluster, FromAgent::Hello { root });
+            self.send_hub(conn, &cluster, FromAgent::Hello { root });
         }
     }
 
@@ -415,7 +415,7 @@ impl World {
         self.random(from, to)
     }
 
-    pub(crate) fn to_hub(&mut self, conn: u64, cluster: &ClusterId, message: FromAgent) {
+    pub(crate) fn send_hub(&mut self, conn: u64, cluster: &ClusterId, message: FromAgent) {
         let at = self.now + self.latency(cluster);
         if let Some(known) = self.conns.get_mut(&conn) {
             known.to_hub_at = known.to_hub_at.max(at);
@@ -425,7 +425,7 @@ impl World {
         }
     }
 
-    pub(crate) fn to_agent(&mut self, conn: u64, message: FromHub) {
+    pub(crate) fn send_agent(&mut self, conn: u64, message: FromHub) {
         let Some(cluster) = self.conns.get(&conn).map(|known| known.cluster.clone()) else {
             return;
         };

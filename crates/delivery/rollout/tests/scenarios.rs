@@ -315,3 +315,27 @@ fn the_first_release_of_all_has_nothing_to_go_back_to() {
     );
     assert_eq!(world.on(1).len(), 2);
 }
+
+#[test]
+fn a_stage_in_which_nobody_became_healthy_is_held_and_keeps_no_newer_release_out() {
+    let mut world = World::new(&[("canary", 2), ("early", 1), ("main", 1)]);
+    world.fate = Box::new(|cluster, which| {
+        if *which == release(1) && cluster.starts_with("main") {
+            Fate::Fails
+        } else {
+            Fate::Healthy
+        }
+    });
+    let first = world.release(1, &strategy("Hold"));
+    world.run(40);
+    // the only cluster failed, and the budget allows for one
+    assert_eq!(world.rollout(first).phase, Phase::Held);
+    assert_eq!(
+        world.rollout(first).message,
+        "stage main: none of its 1 clusters became healthy"
+    );
+    let second = world.release(2, &strategy("Hold"));
+    world.run(60);
+    assert_eq!(world.rollout(second).phase, Phase::Completed);
+    assert_eq!(world.rollout(first).phase, Phase::Superseded);
+}

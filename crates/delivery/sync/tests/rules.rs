@@ -7,7 +7,7 @@ use common::{World, app, config, deployment, id, item, job};
 use k8s_cluster::{ErrorKind, WatchEvent};
 use k8s_object::Gvk;
 use roadstead_dispatch::{
-    AppState, DriftKind, EntryPhase, HookDelete, Phase, ProblemKind, WaitsFor,
+    AppState, DriftKind, Entry, EntryPhase, HookDelete, Phase, ProblemKind, WaitsFor,
 };
 use roadstead_model::{ConflictPolicy, Hold, HoldMode, IgnoreRule, ImmutablePolicy, Time};
 
@@ -394,6 +394,16 @@ fn runs_a_hook_once() {
     world.expect("shop", AppState::Healthy);
     assert_eq!(world.live(CONFIG).expect("there")["data"]["k"], "1");
     assert_eq!(applied(&world), 2);
+    // nor does getting that Release again: its hook ran here
+    let again = world.entry(vec![hook("migrate", ""), item(config("a", "1"))]);
+    world.set("shop", again.clone());
+    world.run(5_000);
+    world.expect("shop", AppState::Healthy);
+    assert_eq!(applied(&world), 2);
+    // unless somebody asks for another attempt
+    world.set("shop", Entry { attempt: 1, ..again });
+    world.run(5_000);
+    assert_eq!(applied(&world), 3);
 }
 
 #[test]
