@@ -376,7 +376,11 @@ impl World {
         let mut changed = Vec::new();
         let hub = self.hub()?;
         for cluster in &dirty.orders {
-            let made = entries(&hub.index, cluster, &Lists(&hub.store, &hub.lists), now);
+            let Some(made) = entries(&hub.index, cluster, &Lists(&hub.store, &hub.lists), now)
+            else {
+                hub.index.mark_order(cluster);
+                continue;
+            };
             let root = root_of(&made);
             if hub
                 .orders

@@ -401,7 +401,13 @@ fn runs_a_hook_once() {
     world.expect("shop", AppState::Healthy);
     assert_eq!(applied(&world), 2);
     // unless somebody asks for another attempt
-    world.set("shop", Entry { attempt: 1, ..again });
+    world.set(
+        "shop",
+        Entry {
+            attempt: 1,
+            ..again
+        },
+    );
     world.run(5_000);
     assert_eq!(applied(&world), 3);
 }
