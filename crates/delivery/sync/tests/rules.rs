@@ -87,8 +87,10 @@ fn removes_a_field_that_is_no_longer_delivered() {
 
 #[test]
 fn waits_for_health_between_waves() {
-    let mut world = World::default();
-    world.controllers = false;
+    let mut world = World {
+        controllers: false,
+        ..World::default()
+    };
     let items = vec![
         item(deployment("web", "i:1")),
         item(config("a", "1")).wave(1),
@@ -109,8 +111,10 @@ fn waits_for_health_between_waves() {
 
 #[test]
 fn fails_a_wave_at_its_deadline() {
-    let mut world = World::default();
-    world.controllers = false;
+    let mut world = World {
+        controllers: false,
+        ..World::default()
+    };
     let items = vec![
         item(deployment("web", "i:1")),
         item(config("a", "1")).wave(1),
