@@ -52,7 +52,7 @@ async fn what_one_cluster_refuses_is_named_and_the_others_go_on() {
     apply_as(&one, "other-tool", theirs);
     write("apps/contested/a.yaml", &config_map("a", "ours"));
     // two Apps, one object
-    let shared = "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: shared, namespace: common }\n";
+    let shared = "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: shared }\n";
     write("apps/first/shared.yaml", shared);
     write("apps/second/shared.yaml", shared);
     write("apps/good/a.yaml", &config_map("a", "v1"));
@@ -63,11 +63,11 @@ async fn what_one_cluster_refuses_is_named_and_the_others_go_on() {
     world
         .app("contested", json!({ "sync": { "conflict": "Fail" } }))
         .await;
-    world.app("first", json!({})).await;
+    world.app("first", json!({ "namespace": "common" })).await;
     world.app("good", json!({})).await;
     world.healthy("good", &commit, 2).await;
     world.healthy("first", &commit, 2).await;
-    world.app("second", json!({})).await;
+    world.app("second", json!({ "namespace": "common" })).await;
 
     for cluster in ["one", "two"] {
         world.assignment("denied", cluster, "failed", failed).await;

@@ -150,7 +150,7 @@ async fn what_leaves_git_is_removed_within_the_budget_and_more_waits() {
     }
     world.healthy("shop", &commit, 2).await;
     let refused = world
-        .act("shop", json!({ "command": "ApproveRemovals" }))
+        .act("shop", json!({ "command": "approveRemovals" }))
         .await;
     says(
         &refused.expect_err("nothing waits").message,
@@ -181,7 +181,7 @@ async fn what_leaves_git_is_removed_within_the_budget_and_more_waits() {
         &["4 removals wait for approval", "ConfigMap shop/a"],
     );
     let said = world
-        .act_when_possible("shop", json!({ "command": "ApproveRemovals" }))
+        .act_when_possible("shop", json!({ "command": "approveRemovals" }))
         .await;
     says(&said, &["4 objects"]);
     for cluster in ["one", "two"] {
@@ -216,7 +216,7 @@ async fn clusters_are_left_by_approval_and_keep_their_objects() {
     says(&said, &["2 clusters would be left", "two", "three"]);
     assert_eq!(world.assignments("shop").await.len(), 3);
     world
-        .act_when_possible("shop", json!({ "command": "ApproveLeaving" }))
+        .act_when_possible("shop", json!({ "command": "approveLeaving" }))
         .await;
     until("two and three are let go of", || async {
         let left = world.assignments("shop").await;
@@ -266,7 +266,7 @@ async fn clusters_are_left_by_approval_and_keep_their_objects() {
         .expect("deleted");
     world.app_says("shop", "AwaitingApproval").await;
     world
-        .act_when_possible("shop", json!({ "command": "ApproveLeaving" }))
+        .act_when_possible("shop", json!({ "command": "approveLeaving" }))
         .await;
     until("the App is gone", || async {
         match world.api.get("namespaces/default/apps/shop").await {
@@ -361,7 +361,7 @@ async fn a_bad_release_goes_no_further_and_people_can_undo_pin_and_hold() {
     world.healthy("shop", &third, 3).await;
 
     // undo takes every cluster back, and bars the Release
-    let undo = json!({ "command": "Rollout", "action": "Undo" });
+    let undo = json!({ "command": "rollout", "action": { "action": "undo" } });
     world.act_when_possible("shop", undo).await;
     for cluster in ["canary", "main", "late"] {
         world.object(cluster, MAPS, ("shop", "a"), has("v1")).await;
@@ -403,7 +403,7 @@ async fn a_bad_release_goes_no_further_and_people_can_undo_pin_and_hold() {
     world.healthy("shop", &fourth, 3).await;
 
     // an assignment on hold is left alone, drift and all
-    let hold = json!({ "command": "Hold", "cluster": "late", "hold": { "mode": "Sync" } });
+    let hold = json!({ "command": "hold", "cluster": "late", "hold": { "mode": "Sync" } });
     world.act("shop", hold).await.expect("held");
     world
         .assignment("shop", "late", "held", |a| a["status"]["state"] == "Held")
@@ -417,7 +417,7 @@ async fn a_bad_release_goes_no_further_and_people_can_undo_pin_and_hold() {
     assert!(has("v4")(
         find(&world.cluster("late"), MAPS, ("shop", "a")).as_ref()
     ));
-    let unhold = json!({ "command": "Unhold", "cluster": "late" });
+    let unhold = json!({ "command": "unhold", "cluster": "late" });
     world.act("shop", unhold).await.expect("unheld");
     world.object("late", MAPS, ("shop", "a"), has("v5")).await;
     world.end().await;
@@ -429,7 +429,7 @@ async fn an_app_waits_for_another_and_takes_objects_over() {
     let one = world.join("one", json!({})).await;
     world.repository.write(
         "apps/base/web.yaml",
-        &deployment("web", "registry.example.com/web:never-ready"),
+        &deployment("web", "registry.example.com/web:slow"),
     );
     world
         .repository
@@ -443,12 +443,7 @@ async fn an_app_waits_for_another_and_takes_objects_over() {
     world.assignment("top", "one", "waits", waits).await;
     says(&world.why("top", "one").await, &["base"]);
     assert!(find(&one, MAPS, ("top", "a")).is_none());
-    world.repository.write(
-        "apps/base/web.yaml",
-        &deployment("web", "registry.example.com/web:1"),
-    );
-    let mended = world.push("base is ready").await;
-    world.healthy("base", &mended, 1).await;
+    world.healthy("base", &commit, 1).await;
     world.healthy("top", &commit, 1).await;
     assert_eq!(
         condition(&world.get_app("top").await, "Stalled")["status"],
