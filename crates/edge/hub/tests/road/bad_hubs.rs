@@ -45,11 +45,11 @@ impl World {
     fn endpoint(&self, cluster: &str) -> (Endpoint, roadstead_model::ClusterId) {
         // the folder itself is locked by the agent that runs
         let copy = tempfile::tempdir().expect("a folder");
-        for entry in std::fs::read_dir(self.state_dir(cluster)).expect("a folder") {
+        let (from, to) = (self.state_dir(cluster), copy.path().join("identity"));
+        std::fs::create_dir(&to).expect("a folder");
+        for entry in std::fs::read_dir(from.join("identity")).expect("a folder") {
             let entry = entry.expect("an entry");
-            if entry.path().is_file() {
-                std::fs::copy(entry.path(), copy.path().join(entry.file_name())).expect("copied");
-            }
+            std::fs::copy(entry.path(), to.join(entry.file_name())).expect("copied");
         }
         let state = StateDir::open(copy.path()).expect("a state folder");
         let identity = state.identity().expect("read").expect("an identity");

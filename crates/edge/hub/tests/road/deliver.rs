@@ -241,21 +241,32 @@ async fn clusters_are_left_by_approval_and_keep_their_objects() {
         .await;
     world.healthy("shop", &commit, 3).await;
 
-    // a drained cluster loses what is ours
-    let drained = json!({ "spec": { "drained": true } });
+    // a drained cluster loses what is ours, but for what was taken over: somebody must approve its first removal
+    let drain = |drained: bool| json!({ "spec": { "drained": drained } });
+    for cluster in ["one", "three"] {
+        let path = format!("clusters/{cluster}");
+        world.api.merge(&path, &drain(true)).await.expect("drained");
+    }
+    world.object("one", MAPS, ("shop", "a"), gone).await;
+    let waits = |a: &Value| a["status"]["awaitingApproval"].as_array().map(Vec::len) == Some(1);
     world
-        .api
-        .merge("clusters/three", &drained)
-        .await
-        .expect("drained");
+        .assignment("shop", "three", "waits for approval", waits)
+        .await;
+    assert!(find(&world.cluster("three"), MAPS, ("shop", "a")).is_some());
+    world
+        .act_when_possible("shop", json!({ "command": "approveRemovals" }))
+        .await;
     world.object("three", MAPS, ("shop", "a"), gone).await;
     assert!(find(&world.cluster("two"), MAPS, ("shop", "a")).is_some());
-    world
-        .api
-        .merge("clusters/three", &json!({ "spec": { "drained": false } }))
-        .await
-        .expect("undrained");
-    world.object("three", MAPS, ("shop", "a"), has("v1")).await;
+    for cluster in ["one", "three"] {
+        let path = format!("clusters/{cluster}");
+        world
+            .api
+            .merge(&path, &drain(false))
+            .await
+            .expect("undrained");
+        world.object(cluster, MAPS, ("shop", "a"), has("v1")).await;
+    }
     world.healthy("shop", &commit, 3).await;
 
     // a deleted App keeps its objects; its noun goes when every cluster is let go of
@@ -441,7 +452,7 @@ async fn an_app_waits_for_another_and_takes_objects_over() {
         .await;
     let waits = |a: &Value| a["status"]["state"] == "Waiting";
     world.assignment("top", "one", "waits", waits).await;
-    says(&world.why("top", "one").await, &["base"]);
+    world.why_says("top", "one", &["base"]).await;
     assert!(find(&one, MAPS, ("top", "a")).is_none());
     world.healthy("base", &commit, 1).await;
     world.healthy("top", &commit, 1).await;

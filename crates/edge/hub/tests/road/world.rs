@@ -327,10 +327,23 @@ impl World {
             let all = self.assignments(app).await;
             match all.get(cluster) {
                 Some(found) if good(found) => Ok(found.clone()),
-                found => Err(format!("{found:#?}")),
+                found => Err(format!("{found:#?}\n{}", self.why(app, "").await)),
             }
         })
         .await
+    }
+
+    /// Waits until the answer to why holds all of these.
+    pub(crate) async fn why_says(&self, app: &str, cluster: &str, parts: &[&str]) {
+        until(
+            &format!("why of {app} on {cluster:?} says {parts:?}"),
+            || async {
+                let said = self.why(app, cluster).await;
+                let all = parts.iter().all(|part| said.contains(part));
+                all.then_some(()).ok_or(said)
+            },
+        )
+        .await;
     }
 
     /// Why an App is as it is, on one cluster or on the whole: all sentences.
