@@ -41,8 +41,8 @@ async fn what_one_cluster_refuses_is_named_and_the_others_go_on() {
     );
     write("apps/boats/a.yaml", &config_map("a", "v1"));
     // a webhook refuses
-    let deny = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: no\n  annotations:\n    playground.roadstead.dev/deny: not on my watch\n";
-    write("apps/denied/no.yaml", deny);
+    let deny = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: nope\n  annotations:\n    playground.roadstead.dev/deny: not on my watch\n";
+    write("apps/denied/nope.yaml", deny);
     // another manager owns the field, on `one` only
     let theirs = json!({ "apiVersion": "v1", "kind": "ConfigMap",
         "metadata": { "name": "a", "namespace": "contested" }, "data": { "key": "theirs" } });
@@ -72,7 +72,7 @@ async fn what_one_cluster_refuses_is_named_and_the_others_go_on() {
     for cluster in ["one", "two"] {
         world.assignment("denied", cluster, "failed", failed).await;
         let said = world.why("denied", cluster).await;
-        says(&said, &["ConfigMap denied/no", "not on my watch"]);
+        says(&said, &["ConfigMap denied/nope", "not on my watch"]);
         world.assignment("second", cluster, "failed", failed).await;
         says(
             &world.why("second", cluster).await,

@@ -464,10 +464,10 @@ async fn an_app_waits_for_another_and_takes_objects_over() {
     // an App takes objects over from another without a removal
     world.repository.write(
         "apps/old/c.yaml",
-        "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: c, namespace: common }\n",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: c }\n",
     );
     let commit = world.push("old").await;
-    world.app("old", json!({})).await;
+    world.app("old", json!({ "namespace": "common" })).await;
     world.healthy("old", &commit, 1).await;
     let uid = |found: Option<Value>| k8s_object::uid(&found.expect("there")).to_owned();
     let before = uid(find(&one, MAPS, ("common", "c")));
@@ -480,7 +480,12 @@ async fn an_app_waits_for_another_and_takes_objects_over() {
         .repository
         .write("apps/old/d.yaml", &config_map("d", "v1"));
     let commit = world.push("new").await;
-    world.app("new", json!({ "takesOverFrom": ["old"] })).await;
+    world
+        .app(
+            "new",
+            json!({ "namespace": "common", "takesOverFrom": ["old"] }),
+        )
+        .await;
     world.healthy("new", &commit, 1).await;
     world.healthy("old", &commit, 1).await;
     let taken = |found: Option<&Value>| {
