@@ -1,5 +1,7 @@
 //! The road, from a commit to healthy clusters, and everything that people do on the way.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::world::{World, condition, config_map, deployment, find, says, text, until};
@@ -496,5 +498,81 @@ async fn an_app_waits_for_another_and_takes_objects_over() {
     };
     let found = world.object("one", MAPS, ("common", "c"), taken).await;
     assert_eq!(uid(found), before);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nothing_waits_for_a_cluster_that_is_offline() {
+    let mut world = World::start_with(Duration::from_secs(2)).await;
+    world.join("here", json!({})).await;
+    world.join("away", json!({})).await;
+    world
+        .repository
+        .write("apps/shop/a.yaml", &config_map("a", "v1"));
+    let commit = world.push("first").await;
+    world.app("shop", json!({})).await;
+    world.healthy("shop", &commit, 2).await;
+
+    world.stop_agent("away").await;
+    world.offline("away").await;
+    world
+        .repository
+        .write("apps/shop/a.yaml", &config_map("a", "v2"));
+    world.push("second").await;
+    world.object("here", MAPS, ("shop", "a"), has("v2")).await;
+    let rollout = "namespaces/default/rollouts/shop-2";
+    let seen = until("the Rollout ends without it", || async {
+        let found = world
+            .api
+            .get(rollout)
+            .await
+            .map_err(|refused| refused.message)?;
+        let ended = found["status"]["phase"] == "Completed";
+        ended
+            .then_some(found.clone())
+            .ok_or(found["status"].to_string())
+    })
+    .await;
+    assert_eq!(seen["status"]["clusters"], 2, "{seen}");
+    says(
+        &world.why("shop", "away").await,
+        &["away has not been heard of since"],
+    );
+    assert!(has("v1")(
+        find(&world.cluster("away"), MAPS, ("shop", "a")).as_ref()
+    ));
+    // it catches up when it returns
+    world.start_agent("away", None);
+    world.object("away", MAPS, ("shop", "a"), has("v2")).await;
+    world
+        .assignment("shop", "away", "healthy", |a| {
+            a["status"]["state"] == "Healthy"
+        })
+        .await;
+
+    // an App can be deleted without it, and it lets go when it returns
+    world.stop_agent("away").await;
+    world.offline("away").await;
+    world
+        .api
+        .delete("namespaces/default/apps/shop")
+        .await
+        .expect("deleted");
+    world
+        .act_when_possible("shop", json!({ "command": "approveLeaving" }))
+        .await;
+    until("the App is gone", || async {
+        match world.api.get("namespaces/default/apps/shop").await {
+            Err(refused) if refused.code == 404 => Ok(()),
+            found => Err(format!("{found:?}\n{:#?}", world.assignments("shop").await)),
+        }
+    })
+    .await;
+    world.start_agent("away", None);
+    let free = |found: Option<&Value>| {
+        found.is_some_and(|f| k8s_object::annotation(f, "roadstead.dev/owner").is_none())
+    };
+    world.object("away", MAPS, ("shop", "a"), free).await;
+    world.object("here", MAPS, ("shop", "a"), free).await;
     world.end().await;
 }

@@ -80,11 +80,18 @@ where
 impl World {
     /// Starts a hub with a Source `repo`, and a Strategy that starts every cluster at once.
     pub(crate) async fn start() -> Self {
+        Self::start_with(Duration::from_secs(90)).await
+    }
+
+    /// The same; a cluster counts as offline after this long.
+    pub(crate) async fn start_with(offline_after: Duration) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let repository = Repository::make(&folder.path().join("repository"));
-        let hub = Hub::start(hub_config(folder.path().join("hub")))
-            .await
-            .expect("a hub");
+        let config = HubConfig {
+            offline_after,
+            ..hub_config(folder.path().join("hub"))
+        };
+        let hub = Hub::start(config).await.expect("a hub");
         let api = admin(&hub);
         let clock: Arc<dyn Clock> = Arc::new(jiff::Timestamp::now);
         let timer: Arc<dyn Timer> = Arc::new(|duration: Duration| -> k8s_apiserver::Sleep {
@@ -253,6 +260,23 @@ impl World {
         let handle = self.cluster(name);
         let config = self.agent_config(name, &handle, token);
         self.agents.insert(name.to_owned(), Agent::start(config));
+    }
+
+    /// Waits until a cluster counts as offline.
+    pub(crate) async fn offline(&self, name: &str) {
+        let path = format!("clusters/{name}");
+        until(&format!("{name} is offline"), || async {
+            let cluster = self
+                .api
+                .get(&path)
+                .await
+                .map_err(|refused| refused.message)?;
+            let status = &cluster["status"];
+            (status["connection"] == "Offline")
+                .then_some(())
+                .ok_or(status.to_string())
+        })
+        .await;
     }
 
     pub(crate) fn cluster(&self, name: &str) -> Handle {
