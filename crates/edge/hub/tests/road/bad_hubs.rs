@@ -395,3 +395,61 @@ async fn a_hub_that_starts_again_does_nothing_twice() {
     assert_eq!(one.counters().all_writes().changes, changes + 2);
     world.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_rollout_goes_on_where_the_hub_stopped() {
+    let mut world = World::start().await;
+    world.join("canary", json!({ "ring": "canary" })).await;
+    world.join("main", json!({ "ring": "main" })).await;
+    let staged = json!({ "stages": [
+        { "name": "canary", "clusters": { "matchLabels": { "ring": "canary" } }, "soak": "3s" },
+        { "name": "main", "clusters": { "matchLabels": { "ring": "main" } } },
+    ] });
+    world.noun("strategies", "Strategy", "staged", staged).await;
+    let job = "apiVersion: batch/v1\nkind: Job\nmetadata:\n  name: migrate\n  annotations: { roadstead.dev/hook: PreSync }\n\
+        spec:\n  template:\n    spec:\n      restartPolicy: Never\n      containers:\n        - name: main\n          image: registry.example.com/m:1\n";
+    world.repository.write("apps/shop/migrate.yaml", job);
+    let web = crate::world::deployment("web", "registry.example.com/web:1");
+    world.repository.write("apps/shop/web.yaml", &web);
+    let commit = world.push("first").await;
+    world.app("shop", json!({ "strategy": "staged" })).await;
+    let deployments = ("apps", "deployments");
+    world
+        .object("canary", deployments, ("shop", "web"), |found| {
+            found.is_some()
+        })
+        .await;
+    let uid = |cluster: &str| {
+        let found = find(
+            &world.cluster(cluster),
+            ("batch", "jobs"),
+            ("shop", "migrate"),
+        );
+        found.map(|found| k8s_object::uid(&found).to_owned())
+    };
+    let (before, none) = (uid("canary"), uid("main"));
+    assert!(before.is_some() && none.is_none());
+    let address = world.hub().address();
+    world.stop_hub().await;
+    assert!(find(&world.cluster("main"), deployments, ("shop", "web")).is_none());
+    world.start_hub(address).await;
+    world.healthy("shop", &commit, 2).await;
+    let uid = |cluster: &str| {
+        let found = find(
+            &world.cluster(cluster),
+            ("batch", "jobs"),
+            ("shop", "migrate"),
+        );
+        found.map(|found| k8s_object::uid(&found).to_owned())
+    };
+    // the hook ran once on each
+    assert_eq!(uid("canary"), before);
+    assert!(uid("main").is_some());
+    let rollouts = world
+        .api
+        .get("namespaces/default/rollouts")
+        .await
+        .expect("a list");
+    assert_eq!(rollouts["items"].as_array().map(Vec::len), Some(1));
+    world.end().await;
+}
