@@ -102,7 +102,7 @@ async fn a_join_token_that_is_no_good_says_why() {
         &world.join_refused("four", named.clone()).await,
         &["does not allow the name \"four\"", "three"],
     );
-    let changed = named.replacen(|c: char| c == '.', ".x", 2);
+    let changed = named.replacen('.', ".x", 2);
     let said = world.join_refused("three", changed).await;
     assert!(said.contains("join token"), "{said}");
     let none = world.agent_config("tokenless", &world.cluster("one"), None);

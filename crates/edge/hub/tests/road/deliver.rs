@@ -481,13 +481,11 @@ async fn an_app_waits_for_another_and_takes_objects_over() {
     world
         .repository
         .write("apps/old/d.yaml", &config_map("d", "v1"));
+    // both are changed by one commit, in whatever order they come
+    let takes = json!({ "namespace": "common", "takesOverFrom": ["old"] });
+    world.app("new", takes).await;
+    world.app_says("new", "InputUnreadable").await;
     let commit = world.push("new").await;
-    world
-        .app(
-            "new",
-            json!({ "namespace": "common", "takesOverFrom": ["old"] }),
-        )
-        .await;
     world.healthy("new", &commit, 1).await;
     world.healthy("old", &commit, 1).await;
     let taken = |found: Option<&Value>| {
