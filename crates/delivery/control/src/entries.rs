@@ -8,6 +8,7 @@ use roadstead_dispatch::{Entry, EntryPhase, WaitsFor};
 use roadstead_model::{AppKey, ClusterId, Hold, Ready, Time, VariantId};
 
 use crate::index::Index;
+use crate::records::{ReleaseRecord, VariantOutcome};
 
 /// Tells which lasting objects a variant has; whoever drives this keeps them by digest.
 pub trait VariantSource {
@@ -139,7 +140,7 @@ fn entry(
     })
 }
 
-/// Does another App on this cluster take this object over?
+/// Does another App on this cluster take this object over, or will it as soon as its newest Release is there?
 fn is_handed_over(
     index: &Index,
     cluster: &ClusterId,
@@ -147,22 +148,52 @@ fn is_handed_over(
     id: &ObjectId,
     variants: &dyn VariantSource,
 ) -> bool {
-    index
+    let holds = |variant: &VariantId| {
+        variants
+            .lasting(variant)
+            .is_some_and(|ids| ids.binary_search(id).is_ok())
+    };
+    let takes = |other: &AppKey, record: &ReleaseRecord| {
+        other.project == app.project && record.frozen.takes_over_from.contains(&app.name)
+    };
+    let taken = index
         .apps_of(cluster)
         .filter(|other| *other != app)
         .any(|other| {
-            let Some((assignment, _)) = index.assignment(cluster, other) else {
-                return false;
-            };
-            let takes = index
-                .release(other, &assignment.release)
-                .is_some_and(|record| {
-                    other.project == app.project
-                        && record.frozen.takes_over_from.contains(&app.name)
-                });
-            takes
-                && variants
-                    .lasting(&assignment.variant)
-                    .is_some_and(|ids| ids.binary_search(id).is_ok())
-        })
+            index
+                .assignment(cluster, other)
+                .is_some_and(|(assignment, _)| {
+                    index
+                        .release(other, &assignment.release)
+                        .is_some_and(|record| takes(other, record))
+                        && holds(&assignment.variant)
+                })
+        });
+    // one commit moves an object from App to App, and who gives it up may be faster than who takes it
+    taken
+        || index
+            .apps
+            .keys()
+            .filter(|other| *other != app)
+            .any(|other| {
+                index
+                    .releases(other)
+                    .next_back()
+                    .filter(|record| record.barred.is_none() && record.error.is_empty())
+                    .filter(|record| takes(other, record))
+                    .is_some_and(|record| {
+                        let input = index
+                            .placements
+                            .peek(other, record.number)
+                            .and_then(|placing| placing.clusters.get(cluster)?.input.as_ref().ok());
+                        let outcome = input.map(|input| record.variants.get(&input.digest()));
+                        match outcome {
+                            Some(Some(VariantOutcome::Variant { id, .. })) => holds(id),
+                            // it is a target, and what it gets is not known yet
+                            Some(None) => true,
+                            Some(Some(VariantOutcome::Error(_))) => false,
+                            None => record.variants.is_empty(),
+                        }
+                    })
+            })
 }

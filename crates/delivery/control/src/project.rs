@@ -120,8 +120,14 @@ fn app_status(
         status.rollout = numbered(app, rollout.number);
     }
     let under_way = latest.filter(|rollout| !rollout.phase.is_terminal());
+    let nobody = placed.is_some_and(|placed| placed.clusters.is_empty());
     let (ready, reason, message) = match (waiting, latest) {
         (Some((reason, message)), _) => (false, reason.clone(), message.clone()),
+        (None, Some(rollout)) if rollout.phase == Phase::Completed && nobody => (
+            false,
+            "NoClusters".to_owned(),
+            "no cluster matches the targets".to_owned(),
+        ),
         (None, Some(rollout))
             if rollout.phase == Phase::Completed && status.healthy >= status.clusters =>
         {

@@ -44,7 +44,14 @@ fn overall(
                 .release(app, &rollout.release)
                 .map(|r| r.commit.chars().take(12).collect())
                 .unwrap_or_default();
+            let nobody = index
+                .release(app, &rollout.release)
+                .and_then(|record| index.placements.peek(app, record.number))
+                .is_some_and(|placed| placed.clusters.is_empty());
             let state = match rollout.phase {
+                Phase::Completed if nobody => {
+                    "goes nowhere: no cluster matches the targets".to_owned()
+                }
                 Phase::Completed => "is on every cluster that could take it".to_owned(),
                 Phase::RolledBack | Phase::Failed
                     if index

@@ -1,0 +1,10 @@
+//! The whole road: a hub, real Git repositories, simulated clusters, and an agent for each over real mTLS.
+
+mod api;
+mod bad_apps;
+mod bad_clusters;
+mod bad_hubs;
+mod deliver;
+mod real;
+mod repository;
+mod world;
