@@ -124,6 +124,7 @@ impl Agents {
         base: Option<Digest>,
         sent: &mut Vec<Arc<ClusterOrder>>,
     ) -> Result<(), Refusal> {
+        let started = std::time::Instant::now();
         let header = OrderHeader {
             cluster: session.agent.cluster.clone(),
             epoch: self.identity.epoch,
@@ -147,6 +148,9 @@ impl Agents {
             .outbound
             .send(&HubSays::Order(Box::new(delta)))
             .await?;
+        self.metrics
+            .send_seconds
+            .observe(started.elapsed().as_secs_f64());
         if sent.iter().all(|old| old.root != order.root) {
             sent.push(Arc::clone(order));
         }
