@@ -3,6 +3,9 @@
 //! Such a cluster gets the newest Release that has passed its stage, else it keeps its last good one, else it waits. It
 //! counts in no budget, and only so many are on their way at once.
 
+use std::collections::BTreeMap;
+
+use base_json::Digest;
 use base_store::Expect;
 use roadstead_dispatch::{AppState, EntryPhase};
 use roadstead_model::{App, AppKey, ClusterId, Time};
@@ -22,7 +25,7 @@ pub(crate) fn catch_up(
     out: &mut Decision,
 ) {
     settle(index, app, now, writes);
-    let barred: Vec<base_json::Digest> = index
+    let barred: Vec<Digest> = index
         .releases(app)
         .filter(|record| record.barred.is_some())
         .map(|record| record.id)
@@ -65,6 +68,8 @@ pub(crate) fn catch_up(
         .cloned()
         .collect();
     let mut room = (targets.len() / 10).max(1).saturating_sub(on_their_way);
+    // each Release's variants once: a map for every cluster of every cluster would cost their number squared
+    let mut variants: BTreeMap<Digest, BTreeMap<ClusterId, Digest>> = BTreeMap::new();
     for id in targets {
         let labels = index.labels_of(&id);
         let Some(due) = rollouts
@@ -73,7 +78,10 @@ pub(crate) fn catch_up(
         else {
             continue;
         };
-        let Some(variant) = index.variants_now(app, &due.release).get(&id).copied() else {
+        let of_release = variants
+            .entry(due.release)
+            .or_insert_with(|| index.variants_now(app, &due.release));
+        let Some(variant) = of_release.get(&id).copied() else {
             continue;
         };
         let old = index
