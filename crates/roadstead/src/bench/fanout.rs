@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use clap::Args as ClapArgs;
 use http::Method;
+use roadstead_model::Time;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
@@ -510,7 +511,8 @@ impl Bench {
         let history = self.client.ask(Ask::get(&path)).await?;
         let mut steps = BTreeMap::new();
         for item in history["items"].as_array().into_iter().flatten() {
-            let at = item["at"].as_u64().unwrap_or_default() * 1000;
+            let at = item["at"].as_str().and_then(|at| at.parse::<Time>().ok());
+            let at = at.and_then(|at| u64::try_from(at.0).ok()).unwrap_or(0) * 1000;
             if at + 1000 >= zero {
                 let reason = item["reason"].as_str().unwrap_or_default();
                 steps.insert(format!("event {reason}"), ms(at));
