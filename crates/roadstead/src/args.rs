@@ -55,6 +55,8 @@ pub(crate) enum Command {
     Playground(playground::Args),
     /// Show the main job on this machine: fifty simulated clusters, four commits, and what goes wrong
     Demo(crate::demo::Args),
+    /// Measure this machine: how fast a commit reaches a fleet, how fast the store is
+    Bench(crate::bench::Args),
     /// Everything that asks the hub
     #[command(flatten)]
     Verb(Verb),

@@ -1,6 +1,7 @@
 //! Roadstead carries what is in Git to every Kubernetes cluster that should run it.
 
 mod args;
+mod bench;
 mod client;
 mod demo;
 mod output;

@@ -52,6 +52,9 @@ pub(crate) fn run(args: Args) -> ExitCode {
         Command::Demo(demo) => {
             runtime(true).and_then(|runtime| runtime.block_on(crate::demo::run(demo)))
         }
+        Command::Bench(bench) => {
+            runtime(true).and_then(|runtime| runtime.block_on(crate::bench::run(bench)))
+        }
         Command::Verb(verb) => {
             runtime(true).and_then(|runtime| runtime.block_on(verb.run(&args.global)))
         }

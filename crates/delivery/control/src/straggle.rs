@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use base_json::Digest;
 use base_store::Expect;
 use roadstead_dispatch::{AppState, EntryPhase};
 use roadstead_model::{App, AppKey, ClusterId, Time};
@@ -27,7 +28,7 @@ pub(crate) fn catch_up(
     out: &mut Decision,
 ) {
     settle(index, app, now, writes);
-    let barred: Vec<base_json::Digest> = index
+    let barred: Vec<Digest> = index
         .releases(app)
         .filter(|record| record.barred.is_some())
         .map(|record| record.id)
@@ -75,7 +76,8 @@ pub(crate) fn catch_up(
         .cloned()
         .collect();
     let mut room = (targets.len() / 10).max(1).saturating_sub(on_their_way);
-    let mut variants: BTreeMap<u64, BTreeMap<ClusterId, base_json::Digest>> = BTreeMap::new();
+    // each Release's variants once: a map for every cluster of every cluster would cost their number squared
+    let mut variants: BTreeMap<Digest, BTreeMap<ClusterId, Digest>> = BTreeMap::new();
     for id in targets {
         let labels = index.labels_of(&id);
         let Some(due) = rollouts
@@ -85,7 +87,7 @@ pub(crate) fn catch_up(
             continue;
         };
         let of_release = variants
-            .entry(due.number)
+            .entry(due.release)
             .or_insert_with(|| index.variants_now(app, &due.release));
         let Some(variant) = of_release.get(&id).copied() else {
             continue;

@@ -331,7 +331,13 @@ impl Shell {
                 })
                 .await;
             }
-            Err(OrderError::OtherBase { .. }) => self.want_order(None).await,
+            // two were asked for before the first one came: from what is held now the rest is small
+            Err(OrderError::OtherBase { held, .. }) => {
+                let came = open_header(&delta.header, &self.identity.keys);
+                if came.is_ok_and(|header| header.root != held) {
+                    self.want_order(Some(held)).await;
+                }
+            }
             Err(error) => {
                 tracing::error!(%error, "refuses an order");
                 let pause = self.keys_asked.is_none_or(|at| at.elapsed() > KEYS_PAUSE);

@@ -228,6 +228,8 @@ impl Thread {
         // what could not be committed the last time comes first
         let mut ops = std::mem::take(&mut state.unsaved);
         let now = now();
+        let started = Instant::now();
+        let something = !batch.is_empty();
         for input in batch {
             match input {
                 Input::Log(WatchItem::Commit(commit)) => {
@@ -300,11 +302,17 @@ impl Thread {
             for cluster in state.sessions.keys().cloned().collect::<Vec<_>>() {
                 let op = state.index.note_seen(&cluster, now);
                 ops.entry(op.key().to_owned()).or_insert(op);
+                self.metrics.notes.inc();
             }
         }
         let all: Vec<Op> = ops.values().cloned().collect();
         if !self.commit(state, all) {
             state.unsaved = ops;
+        }
+        if something {
+            self.metrics
+                .ingest_seconds
+                .observe(started.elapsed().as_secs_f64());
         }
         true
     }
@@ -356,6 +364,9 @@ impl Thread {
         for problem in state.index.take_problems() {
             tracing::error!(%problem, "a stored record is damaged");
         }
+        self.metrics
+            .revision
+            .set(i64::try_from(self.store.revision().0).unwrap_or(i64::MAX));
         let now = now();
         self.look_at_clusters(state, now);
         let due: Vec<AppKey> = state
@@ -411,11 +422,17 @@ impl Thread {
                 );
             }
         }
+        let waits = Instant::now();
         for _ in 0..sent {
             if wait.recv_timeout(Duration::from_secs(30)).is_err() {
                 tracing::error!("the store has not answered for 30 s");
                 break;
             }
+        }
+        if sent > 0 {
+            self.metrics
+                .commit_seconds
+                .observe(waits.elapsed().as_secs_f64());
         }
         for outcome in done.lock().drain(..) {
             match outcome {
@@ -438,6 +455,7 @@ impl Thread {
             state.sources_shown.extend(dirty.sources.iter().cloned());
             (self.hands.poll)(dirty.sources);
         }
+        let started = Instant::now();
         for cluster in &dirty.orders {
             match entries(&state.index, cluster, &*self.variants, now) {
                 Some(made) => self.orders.set(cluster, made),
@@ -446,6 +464,11 @@ impl Thread {
                     state.index.mark_order(cluster);
                 }
             }
+        }
+        if !dirty.orders.is_empty() {
+            self.metrics
+                .order_seconds
+                .observe(started.elapsed().as_secs_f64());
         }
         state.apps_shown.extend(dirty.shown);
         state.clusters_shown.extend(dirty.shown_clusters);

@@ -89,6 +89,35 @@ pub(crate) struct Agents {
     pub(crate) variants: Arc<Variants>,
     pub(crate) details: Arc<Details>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) ready: Ready,
+}
+
+/// How many bytes of contents are kept ready to be sent.
+const READY_BYTES: usize = 16 << 20;
+
+/// Contents as they travel, made once for all the clusters that lack the same: by digest and base.
+#[derive(Default)]
+pub(crate) struct Ready(Mutex<(usize, BTreeMap<(Digest, Option<Digest>), Blob>)>);
+
+impl Ready {
+    fn get(&self, want: &Want) -> Option<Blob> {
+        self.0.lock().1.get(&(want.digest, want.base)).cloned()
+    }
+
+    fn keep(&self, want: &Want, blob: &Blob) {
+        let mut kept = self.0.lock();
+        if kept.0 + blob.wire_len() > READY_BYTES {
+            *kept = Default::default();
+        }
+        if kept.0 + blob.wire_len() <= READY_BYTES
+            && kept
+                .1
+                .insert((want.digest, want.base), blob.clone())
+                .is_none()
+        {
+            kept.0 += blob.wire_len();
+        }
+    }
 }
 
 fn internal(error: &HubError) -> Refusal {
@@ -110,6 +139,7 @@ impl Agents {
         base: Option<Digest>,
         sent: &mut Vec<Arc<ClusterOrder>>,
     ) -> Result<(), Refusal> {
+        let started = std::time::Instant::now();
         let header = OrderHeader {
             cluster: session.agent.cluster.clone(),
             epoch: self.identity.epoch,
@@ -133,6 +163,9 @@ impl Agents {
             .outbound
             .send(&HubSays::Order(Box::new(delta)))
             .await?;
+        self.metrics
+            .send_seconds
+            .observe(started.elapsed().as_secs_f64());
         if sent.iter().all(|old| old.root != order.root) {
             sent.push(Arc::clone(order));
         }
@@ -202,6 +235,9 @@ impl Agents {
         if !allowed.contains(&want.digest) {
             return Blob::refused("not assigned to this cluster");
         }
+        if let Some(ready) = self.ready.get(want) {
+            return ready;
+        }
         let bytes = match self.store.get_blob(&want.digest) {
             Ok(Some(bytes)) => bytes,
             Ok(None) => return Blob::refused("the hub does not have it"),
@@ -213,9 +249,13 @@ impl Agents {
             && let Ok(patch) = variant_patch(&old, &bytes)
             && patch.len() < bytes.len()
         {
-            return Blob::patch(base, &patch);
+            let blob = Blob::patch(base, &patch);
+            self.ready.keep(want, &blob);
+            return blob;
         }
-        Blob::whole(&bytes)
+        let blob = Blob::whole(&bytes);
+        self.ready.keep(want, &blob);
+        blob
     }
 
     fn join_now(&self, request: &JoinRequest) -> Result<JoinReply, Refusal> {

@@ -23,6 +23,13 @@ pub(crate) struct Metrics {
     pub(crate) render_seconds: Histogram,
     pub(crate) joins: Counter,
     pub(crate) store_errors: Counter,
+    pub(crate) poll_seconds: Histogram,
+    pub(crate) order_seconds: Histogram,
+    pub(crate) send_seconds: Histogram,
+    pub(crate) ingest_seconds: Histogram,
+    pub(crate) commit_seconds: Histogram,
+    pub(crate) revision: Gauge,
+    pub(crate) notes: Counter,
     decide_seconds: Histogram,
 }
 
@@ -43,6 +50,13 @@ impl Metrics {
             render_seconds: seconds(),
             joins: Counter::default(),
             store_errors: Counter::default(),
+            poll_seconds: seconds(),
+            order_seconds: seconds(),
+            send_seconds: seconds(),
+            ingest_seconds: seconds(),
+            commit_seconds: seconds(),
+            revision: Gauge::default(),
+            notes: Counter::default(),
             decide_seconds: seconds(),
         };
         let registry = &mut metrics.registry;
@@ -102,6 +116,41 @@ impl Metrics {
             "hub_decide_duration_seconds",
             "How long one look at one App takes",
             metrics.decide_seconds.clone(),
+        );
+        registry.register(
+            "hub_source_poll_duration_seconds",
+            "How long polls of Sources take",
+            metrics.poll_seconds.clone(),
+        );
+        registry.register(
+            "hub_order_make_duration_seconds",
+            "How long it takes to make the orders of all clusters that one look changed",
+            metrics.order_seconds.clone(),
+        );
+        registry.register(
+            "hub_order_send_duration_seconds",
+            "How long it takes to sign one order and to hand it to its connection",
+            metrics.send_seconds.clone(),
+        );
+        registry.register(
+            "hub_ingest_duration_seconds",
+            "How long it takes to take in everything that came at once, its commit included",
+            metrics.ingest_seconds.clone(),
+        );
+        registry.register(
+            "hub_commit_wait_duration_seconds",
+            "How long one look's commits take to be durable",
+            metrics.commit_seconds.clone(),
+        );
+        registry.register(
+            "hub_store_revision",
+            "The store's newest revision",
+            metrics.revision.clone(),
+        );
+        registry.register(
+            "hub_seen_notes",
+            "Writes that note when a cluster was heard of",
+            metrics.notes.clone(),
         );
         metrics
     }

@@ -42,6 +42,13 @@ pub(crate) struct Orders(Mutex<BTreeMap<ClusterId, Kept>>);
 impl Orders {
     /// Sets a cluster's entries; wakes its session if they changed.
     pub(crate) fn set(&self, cluster: &ClusterId, entries: BTreeMap<AppKey, Entry>) {
+        // most looks change nothing, and comparing costs far less than digesting
+        if self
+            .get(cluster)
+            .is_some_and(|held| held.entries == entries)
+        {
+            return;
+        }
         let root = root_of(&entries);
         let mut all = self.0.lock();
         let kept = all.entry(cluster.clone()).or_default();

@@ -283,6 +283,7 @@ impl Hub {
             variants,
             details,
             metrics,
+            ready: crate::gateway::Ready::default(),
         };
         let port = Port {
             listener,

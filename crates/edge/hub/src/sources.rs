@@ -367,6 +367,7 @@ impl Poller {
         self.metrics.polls.inc();
         let this = Arc::clone(self);
         let polled = tokio::task::spawn_blocking(move || {
+            let started = Instant::now();
             let head = this.reader.poll(&wanted)?;
             if let Some(head) = head {
                 // a head is written whole; a newer one simply follows
@@ -381,6 +382,9 @@ impl Poller {
                     .map_err(|error| error.to_string())?;
                 tracing::info!(source = %wanted.key, commit = %head.commit, "new commit");
             }
+            this.metrics
+                .poll_seconds
+                .observe(started.elapsed().as_secs_f64());
             Ok::<(), String>(())
         })
         .await

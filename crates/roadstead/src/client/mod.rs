@@ -345,6 +345,17 @@ impl Client {
         Ok(self.ask_with_code(ask).await?.1)
     }
 
+    /// Asks, and reads an answer that is text.
+    pub(crate) async fn text(&self, path: &str) -> anyhow::Result<String> {
+        let response = self.send(&Ask::get(path)).await?;
+        let code = response.status();
+        let body = response.into_body().collect().await?.to_bytes();
+        if !code.is_success() {
+            return Err(self.refused(code, &body));
+        }
+        Ok(String::from_utf8_lossy(&body).into_owned())
+    }
+
     /// Asks, and reads the whole answer and its code.
     pub(crate) async fn ask_with_code(&self, ask: Ask<'_>) -> anyhow::Result<(StatusCode, Value)> {
         let response = self.send(&ask).await?;

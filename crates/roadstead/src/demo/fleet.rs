@@ -144,11 +144,11 @@ pub(crate) async fn until<T, F: Future<Output = anyhow::Result<Option<T>>>>(
     }
 }
 
-fn program() -> anyhow::Result<PathBuf> {
+pub(crate) fn program() -> anyhow::Result<PathBuf> {
     std::env::current_exe().context("failed to find this program")
 }
 
-fn child(folder: &Path, log: &str, arguments: &[&str]) -> anyhow::Result<Child> {
+pub(crate) fn child(folder: &Path, log: &str, arguments: &[&str]) -> anyhow::Result<Child> {
     let logs = folder.join("logs");
     std::fs::create_dir_all(&logs).with_context(|| format!("failed to make {}", logs.display()))?;
     let file = File::options()

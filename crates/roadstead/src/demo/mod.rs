@@ -3,9 +3,9 @@
 //! Hub, clusters and agents are processes of their own, so that a kill is a kill. Every sentence that is printed as true
 //! was looked at; when one is not true, the demo says so and ends with 1.
 
-mod fleet;
+pub(crate) mod fleet;
 mod look;
-mod repository;
+pub(crate) mod repository;
 mod screen;
 mod story;
 

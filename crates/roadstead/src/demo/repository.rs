@@ -50,16 +50,22 @@ pub(crate) struct Repository {
 impl Repository {
     /// Makes it, with the examples as its first commit.
     pub(crate) fn make(folder: &Path) -> anyhow::Result<Self> {
+        let this = Self::empty(folder)?;
+        for (path, text) in FILES {
+            this.write(path, text)?;
+        }
+        this.commit("Deliver the shop and its metrics")?;
+        Ok(this)
+    }
+
+    /// Makes it, without a commit.
+    pub(crate) fn empty(folder: &Path) -> anyhow::Result<Self> {
         let this = Self {
             folder: folder.to_owned(),
         };
         std::fs::create_dir_all(folder)
             .with_context(|| format!("failed to make {}", folder.display()))?;
         this.git(&["init", "--quiet", "--initial-branch=main"])?;
-        for (path, text) in FILES {
-            this.write(path, text)?;
-        }
-        this.commit("Deliver the shop and its metrics")?;
         Ok(this)
     }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -414,6 +415,7 @@ fn refused_by_alert(error: &Error) -> Option<WireError> {
 struct Tap<S> {
     inner: S,
     heard: watch::Sender<bool>,
+    received: Arc<AtomicU64>,
     died_of: Arc<OnceLock<Error>>,
 }
 
@@ -421,20 +423,24 @@ struct Tap<S> {
 #[derive(Clone)]
 pub(super) struct Fate {
     heard: watch::Receiver<bool>,
+    received: Arc<AtomicU64>,
     died_of: Arc<OnceLock<Error>>,
 }
 
 impl<S> Tap<S> {
     fn new(inner: S) -> (Self, Fate) {
         let (heard, hears) = watch::channel(false);
+        let received = Arc::new(AtomicU64::new(0));
         let died_of = Arc::new(OnceLock::new());
         let fate = Fate {
             heard: hears,
+            received: received.clone(),
             died_of: died_of.clone(),
         };
         let tap = Self {
             inner,
             heard,
+            received,
             died_of,
         };
         (tap, fate)
@@ -469,6 +475,11 @@ impl Fate {
         }
     }
 
+    /// How many bytes have come.
+    pub(super) fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+
     /// Is the connection known to be gone?
     pub(super) fn is_gone(&self) -> bool {
         self.heard.has_changed().is_err()
@@ -485,7 +496,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Tap<S> {
         let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
         if let Poll::Ready(result) = &polled {
             self.note(result);
-            if buf.filled().len() > before {
+            let came = buf.filled().len().saturating_sub(before);
+            if came > 0 {
+                self.received.fetch_add(came as u64, Ordering::Relaxed);
                 self.heard
                     .send_if_modified(|heard| !std::mem::replace(heard, true));
             }

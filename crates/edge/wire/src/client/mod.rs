@@ -152,6 +152,11 @@ impl AgentClient {
         self.ca_pem.as_deref()
     }
 
+    /// How many bytes the hub has sent over this connection, inside TLS: HTTP/2's own are counted.
+    pub fn received_bytes(&self) -> u64 {
+        self.fate.received()
+    }
+
     /// Is the connection known to be gone?
     pub fn is_gone(&self) -> bool {
         self.fate.is_gone()

@@ -1,0 +1,42 @@
+//! `roadstead bench`: figures of this machine, as docs/benchmarks.md reports them.
+
+mod agents;
+mod fanout;
+mod figures;
+mod store;
+
+use std::process::ExitCode;
+
+use clap::{Args as ClapArgs, Subcommand};
+
+use crate::shell::Outcome;
+
+/// Measures this machine.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// From a commit to every connected agent: real hub, real TLS, real Git; the agents apply nothing
+    Fanout(fanout::Args),
+    /// Commits, reads and watches of the store
+    Store(store::Args),
+    /// The agents of `bench fanout`, which starts them itself
+    #[command(hide = true)]
+    Agents(agents::Args),
+}
+
+/// Runs it.
+pub(crate) async fn run(args: Args) -> Outcome {
+    match args.what {
+        What::Fanout(args) => fanout::run(args).await,
+        What::Store(args) => store::run(&args),
+        What::Agents(args) => {
+            agents::run(args).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
