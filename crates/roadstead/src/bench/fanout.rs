@@ -380,7 +380,16 @@ impl Bench {
             args.apps,
             told(one)
         ));
-        let quiet = self.quiet(args.quiet_for).await?;
+        let mut quiet = self.quiet(args.quiet_for).await?;
+        if quiet.1 > 0.0 {
+            say(format!(
+                "the minute's notes of when {} clusters were heard of: {} writes, shown status included",
+                quiet.1,
+                quiet.0 + quiet.1
+            ));
+            // the next ones are a minute away
+            quiet = self.quiet(args.quiet_for.min(40)).await?;
+        }
         say(format!(
             "nothing changes for {} s, polled once: {} writes (and {} notes of when clusters were heard of), {} bytes to all agents: {}",
             args.quiet_for,
