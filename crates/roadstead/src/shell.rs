@@ -39,26 +39,25 @@ pub(crate) fn run(args: Args) -> ExitCode {
     );
     // one provider for everything; a second call would be a bug, and is harmless
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let outcome = match args.command {
-        Command::Hub(hub) => {
-            runtime(true).and_then(|runtime| runtime.block_on(serve::hub::run(hub)))
-        }
-        Command::Agent(agent) => {
-            runtime(false).and_then(|runtime| runtime.block_on(serve::agent::run(agent)))
-        }
-        Command::Playground(playground) => {
-            runtime(true).and_then(|runtime| runtime.block_on(serve::playground::run(playground)))
-        }
-        Command::Demo(demo) => {
-            runtime(true).and_then(|runtime| runtime.block_on(crate::demo::run(demo)))
-        }
-        Command::Bench(bench) => {
-            runtime(true).and_then(|runtime| runtime.block_on(crate::bench::run(bench)))
-        }
-        Command::Verb(verb) => {
-            runtime(true).and_then(|runtime| runtime.block_on(verb.run(&args.global)))
-        }
-    };
+    let outcome =
+        match args.command {
+            Command::Hub(hub) => runtime(true)
+                .and_then(|runtime| runtime.block_on(serve::hub::run(hub, &args.global))),
+            Command::Agent(agent) => {
+                runtime(false).and_then(|runtime| runtime.block_on(serve::agent::run(agent)))
+            }
+            Command::Playground(playground) => runtime(true)
+                .and_then(|runtime| runtime.block_on(serve::playground::run(playground))),
+            Command::Demo(demo) => {
+                runtime(true).and_then(|runtime| runtime.block_on(crate::demo::run(demo)))
+            }
+            Command::Bench(bench) => {
+                runtime(true).and_then(|runtime| runtime.block_on(crate::bench::run(bench)))
+            }
+            Command::Verb(verb) => {
+                runtime(true).and_then(|runtime| runtime.block_on(verb.run(&args.global)))
+            }
+        };
     outcome.unwrap_or_else(|error| {
         anstream::eprint!("{}", tell(&error));
         ExitCode::from(1)

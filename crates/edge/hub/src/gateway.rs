@@ -97,7 +97,10 @@ const READY_BYTES: usize = 16 << 20;
 
 /// Contents as they travel, made once for all the clusters that lack the same: by digest and base.
 #[derive(Default)]
-pub(crate) struct Ready(Mutex<(usize, BTreeMap<(Digest, Option<Digest>), Blob>)>);
+pub(crate) struct Ready(Mutex<(usize, Contents)>);
+
+/// By digest and base.
+type Contents = BTreeMap<(Digest, Option<Digest>), Blob>;
 
 impl Ready {
     fn get(&self, want: &Want) -> Option<Blob> {
@@ -235,6 +238,11 @@ impl Agents {
         if !allowed.contains(&want.digest) {
             return Blob::refused("not assigned to this cluster");
         }
+        // a base that was never this cluster's is as good as none, before the cache is asked
+        let base = want
+            .base
+            .filter(|base| self.orders.was_ordered(cluster, base));
+        let want = &Want { base, ..*want };
         if let Some(ready) = self.ready.get(want) {
             return ready;
         }
@@ -243,8 +251,7 @@ impl Agents {
             Ok(None) => return Blob::refused("the hub does not have it"),
             Err(error) => return Blob::refused(error.to_string()),
         };
-        if let Some(base) = want.base
-            && self.orders.was_ordered(cluster, &base)
+        if let Some(base) = base
             && let Ok(Some(old)) = self.store.get_blob(&base)
             && let Ok(patch) = variant_patch(&old, &bytes)
             && patch.len() < bytes.len()

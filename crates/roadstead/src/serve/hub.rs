@@ -10,6 +10,7 @@ use clap::{Args as ClapArgs, Subcommand};
 use roadstead_hub::{Hub, HubConfig};
 use roadstead_model::DurationMs;
 
+use crate::args::Global;
 use crate::shell::Outcome;
 
 /// Runs the hub, or looks after its data.
@@ -23,6 +24,8 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Let a running hub read its own nouns from Git; the same as `roadstead bootstrap`
+    Bootstrap(crate::verbs::bootstrap::Args),
     /// Replace the hub's data by a backup; the hub must not run
     Restore {
         /// The backup's file
@@ -66,8 +69,9 @@ struct RunArgs {
 }
 
 /// Runs it.
-pub(crate) async fn run(args: Args) -> Outcome {
+pub(crate) async fn run(args: Args, global: &Global) -> Outcome {
     match args.command {
+        Some(Command::Bootstrap(args)) => crate::verbs::bootstrap::run(args, global).await,
         Some(Command::Restore { from, data }) => restore(&from, &data),
         None => serve(args.run).await,
     }

@@ -1,7 +1,7 @@
 //! Everything that asks the hub.
 
 mod apply;
-mod bootstrap;
+pub(crate) mod bootstrap;
 mod cluster;
 mod delete;
 mod diff;
