@@ -100,6 +100,7 @@ pub struct Hub {
     serving: tokio::task::JoinHandle<()>,
     polling: tokio::task::JoinHandle<()>,
     keeping: tokio::task::JoinHandle<()>,
+    following: tokio::task::JoinHandle<()>,
     thread: Option<std::thread::JoinHandle<()>>,
     store: Arc<SqliteStore>,
 }
@@ -143,7 +144,7 @@ impl Hub {
         let mut log = store.watch("", revision)?;
         let (brain, inputs) = Brain::new();
         let (to_brain, followed) = (brain.clone(), Arc::clone(&store));
-        tokio::spawn(async move {
+        let following = tokio::spawn(async move {
             while let Some(item) = log.next().await {
                 if matches!(item, WatchItem::Compacted(_)) {
                     // followed from here before everything is read again, so that nothing falls in between; what is
@@ -313,6 +314,7 @@ impl Hub {
             serving,
             polling,
             keeping,
+            following,
             thread: Some(thread),
             store: sqlite,
         })
@@ -369,6 +371,8 @@ impl Hub {
         let _ = self.serving.await;
         self.polling.abort();
         self.keeping.abort();
+        // it holds the store, which closes when the last who asks it has gone
+        self.following.abort();
         let brain = self.brain.clone();
         let _ = tokio::task::spawn_blocking(move || brain.send(Input::Stop)).await;
         if let Some(thread) = self.thread.take() {
