@@ -297,6 +297,8 @@ impl Hub {
             connections,
             limits: roadstead_wire::Limits {
                 beat: config.beat,
+                // a fleet that starts at once joins at once; each join is a signature and two commits
+                joins: 256,
                 ..roadstead_wire::Limits::default()
             },
         };
