@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::noun::{MESSAGE_COLUMN, READY_COLUMN, check_selector, check_unique, noun};
-use crate::{Adopt, Column, Condition, FieldError, Hold, NounInfo, SyncOptions};
+use crate::{
+    Adopt, Column, Condition, FieldError, HelmValues, Hold, NounInfo, Render, SyncOptions,
+};
 
 /// What to deliver, to whom, and what varies: the unit of delivery, history and rollback.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -74,30 +76,6 @@ fn main_input() -> String {
     "main".to_owned()
 }
 
-/// How an input is rendered.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Render {
-    /// Manifests as they stand in files.
-    #[serde(default)]
-    pub plain: PlainRenderer,
-}
-
-/// Takes every `*.yaml`, `*.yml` and `*.json` file below the path.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct PlainRenderer {
-    /// Globs of files to take, relative to the path; without any, all.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub include: Vec<String>,
-    /// Globs of files to leave out.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub exclude: Vec<String>,
-    /// Replaces `${cluster.…}` in the manifests too, not only in overlays.
-    #[serde(default)]
-    pub substitute: bool,
-}
-
 /// Selects clusters that get the App, or that are skipped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -139,6 +117,9 @@ pub struct Overlay {
     /// Changes to objects.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub patches: Vec<Patch>,
+    /// More values for the chart: they count after those of `render.helm` and of earlier overlays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub helm: Option<HelmValues>,
     /// Labels that every object gets.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
@@ -337,6 +318,7 @@ fn validate(app: &App, errors: &mut Vec<FieldError>) {
             ));
         }
     }
+    crate::render::check(spec, errors);
     if !spec.namespace.is_empty() && !spec.force_namespace.is_empty() {
         errors.push(FieldError::new(
             "spec.forceNamespace",

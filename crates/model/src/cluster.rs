@@ -63,6 +63,9 @@ pub struct ClusterFacts {
     pub kubernetes_version: String,
     /// How many kinds it serves.
     pub api_kinds: u32,
+    /// The digest of the list of what it serves (`group/version` and `group/version/Kind`), which the hub keeps.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub api_versions: String,
     /// How many nodes it has.
     pub nodes: u32,
 }

@@ -12,13 +12,14 @@ mod options;
 mod project;
 mod quantity;
 mod release;
+mod render;
 mod source;
 mod strategy;
 mod time;
 
 pub use app::{
     App, AppSpec, AppStatus, Depends, Input, JsonPatchOp, OnLeave, Overlay, Patch, PatchTarget,
-    PlainRenderer, Ready, Render, Target, TargetClusters,
+    Ready, Target, TargetClusters,
 };
 pub use cluster::{
     Cluster, ClusterFacts, ClusterSet, ClusterSetSpec, ClusterSetStatus, ClusterSpec, ClusterStatus,
@@ -38,7 +39,10 @@ pub use quantity::{Amount, DurationMs};
 pub use release::{
     Release, ReleaseSpec, ReleaseStatus, Rollout, RolloutSpec, RolloutStatus, StageStatus,
 };
-pub use source::{GitSource, Source, SourceLimits, SourceSpec, SourceStatus};
+pub use render::{
+    ClusterFact, HelmDialect, HelmRenderer, HelmValues, PlainRenderer, RandomPolicy, Render,
+};
+pub use source::{ChartSource, GitSource, OciSource, Source, SourceLimits, SourceSpec, SourceStatus};
 pub use strategy::{
     Approval, OnFailure, Stage, Strategy, StrategySpec, StrategyStatus, Wave, WaveSize,
 };

@@ -150,14 +150,17 @@ pub(crate) fn inputs_of(
                 ),
             );
         }
+        let read = |digest: &Digest, charts: &[crate::ChartPin]| InputFact {
+            name: input.name.clone(),
+            source: input.source.clone(),
+            path: input.path.clone(),
+            commit: head.commit.clone(),
+            digest: *digest,
+            charts: charts.to_vec(),
+        };
         match head.inputs.get(&input.path) {
-            Some(crate::HeadInput::Digest(digest)) => inputs.push(InputFact {
-                name: input.name.clone(),
-                source: input.source.clone(),
-                path: input.path.clone(),
-                commit: head.commit.clone(),
-                digest: *digest,
-            }),
+            Some(crate::HeadInput::Digest(digest)) => inputs.push(read(digest, &[])),
+            Some(crate::HeadInput::Chart { digest, charts }) => inputs.push(read(digest, charts)),
             Some(crate::HeadInput::Error(error)) => {
                 return waiting("InputUnreadable", error.clone());
             }
@@ -177,17 +180,7 @@ pub(crate) fn inputs_of(
 
 /// What a Source reads from, as text: a head that was read from elsewhere does not count.
 pub fn origin(source: &roadstead_model::Source) -> String {
-    let git = &source.spec.git;
-    let reference = [
-        ("branch", &git.branch),
-        ("tag", &git.tag),
-        ("commit", &git.commit),
-    ];
-    let reference = reference.iter().find(|(_, name)| !name.is_empty());
-    reference.map_or_else(
-        || git.url.clone(),
-        |(kind, name)| format!("{} {kind} {name}", git.url),
-    )
+    source.spec.origin()
 }
 
 /// Looks at one App.
@@ -275,11 +268,11 @@ fn wanted_release(
         for input in &noun.spec.inputs {
             let key = Key::new(app.project.clone(), input.source.clone());
             if let Some(source) = index.sources.get(&key)
-                && !index.may_read(&project.metadata.name, &source.spec.git.url)
+                && !index.may_read(&project.metadata.name, source.spec.url())
             {
                 let message = format!(
                     "project {:?} may not read {:?}",
-                    app.project, source.spec.git.url
+                    app.project, source.spec.url()
                 );
                 return Err(("NotAllowed".to_owned(), message));
             }
@@ -352,7 +345,7 @@ fn wanted_release(
 }
 
 /// Does `pattern`, in which `*` stands for any text, match?
-pub(crate) fn matches_text(pattern: &str, text: &str) -> bool {
+pub fn matches_text(pattern: &str, text: &str) -> bool {
     let mut parts = pattern.split('*');
     let Some(first) = parts.next() else {
         return false;

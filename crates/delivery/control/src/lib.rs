@@ -20,7 +20,7 @@ mod straggle;
 mod why;
 
 pub use command::{Command, CommandRefused, command};
-pub use decide::{Decision, RenderJob, Rendered, decide, origin, rendered};
+pub use decide::{Decision, RenderJob, Rendered, decide, matches_text, origin, rendered};
 pub use describe::{AssignmentView, assignments};
 pub use entries::{VariantSource, entries};
 pub use index::{Dirty, Index};
@@ -29,7 +29,7 @@ pub use leave::{Leaving, leaving};
 pub use placement::{Placed, Placing};
 pub use project::{Projection, project};
 pub use records::{
-    Approval, Barred, Head, HeadInput, Held, History, InputFact, NOUNS, ReleaseRecord, Seen,
+    Approval, Barred, ChartPin, Head, HeadInput, Held, History, InputFact, NOUNS, ReleaseRecord, Seen,
     VariantOutcome, keys,
 };
 pub use render::render;

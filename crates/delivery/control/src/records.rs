@@ -120,8 +120,27 @@ pub struct Head {
 pub enum HeadInput {
     /// Files with this digest.
     Digest(Digest),
+    /// A chart whose dependencies lie elsewhere.
+    Chart {
+        /// The digest of its files and of the dependencies' revisions.
+        digest: Digest,
+        /// The dependencies.
+        charts: Vec<ChartPin>,
+    },
     /// It cannot be read.
     Error(String),
+}
+
+/// A chart that another one needs, as it was resolved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ChartPin {
+    /// The chart's name.
+    pub name: String,
+    /// Where it came from: a chart repository, or `file://…` beside the chart.
+    pub repository: String,
+    /// Which version and archive, `6.7.1@sha256:…`; for `file://…` the digest of its files.
+    pub revision: String,
 }
 
 /// One input of a Release.
@@ -138,6 +157,9 @@ pub struct InputFact {
     pub commit: String,
     /// The digest of its files.
     pub digest: Digest,
+    /// What its chart needs from elsewhere.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub charts: Vec<ChartPin>,
 }
 
 /// A Release as it is stored.

@@ -13,11 +13,11 @@ use crate::records::VariantOutcome;
 /// fails the clusters that would get it.
 pub fn render(
     job: &RenderJob,
-    files: &BTreeMap<String, Bytes>,
+    inputs: &Inputs,
     project: (&str, &ProjectSpec),
 ) -> Rendered {
     let record = &job.record;
-    let prepared = match Prepared::new(&job.app, &record.frozen, record.id, files) {
+    let prepared = match Prepared::of(&job.app, &record.frozen, record.id, inputs) {
         Ok(prepared) => prepared,
         Err(error) => {
             let excerpt = error

@@ -8,11 +8,13 @@ mod error;
 mod hooks;
 mod names;
 mod object;
+mod objects;
 mod order;
 mod overlay;
 mod prepare;
 mod rules;
 mod scope;
+mod values;
 
 pub use error::{BuildError, InputError};
 pub use names::{frozen, release_id};

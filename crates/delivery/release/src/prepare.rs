@@ -2,45 +2,59 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use base_json::Digest;
 use bytes::Bytes;
-use k8s_object::{GroupKind, Gvk, ObjectId, set_annotation, set_label};
+use k8s_object::{Gvk, ObjectId, set_annotation, set_label};
 use roadstead_dispatch::{
     APP_LABEL, OWNER_ANNOTATION, Phase, Variant, VariantObject, app_label, owner_annotation,
 };
-use roadstead_model::{AppKey, AppSpec, ReleaseId, VariantId};
-use roadstead_render::{Origin, RenderSettings, Rendered, render};
+use roadstead_model::{AppKey, AppSpec, Overlay, ReleaseId, VariantId};
+use roadstead_render::{Chart, ChartValues, Inputs, Origin, RenderSettings, Rendered, render};
 use roadstead_target::{TargetInput, Uses, substitute};
 use serde_json::Value;
 
-use crate::object::{Namespaces, normalise, place, without_nulls};
-use crate::{BuildError, InputError, Scopes, hooks, order, overlay};
+use crate::object::{normalise, without_nulls};
+use crate::objects::{Objects, namespaces};
+use crate::values::chart_values;
+use crate::{BuildError, InputError, hooks, order, overlay};
 
-/// What all variants of one Release share: the App as it was frozen, and its manifests, read once.
-#[derive(Debug, Clone)]
+/// What all variants of one Release share: the App as it was frozen, and its manifests or its chart, read once.
+#[derive(Debug)]
 pub struct Prepared {
     spec: AppSpec,
     app: AppKey,
     /// The value of the short label.
     label: String,
     release: ReleaseId,
-    base: Vec<Base>,
+    content: Content,
     uses: Uses,
-    scopes: Scopes,
-    /// The kind that each CustomResourceDefinition defines, by the definition's name.
-    defines: BTreeMap<String, GroupKind>,
-    warnings: Vec<String>,
 }
 
-#[derive(Debug, Clone)]
-struct Base {
-    object: Value,
-    origin: Origin,
-    /// Holds expressions, so that it differs from cluster to cluster.
-    varies: bool,
-    /// Why it cannot be placed, whatever the cluster.
-    refused: Option<InputError>,
+/// What variants are made from.
+#[derive(Debug)]
+enum Content {
+    /// The same objects for every cluster.
+    Shared(Arc<Objects>),
+    /// A chart, rendered for each set of values.
+    Chart(Box<Chart>),
+}
+
+/// Renders of a chart that are kept while variants are built: inputs that differ only in what overlays patch share one.
+const KEPT: usize = 16;
+
+/// Objects on their way into variants, and which of them are finished unchanged.
+struct Work {
+    objects: Arc<Objects>,
+    finished: Vec<Option<Result<Finished, InputError>>>,
+}
+
+impl Work {
+    fn new(objects: Arc<Objects>) -> Self {
+        let finished = vec![None; objects.base.len()];
+        Self { objects, finished }
+    }
 }
 
 /// The variants of a Release.
@@ -108,7 +122,29 @@ impl Prepared {
         release: ReleaseId,
         files: &BTreeMap<String, B>,
     ) -> Result<Self, BuildError> {
-        let rendered = render(files, &RenderSettings::of(spec))?;
+        let bytes = |bytes: &B| Bytes::copy_from_slice(bytes.as_ref());
+        let files = files.iter().map(|(name, b)| (name.clone(), bytes(b)));
+        let inputs = Inputs {
+            first: files.collect(),
+            others: BTreeMap::new(),
+        };
+        Self::of(app, spec, release, &inputs)
+    }
+
+    /// Reads the files of all of an App's inputs.
+    pub fn of(
+        app: &AppKey,
+        spec: &AppSpec,
+        release: ReleaseId,
+        inputs: &Inputs,
+    ) -> Result<Self, BuildError> {
+        if Chart::wanted(spec, inputs) {
+            let chart = Chart::compile(&app.name, spec, release, inputs)?;
+            let uses = uses_of(spec, &[])?;
+            let content = Content::Chart(Box::new(chart));
+            return Ok(Self::with(app, spec, release, content, uses));
+        }
+        let rendered = render(&inputs.first, &RenderSettings::of(spec))?;
         Self::of_rendered(app, spec, release, rendered)
     }
 
@@ -131,62 +167,27 @@ impl Prepared {
                 })?;
             }
         }
-        let manifests = rendered.iter().map(|one| &one.object);
-        let uses = Uses::of(spec, manifests).map_err(|problem| BuildError::Expression {
-            place: "spec.overlays".to_owned(),
-            problem,
-        })?;
-        let mut scopes = Scopes::builtin();
-        let mut defines = BTreeMap::new();
-        for one in &rendered {
-            scopes.learn(&one.object);
-            let text = |pointer: &str| one.object.pointer(pointer).and_then(Value::as_str);
-            if let (Some(group), Some(kind)) = (text("/spec/group"), text("/spec/names/kind")) {
-                let name = k8s_object::name(&one.object).to_owned();
-                defines.insert(name, GroupKind::new(group, kind));
-            }
-        }
-        let mut unknown = BTreeSet::new();
-        let base = rendered.into_iter().map(|one| {
-            let mut object = one.object;
-            let kind = Gvk::of(&object).map(|gvk| gvk.group_kind());
-            if let Some(kind) = kind.filter(|kind| scopes.namespaced(kind).is_none()) {
-                unknown.insert(kind);
-            }
-            normalise(&mut object);
-            Base {
-                varies: substitute && Uses::touches(&object),
-                object,
-                origin: one.origin,
-                refused: None,
-            }
-        });
-        let base: Vec<Base> = base.collect();
-        let warnings = unknown.into_iter().map(|kind| {
-            format!("kind {kind} is not known here: its objects are taken to live in a namespace")
-        });
-        let mut prepared = Self {
-            warnings: warnings.collect(),
+        let uses = uses_of(spec, &rendered)?;
+        let objects = Objects::new(rendered, substitute, &namespaces(spec, app));
+        let content = Content::Shared(Arc::new(objects));
+        Ok(Self::with(app, spec, release, content, uses))
+    }
+
+    fn with(
+        app: &AppKey,
+        spec: &AppSpec,
+        release: ReleaseId,
+        content: Content,
+        uses: Uses,
+    ) -> Self {
+        Self {
             spec: spec.clone(),
             app: app.clone(),
             label: app_label(app),
             release,
-            base: Vec::new(),
+            content,
             uses,
-            scopes,
-            defines,
-        };
-        // once for all inputs; what varies is placed after its expressions are replaced
-        prepared.base = base
-            .into_iter()
-            .map(|mut base| {
-                if !base.varies {
-                    base.refused = prepared.place(&mut base.object, &base.origin).err();
-                }
-                base
-            })
-            .collect();
-        Ok(prepared)
+        }
     }
 
     /// The expressions that the App uses, which is what target inputs are made from.
@@ -196,49 +197,87 @@ impl Prepared {
 
     /// Makes the variant of each input. An input that fails fails alone.
     pub fn build<'i>(&self, inputs: impl IntoIterator<Item = &'i TargetInput>) -> Built {
-        let mut built = Built {
-            warnings: self.warnings.clone(),
-            ..Built::default()
-        };
-        let mut shared: Vec<Option<Result<Finished, InputError>>> = vec![None; self.base.len()];
+        let mut built = Built::default();
+        let mut works: BTreeMap<Digest, Result<Work, InputError>> = BTreeMap::new();
         let mut notes = BTreeSet::new();
         for input in inputs {
             let digest = input.digest();
             if built.by_input.contains_key(&digest) {
                 continue;
             }
-            let outcome = self.variant(input, &mut shared, &mut built.blobs, &mut notes);
-            let outcome = outcome.and_then(|variant| {
-                let bytes = base_json::canonical_of(&variant)
-                    .map_err(|error| InputError::plain(error.to_string()))?;
-                let id = Digest::of(&bytes);
-                built.blobs.insert(id, bytes.into());
-                built.variants.insert(id, variant);
-                Ok(id)
-            });
+            let outcome = self
+                .work(input, &mut works)
+                .and_then(|work| {
+                    notes.extend(work.objects.warnings.iter().cloned());
+                    self.variant(input, work, &mut built.blobs, &mut notes)
+                })
+                .and_then(|variant| {
+                    let bytes = base_json::canonical_of(&variant)
+                        .map_err(|error| InputError::plain(error.to_string()))?;
+                    let id = Digest::of(&bytes);
+                    built.blobs.insert(id, bytes.into());
+                    built.variants.insert(id, variant);
+                    Ok(id)
+                });
             built.by_input.insert(digest, outcome);
         }
         built.warnings.extend(notes);
         built
     }
 
+    /// The objects of an input before its overlays: for a chart, what it renders with the input's values.
+    fn work<'w>(
+        &self,
+        input: &TargetInput,
+        works: &'w mut BTreeMap<Digest, Result<Work, InputError>>,
+    ) -> Result<&'w mut Work, InputError> {
+        let (digest, render): (Digest, Box<dyn FnOnce() -> Result<Work, InputError> + '_>) =
+            match &self.content {
+                Content::Shared(objects) => {
+                    let objects = Arc::clone(objects);
+                    (Digest::of(b""), Box::new(move || Ok(Work::new(objects))))
+                }
+                Content::Chart(chart) => {
+                    let values = chart_values(&self.spec, input)?;
+                    let render = || self.charted(chart, &values);
+                    let digest = values.digest();
+                    match works.get(&digest) {
+                        Some(_) => (digest, Box::new(|| Err(InputError::plain("")))),
+                        None => {
+                            let rendered = render();
+                            (digest, Box::new(move || rendered))
+                        }
+                    }
+                }
+            };
+        if works.len() >= KEPT && !works.contains_key(&digest) {
+            works.clear();
+        }
+        match works.entry(digest).or_insert_with(render) {
+            Ok(work) => Ok(work),
+            Err(error) => Err(error.clone()),
+        }
+    }
+
+    fn charted(&self, chart: &Chart, values: &ChartValues) -> Result<Work, InputError> {
+        let rendered = chart
+            .render(values)
+            .map_err(|error| InputError::plain(error.report()))?;
+        let objects = Objects::new(rendered, false, &namespaces(&self.spec, &self.app));
+        Ok(Work::new(Arc::new(objects)))
+    }
+
     fn variant(
         &self,
         input: &TargetInput,
-        shared: &mut [Option<Result<Finished, InputError>>],
+        work: &mut Work,
         blobs: &mut BTreeMap<Digest, Bytes>,
         notes: &mut BTreeSet<String>,
     ) -> Result<Variant, InputError> {
-        let mut drafts = self.drafts(input)?;
+        let from = Arc::clone(&work.objects);
+        let mut drafts = self.drafts(&from, input)?;
         for name in &input.overlays {
-            let overlay = self
-                .spec
-                .overlays
-                .iter()
-                .find(|overlay| overlay.name == *name);
-            let overlay = overlay.ok_or_else(|| {
-                InputError::plain(format!("overlay {name:?} is not in the frozen App"))
-            })?;
+            let overlay = self.overlay(name)?;
             overlay::apply(overlay, &mut drafts, &input.values)?;
         }
         let mut objects = Vec::with_capacity(drafts.len());
@@ -246,10 +285,10 @@ impl Prepared {
         for draft in drafts {
             let origin = draft.origin;
             let finished = match draft.shared {
-                Some(index) => shared[index]
-                    .get_or_insert_with(|| self.finish(draft.object.into_owned(), origin))
+                Some(index) => work.finished[index]
+                    .get_or_insert_with(|| self.finish(&from, draft.object.into_owned(), origin))
                     .clone()?,
-                None => self.finish(draft.object.into_owned(), origin)?,
+                None => self.finish(&from, draft.object.into_owned(), origin)?,
             };
             notes.extend(finished.notes);
             for (object, bytes) in finished.entries {
@@ -268,16 +307,28 @@ impl Prepared {
             return Err(InputError::plain(message));
         }
         let namespaces = self.made_namespaces(&objects);
-        order::arrange(&mut objects, &self.defines);
+        order::arrange(&mut objects, &from.defines);
         Ok(Variant {
             objects,
             namespaces,
         })
     }
 
+    fn overlay(&self, name: &str) -> Result<&Overlay, InputError> {
+        let mut overlays = self.spec.overlays.iter();
+        overlays
+            .find(|overlay| overlay.name == name)
+            .ok_or_else(|| InputError::plain(format!("overlay {name:?} is not in the frozen App")))
+    }
+
     /// The objects of one input before its overlays, with their namespaces, since patches name objects by them.
-    fn drafts(&self, input: &TargetInput) -> Result<Vec<Draft<'_>>, InputError> {
-        self.base
+    fn drafts<'o>(
+        &self,
+        objects: &'o Objects,
+        input: &TargetInput,
+    ) -> Result<Vec<Draft<'o>>, InputError> {
+        objects
+            .base
             .iter()
             .enumerate()
             .map(|(index, base)| {
@@ -293,7 +344,7 @@ impl Prepared {
                     let mut changed = base.object.clone();
                     substitute(&mut changed, &input.values)
                         .map_err(|error| InputError::at(&base.origin, error.to_string()))?;
-                    self.place(&mut changed, &base.origin)?;
+                    objects.place(&mut changed, &base.origin, &namespaces(&self.spec, &self.app))?;
                     draft.replace(changed);
                 }
                 Ok(draft)
@@ -301,20 +352,16 @@ impl Prepared {
             .collect()
     }
 
-    fn place(&self, object: &mut Value, origin: &Origin) -> Result<bool, InputError> {
-        let namespaces = Namespaces {
-            fill: &self.spec.namespace,
-            force: &self.spec.force_namespace,
-            project: &self.app.project,
-        };
-        place(object, &self.scopes, &namespaces).map_err(|problem| InputError::at(origin, problem))
-    }
-
-    fn finish(&self, mut object: Value, origin: &Origin) -> Result<Finished, InputError> {
+    fn finish(
+        &self,
+        from: &Objects,
+        mut object: Value,
+        origin: &Origin,
+    ) -> Result<Finished, InputError> {
         let error = |problem: String| InputError::at(origin, problem);
         // a patch may have written what a manifest may not hold
         normalise(&mut object);
-        self.place(&mut object, origin)?;
+        from.place(&mut object, origin, &namespaces(&self.spec, &self.app))?;
         let gvk =
             Gvk::of(&object).ok_or_else(|| error("object has no kind any more".to_owned()))?;
         if k8s_apply::schema::Schemas::builtin().lookup(&gvk).is_some() {
@@ -430,4 +477,12 @@ fn named(object: &Value) -> String {
         name
     };
     format!("{} {name}", k8s_object::kind(object))
+}
+
+fn uses_of(spec: &AppSpec, rendered: &[Rendered]) -> Result<Uses, BuildError> {
+    let manifests = rendered.iter().map(|one| &one.object);
+    Uses::of(spec, manifests).map_err(|problem| BuildError::Expression {
+        place: "spec".to_owned(),
+        problem,
+    })
 }

@@ -169,6 +169,26 @@ pub fn substitute_at(
     walk(value, values, texts)
 }
 
+/// Replaces the expressions in a chart's values, where every text may take its value's own type.
+pub fn substitute_values(
+    value: &mut Value,
+    values: &BTreeMap<String, Value>,
+) -> Result<(), ExpressionError> {
+    match value {
+        Value::String(text) if text.contains(OPEN) => {
+            *value = replace(text, values)?;
+            Ok(())
+        }
+        Value::Array(items) => items
+            .iter_mut()
+            .try_for_each(|item| substitute_values(item, values)),
+        Value::Object(map) => map
+            .values_mut()
+            .try_for_each(|item| substitute_values(item, values)),
+        _ => Ok(()),
+    }
+}
+
 fn walk(
     value: &mut Value,
     values: &BTreeMap<String, Value>,

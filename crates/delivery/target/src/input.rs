@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use base_json::Digest;
-use roadstead_model::AppSpec;
+use roadstead_model::{AppSpec, ClusterFact, HelmValues};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -31,6 +31,10 @@ impl TargetInput {
 pub struct Uses {
     /// Those in the manifests, where the App replaces them there.
     pub manifests: BTreeSet<Expression>,
+    /// Those that a chart's values, which all clusters get, are made from.
+    pub render: BTreeSet<Expression>,
+    /// What a chart sees of each cluster.
+    pub facts: BTreeSet<ClusterFact>,
     /// Those in each overlay.
     pub overlays: Vec<BTreeSet<Expression>>,
 }
@@ -57,8 +61,18 @@ impl Uses {
                 collect(manifest, &mut uses.manifests)?;
             }
         }
+        if let Some(helm) = &spec.render.helm {
+            collect_values(&helm.values, &mut uses.render)?;
+            for text in [&helm.release_name, &helm.kube_version] {
+                collect_text(text, &mut uses.render)?;
+            }
+            uses.facts.extend(&helm.from_cluster);
+        }
         for overlay in &spec.overlays {
             let mut found = BTreeSet::new();
+            if let Some(values) = &overlay.helm {
+                collect_values(values, &mut found)?;
+            }
             for patch in &overlay.patches {
                 if let Some(merge) = &patch.merge {
                     collect(merge, &mut found)?;
@@ -83,6 +97,24 @@ impl Uses {
     }
 }
 
+fn collect_values(
+    values: &HelmValues,
+    into: &mut BTreeSet<Expression>,
+) -> Result<(), ExpressionError> {
+    if let Some(values) = &values.values {
+        collect(values, into)?;
+    }
+    values.texts().try_for_each(|text| collect_text(text, into))
+}
+
+/// The key of a cluster's fact among an input's values.
+pub fn fact_key(fact: ClusterFact) -> &'static str {
+    match fact {
+        ClusterFact::KubeVersion => "cluster.kubeVersion",
+        ClusterFact::ApiVersions => "cluster.apiVersions",
+    }
+}
+
 /// Makes the input of one cluster; the error names the cluster and the value that it lacks.
 pub fn target_input(
     spec: &AppSpec,
@@ -95,7 +127,14 @@ pub fn target_input(
         let name = &spec.overlays.get(*index)?.name;
         Some((name, uses.overlays.get(*index)?))
     });
-    let mut used: Vec<&Expression> = uses.manifests.iter().collect();
+    for fact in &uses.facts {
+        let key = fact_key(*fact);
+        // an agent that has not said it yet leaves the renderer's own
+        if let Some(value) = cluster.facts.get(key) {
+            input.values.insert(key.to_owned(), value.clone());
+        }
+    }
+    let mut used: Vec<&Expression> = uses.manifests.iter().chain(&uses.render).collect();
     for (name, found) in overlays {
         input.overlays.push(name.clone());
         used.extend(found);

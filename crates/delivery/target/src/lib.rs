@@ -10,8 +10,9 @@ mod place;
 
 pub use expression::{
     Expression, ExpressionError, collect, collect_text, substitute, substitute_at, substitute_text,
+    substitute_values,
 };
-pub use input::{MissingValue, TargetInput, Uses, target_input};
+pub use input::{MissingValue, TargetInput, Uses, fact_key, target_input};
 pub use place::{
     ClusterView, HUB, Placement, Placements, TargetError, Warning, effective_values, placements,
     stage_of,

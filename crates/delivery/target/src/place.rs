@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use roadstead_model::{AppSpec, Cluster, ClusterId, ClusterSetSpec, StrategySpec, TargetClusters};
+use roadstead_model::{AppSpec, Cluster, ClusterFact, ClusterId, ClusterSetSpec, StrategySpec, TargetClusters};
 use serde_json::Value;
 
 /// The name and id of the hub where it is itself a target.
@@ -19,6 +19,8 @@ pub struct ClusterView {
     pub labels: BTreeMap<String, String>,
     /// Its values, merged with those of its ClusterSets, see [`effective_values`].
     pub values: BTreeMap<String, Value>,
+    /// What its agent said of it, by the keys of [`crate::fact_key`].
+    pub facts: BTreeMap<String, Value>,
     /// Gets no new assignments.
     pub cordoned: bool,
 }
@@ -31,6 +33,7 @@ impl ClusterView {
             name: HUB.to_owned(),
             labels: BTreeMap::new(),
             values: BTreeMap::new(),
+            facts: BTreeMap::new(),
             cordoned: false,
         }
     }
@@ -43,9 +46,21 @@ impl ClusterView {
             name: cluster.metadata.name.clone(),
             labels: labels.clone(),
             values: effective_values(&cluster.spec.values, labels, sets),
+            facts: facts_of(cluster),
             cordoned: cluster.spec.cordoned,
         }
     }
+}
+
+fn facts_of(cluster: &Cluster) -> BTreeMap<String, Value> {
+    let facts = &cluster.status.facts;
+    let said = [
+        (ClusterFact::KubeVersion, &facts.kubernetes_version),
+        (ClusterFact::ApiVersions, &facts.api_versions),
+    ];
+    let said = said.into_iter().filter(|(_, text)| !text.is_empty());
+    said.map(|(fact, text)| (crate::fact_key(fact).to_owned(), Value::from(text.as_str())))
+        .collect()
 }
 
 /// One cluster that gets an App.

@@ -17,6 +17,7 @@ fn cluster(name: &str, labels: &[(&str, &str)], values: Value) -> ClusterView {
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
             .collect(),
         values: serde_json::from_value(values).expect("values"),
+        facts: BTreeMap::new(),
         cordoned: name == "cordoned",
     }
 }

@@ -180,7 +180,7 @@ pub(crate) struct Api {
     pub(crate) brain: Brain,
     pub(crate) identity: Arc<Identity>,
     pub(crate) details: Arc<Details>,
-    pub(crate) reader: Arc<crate::sources::Reader>,
+    pub(crate) reader: Arc<crate::reader::Reader>,
     pub(crate) asked: Arc<crate::sources::Asked>,
     pub(crate) connections: roadstead_wire::Connections,
 }

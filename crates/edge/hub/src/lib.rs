@@ -13,6 +13,7 @@ mod identity;
 mod metrics;
 mod orders;
 mod plan;
+mod reader;
 mod renders;
 mod serve;
 mod shown;

@@ -14,15 +14,16 @@ use roadstead_control::{
     Index, InputFact, Placing, ReleaseRecord, RenderJob, Rendered, VariantOutcome,
 };
 use roadstead_dispatch::{AppReport, AppState, Variant};
-use roadstead_model::{AppKey, AppSpec, ClusterId, Key, ProjectSpec, Time, VariantId};
+use roadstead_model::{AppKey, AppSpec, ClusterId, Input, Key, ProjectSpec, Time, VariantId};
 use roadstead_plan::{ClusterState, Next, Plan, PlanSettings};
+use roadstead_render::Inputs;
 use roadstead_rollout::Assignment;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::api::{Api, app_of, ending, text};
 use crate::clock::now;
-use crate::sources::{Reader, Wanted};
+use crate::reader::{Files, Reader, Wanted, request_of};
 
 /// What is asked of a plan. Without files and revision, the newest commit is planned.
 #[derive(Debug, Default, Deserialize)]
@@ -38,7 +39,8 @@ struct Asked {
 struct Known {
     spec: AppSpec,
     project: ProjectSpec,
-    source: Option<Wanted>,
+    /// The Source of each input.
+    sources: Vec<Option<Wanted>>,
 }
 
 fn refuse(message: impl Into<String>) -> Status {
@@ -156,36 +158,78 @@ async fn blocking<T: Send + 'static>(
 fn known(index: &Index, app: &AppKey) -> Option<Known> {
     let noun = index.app(app)?;
     let project = index.project(&app.project);
-    let source = noun.spec.inputs.first().and_then(|input| {
+    let sources = noun.spec.inputs.iter().map(|input| {
         let key = Key::new(app.project.clone(), input.source.clone());
-        crate::sources::request_of(index, &key)
+        request_of(index, &key)
     });
+    let sources = sources.collect();
     Some(Known {
         spec: noun.spec.clone(),
         project: project.map(|noun| noun.spec.clone()).unwrap_or_default(),
-        source,
+        sources,
     })
 }
 
 /// What would be a Release: its record, as far as it is known before clusters are placed, and its files.
 struct Prepared {
     record: ReleaseRecord,
-    files: BTreeMap<String, Bytes>,
+    inputs: Inputs,
     what: String,
+}
+
+/// Reads one input at a revision, or as its Source was read last.
+fn read(
+    app: &AppKey,
+    input: &Input,
+    source: Option<&Wanted>,
+    reader: &Reader,
+    revision: Option<String>,
+) -> Result<(Files, String), Status> {
+    let source = source.ok_or_else(|| {
+        refuse(format!(
+            "App {app} reads Source {:?}, which does not exist",
+            input.source
+        ))
+    })?;
+    if !source.allowed {
+        return Err(refuse(format!(
+            "project {:?} may not read the repository of Source {:?}",
+            app.project, input.source
+        )));
+    }
+    let revision = match (revision, &source.head) {
+        (Some(revision), _) => revision,
+        (None, Some(head)) => head.commit.clone(),
+        (None, None) => {
+            return Err(refuse(format!(
+                "Source {:?} has not been read yet",
+                input.source
+            )));
+        }
+    };
+    let files = reader
+        .at(source, &revision, &input.path)
+        .map_err(|error| refuse(format!("Source {:?}: {error}", input.source)))?;
+    Ok((files, revision))
+}
+
+fn fact(input: &Input, files: &Files) -> InputFact {
+    InputFact {
+        name: input.name.clone(),
+        source: input.source.clone(),
+        path: input.path.clone(),
+        commit: files.revision.clone(),
+        digest: files.digest,
+        charts: files.charts.clone(),
+    }
 }
 
 fn prepare(app: &AppKey, known: &Known, reader: &Reader, asked: Asked) -> Result<Prepared, Status> {
     let Some(input) = known.spec.inputs.first() else {
         return Err(refuse(format!("App {app} has no input")));
     };
-    let source = || {
-        let message = format!(
-            "App {app} reads Source {:?}, which does not exist",
-            input.source
-        );
-        known.source.as_ref().ok_or_else(|| refuse(message))
-    };
-    let (commit, digest, files, what) = match (asked.files, asked.revision) {
+    let source = known.sources.first().and_then(Option::as_ref);
+    let (first, what) = match (asked.files, asked.revision) {
         (Some(_), Some(_)) => {
             return Err(Status::bad_request("either files or a revision, not both"));
         }
@@ -200,65 +244,41 @@ fn prepare(app: &AppKey, known: &Known, reader: &Reader, asked: Asked) -> Result
                     .map(|(name, bytes)| (name.clone(), Digest::of(bytes).to_string()))
                     .collect::<BTreeMap<_, _>>()
             ));
-            (String::new(), digest, files, "a local folder".to_owned())
+            let files = Files {
+                revision: String::new(),
+                digest,
+                files,
+                charts: Vec::new(),
+            };
+            (files, "a local folder".to_owned())
         }
         (None, revision) => {
-            let source = source()?;
-            if !source.allowed {
-                return Err(refuse(format!(
-                    "project {:?} may not read the repository of Source {:?}",
-                    app.project, input.source
-                )));
-            }
-            let revision = match (revision, &source.head) {
-                (Some(revision), _) => revision,
-                (None, Some(head)) => head.commit.clone(),
-                (None, None) => {
-                    return Err(refuse(format!(
-                        "Source {:?} has not been read yet",
-                        input.source
-                    )));
-                }
-            };
-            let (commit, digest, files) = reader
-                .at(source, &revision, &input.path)
-                .map_err(|error| refuse(format!("Source {:?}: {error}", input.source)))?;
-            let short: String = commit.chars().take(12).collect();
-            let what = if commit.starts_with(&revision) {
-                format!("commit {short}")
-            } else {
-                format!("{revision} (commit {short})")
-            };
-            (commit, digest, files, what)
+            let (files, revision) = read(app, input, source, reader, revision)?;
+            let what = describe(&files.revision, &revision);
+            (files, what)
         }
     };
-    // as delivery names them: by their paths from the tree's root
-    let folder = input.path.trim_matches('/');
-    let whole = |name: String| {
-        if folder.is_empty() || name == folder {
-            name
-        } else {
-            format!("{folder}/{name}")
-        }
-    };
-    let files = files
-        .into_iter()
-        .map(|(name, bytes)| (whole(name), bytes))
-        .collect();
+    let mut facts = vec![fact(input, &first)];
+    let mut inputs = Inputs::default();
+    // the others are taken as they stand
+    for (input, source) in known.spec.inputs.iter().zip(&known.sources).skip(1) {
+        let (files, _) = read(app, input, source.as_ref(), reader, None)?;
+        facts.push(fact(input, &files));
+        inputs.others.insert(input.name.clone(), files.files);
+    }
+    let commit = first.revision.clone();
+    inputs.first = Inputs::below(&input.path, first.files);
     let renderer = roadstead_render::RENDERER_VERSION;
-    let digests = BTreeMap::from([(input.name.clone(), digest)]);
+    let digests = facts
+        .iter()
+        .map(|fact| (fact.name.clone(), fact.digest))
+        .collect();
     let mut record = ReleaseRecord {
         number: 0,
         id: roadstead_release::release_id(app, &known.spec, &digests, renderer),
         basis: roadstead_release::release_id(app, &known.spec, &digests, ""),
         frozen: roadstead_release::frozen(&known.spec),
-        inputs: vec![InputFact {
-            name: input.name.clone(),
-            source: input.source.clone(),
-            path: input.path.clone(),
-            commit: commit.clone(),
-            digest,
-        }],
+        inputs: facts,
         commit,
         author: String::new(),
         message: String::new(),
@@ -279,7 +299,7 @@ fn prepare(app: &AppKey, known: &Known, reader: &Reader, asked: Asked) -> Result
             needed: BTreeMap::new(),
             scan: true,
         };
-        let scanned = roadstead_control::render(&scan, &files, (&app.project, &known.project));
+        let scanned = roadstead_control::render(&scan, &inputs, (&app.project, &known.project));
         if !scanned.error.is_empty() {
             return Err(refuse(scanned.error));
         }
@@ -287,9 +307,22 @@ fn prepare(app: &AppKey, known: &Known, reader: &Reader, asked: Asked) -> Result
     }
     Ok(Prepared {
         record,
-        files,
+        inputs,
         what,
     })
+}
+
+/// What is planned, for people: a commit, or a chart's version.
+fn describe(found: &str, asked: &str) -> String {
+    if let Some((version, _)) = found.split_once('@') {
+        return format!("version {version}");
+    }
+    let short: String = found.chars().take(12).collect();
+    if found.starts_with(asked) {
+        format!("commit {short}")
+    } else {
+        format!("{asked} (commit {short})")
+    }
 }
 
 /// Where clusters are put, and what is known of each.
@@ -352,7 +385,7 @@ fn compare(
 ) -> Result<(Plan, Vec<String>), Status> {
     let Prepared {
         record,
-        files,
+        inputs,
         what,
     } = prepared;
     let inputs = placed.placing.clusters.values();
@@ -373,7 +406,7 @@ fn compare(
         error,
         mut warnings,
         ..
-    } = roadstead_control::render(&job, &files, (&app.project, &known.project));
+    } = roadstead_control::render(&job, &inputs, (&app.project, &known.project));
     if !error.is_empty() {
         return Err(refuse(error));
     }

@@ -1,18 +1,17 @@
 //! Renders Releases, on threads that may block, a few at a time.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use base_store::Store;
-use bytes::Bytes;
 use roadstead_control::{RenderJob, Rendered};
 use roadstead_model::{Key, ProjectSpec};
+use roadstead_render::Inputs;
 use tokio::sync::Semaphore;
 
 use crate::brain::{Brain, Input};
 use crate::metrics::Metrics;
-use crate::sources::Reader;
+use crate::reader::{Reader, Wanted, request_of};
 
 /// How many renders run at once.
 const AT_ONCE: usize = 2;
@@ -42,27 +41,29 @@ impl Renders {
             let (app, number) = (job.app.clone(), job.number);
             let brain = this.brain.clone();
             let project_name = app.project.clone();
-            let key = job
+            let sources: Vec<Key> = job
                 .record
                 .inputs
-                .first()
-                .map(|input| Key::new(app.project.clone(), input.source.clone()));
+                .iter()
+                .map(|input| Key::new(app.project.clone(), input.source.clone()))
+                .collect();
             let asked = brain
                 .ask(move |index, _| {
                     let project = index
                         .project(&project_name)
                         .map(|project| project.spec.clone());
-                    let request = key.and_then(|key| crate::sources::request_of(index, &key));
-                    (project.unwrap_or_default(), request)
+                    let wanted: Vec<Option<Wanted>> =
+                        sources.iter().map(|key| request_of(index, key)).collect();
+                    (project.unwrap_or_default(), wanted)
                 })
                 .await;
-            let Some((project, request)) = asked else {
+            let Some((project, wanted)) = asked else {
                 return;
             };
             let this_again = this.clone();
             let outcome = tokio::task::spawn_blocking(move || {
                 let started = Instant::now();
-                let outcome = this_again.render(&job, &project, request);
+                let outcome = this_again.render(&job, &project, &wanted);
                 this_again.metrics.renders.inc();
                 this_again
                     .metrics
@@ -86,31 +87,24 @@ impl Renders {
         &self,
         job: &RenderJob,
         project: &ProjectSpec,
-        request: Option<crate::sources::Wanted>,
+        wanted: &[Option<Wanted>],
     ) -> Rendered {
-        let Some(input) = job.record.inputs.first() else {
-            return failed("the App has no input".to_owned());
-        };
-        let Some(request) = request else {
-            return failed(format!("Source {:?} is gone", input.source));
-        };
-        let files = match self.reader.files(&request, &input.commit, &input.path) {
-            Ok(files) => files,
-            Err(error) => return later(error),
-        };
-        let files: BTreeMap<String, Bytes> = files
-            .into_iter()
-            .map(|(name, bytes)| {
-                let folder = input.path.trim_matches('/');
-                let whole = if folder.is_empty() || name == folder {
-                    name
-                } else {
-                    format!("{folder}/{name}")
-                };
-                (whole, bytes)
-            })
-            .collect();
-        let mut outcome = roadstead_control::render(job, &files, (&job.app.project, project));
+        let mut inputs = Inputs::default();
+        for (index, (input, wanted)) in job.record.inputs.iter().zip(wanted).enumerate() {
+            let Some(wanted) = wanted else {
+                return failed(format!("Source {:?} is gone", input.source));
+            };
+            let files = match self.reader.files(wanted, input) {
+                Ok(files) => files,
+                Err(error) => return later(error),
+            };
+            if index == 0 {
+                inputs.first = Inputs::below(&input.path, files);
+            } else {
+                inputs.others.insert(input.name.clone(), files);
+            }
+        }
+        let mut outcome = roadstead_control::render(job, &inputs, (&job.app.project, project));
         // contents first: what a Release names must be there
         if let Err(error) = self.store.put_blobs(&outcome.blobs) {
             return later(format!(

@@ -31,7 +31,8 @@ use crate::metrics::Metrics;
 use crate::orders::Orders;
 use crate::renders::Renders;
 use crate::shown::Shown;
-use crate::sources::{Asked, Poller, Reader, auth_of};
+use crate::reader::{Reader, auth_of};
+use crate::sources::{Asked, Poller};
 use crate::variants::Variants;
 
 /// How many bytes a request's body may have.
@@ -169,10 +170,14 @@ impl Hub {
         let orders = Arc::new(Orders::default());
         let variants = Arc::new(Variants::new(Arc::clone(&store)));
         let cache = config.data.join("sources");
-        let sources = tokio::task::block_in_place(|| Sources::open(cache, Limits::default()))
-            .map_err(HubError::Sources)?;
+        let (sources, artifacts) = tokio::task::block_in_place(|| {
+            let sources = Sources::open(&cache, Limits::default())?;
+            let artifacts = Artifacts::open(cache.join("artifacts"), Limits::default())?;
+            Ok((sources, artifacts))
+        })
+        .map_err(HubError::Sources)?;
         let secrets = registry.clone();
-        let reader = Arc::new(Reader::new(sources, move |project, name| {
+        let reader = Arc::new(Reader::new(sources, artifacts, move |project, name| {
             secret(&secrets, project, name)
         }));
         let renders = Renders {
@@ -519,7 +524,7 @@ impl Handler {
             .ask(move |index, _| {
                 let named = index
                     .sources()
-                    .filter(|(_, source)| urls.contains(&normalise_url(&source.spec.git.url)));
+                    .filter(|(_, source)| urls.contains(&normalise_url(source.spec.url())));
                 named.map(|(key, _)| key.clone()).collect::<Vec<_>>()
             })
             .await

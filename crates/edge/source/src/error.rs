@@ -122,6 +122,62 @@ pub enum SourceError {
         /// The time that it had.
         seconds: u64,
     },
+    /// A chart repository has no such chart.
+    #[error("chart repository {url} has no chart {chart:?}")]
+    NoChart {
+        /// The URL.
+        url: String,
+        /// The chart.
+        chart: String,
+        /// Charts with a similar name.
+        near: Vec<String>,
+    },
+    /// No version fits.
+    #[error("no version of {what} fits {range:?}: {reason}")]
+    NoVersion {
+        /// The chart or artifact.
+        what: String,
+        /// The range that was asked for.
+        range: String,
+        /// What there is.
+        reason: String,
+    },
+    /// An index cannot be read.
+    #[error("failed to read chart repository index {url}: {reason}")]
+    BadIndex {
+        /// The URL.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An archive cannot be used.
+    #[error("{what} cannot be used: {reason}")]
+    BadArchive {
+        /// The chart or artifact.
+        what: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An archive is not the one that the index names.
+    #[error("{url} has digest {found}, but the index says {expected}")]
+    WrongDigest {
+        /// The URL.
+        url: String,
+        /// What the index says.
+        expected: String,
+        /// What was downloaded.
+        found: String,
+    },
+    /// A revision that was read once cannot be had again.
+    #[error("{what} at {revision} is gone: {reason}")]
+    Moved {
+        /// The chart or artifact.
+        what: String,
+        /// The revision.
+        revision: String,
+        /// What there is now.
+        reason: String,
+    },
     /// The caller ended the poll.
     #[error("poll of {url} was interrupted")]
     Interrupted {
@@ -321,6 +377,19 @@ impl SourceError {
             Self::Corrupt { .. } => "nothing: the next poll clones it again".into(),
             Self::CacheInUse { .. } => "give each hub a cache folder of its own".into(),
             Self::Program { program, .. } => format!("install {program}, or check the path to it"),
+            Self::NoChart { near, .. } if near.is_empty() => {
+                "check the chart's name, and that the URL is the one that `helm repo add` takes".into()
+            }
+            Self::NoChart { near, .. } => format!("did you mean {}?", near.join(" or ")),
+            Self::WrongDigest { .. } => {
+                "somebody replaced a published archive, or the index is old: ask who runs the repository"
+                    .into()
+            }
+            Self::Moved { .. } => {
+                "a published version was replaced or removed: follow another version".into()
+            }
+            Self::NoVersion { .. } => "follow another version or range".into(),
+            Self::BadIndex { .. } | Self::BadArchive { .. } => return None,
             Self::Unsupported { .. }
             | Self::Interrupted { .. }
             | Self::Fetch { .. }

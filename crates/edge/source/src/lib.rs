@@ -13,6 +13,7 @@
 //! What it does not do: submodules and Git LFS are not followed, nothing is pushed, repositories that hash with SHA-256
 //! are refused.
 
+mod artifact;
 mod bounded;
 mod clone;
 mod digests;
@@ -28,6 +29,10 @@ mod url;
 mod walk;
 pub mod webhook;
 
+pub use artifact::{
+    Artifact, ArtifactPoll, ArtifactRequest, Artifacts, Dependency, Followed, OciReference, Pinned,
+    Tree, tree_digest,
+};
 pub use error::SourceError;
 pub use request::{Auth, GitRequest, Limits, Reference, SshKey};
 pub use schedule::{MAX_BACKOFF, next_poll, poll_delay};

@@ -5,9 +5,11 @@
 //! Substitution, overlays and namespaces are the release's work, since they differ from cluster to cluster.
 
 mod error;
+mod inputs;
 mod plain;
 
 pub use error::{Origin, RenderError};
+pub use inputs::Inputs;
 pub use plain::{Limits, RenderSettings, Rendered, render};
 
 /// The renderer's version: part of what a Release's id is made from. It grows when the same files would come out

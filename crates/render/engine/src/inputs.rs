@@ -1,0 +1,36 @@
+//! What an App is rendered from.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+/// The files of an App's inputs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Inputs {
+    /// Those of the first input, by their paths from its tree's root.
+    pub first: BTreeMap<String, Bytes>,
+    /// Those of the others, by the input's name, and by their paths from the input's own path.
+    pub others: BTreeMap<String, BTreeMap<String, Bytes>>,
+}
+
+impl Inputs {
+    /// Puts files below a path, as seen from the tree's root. A path that is a file holds itself, by its name.
+    pub fn below(path: &str, files: BTreeMap<String, Bytes>) -> BTreeMap<String, Bytes> {
+        let folder = path.trim_matches('/');
+        let one = files.len() == 1;
+        let whole = |name: String| {
+            let itself = one && (folder == name || folder.ends_with(&format!("/{name}")));
+            if folder.is_empty() {
+                name
+            } else if itself {
+                folder.to_owned()
+            } else {
+                format!("{folder}/{name}")
+            }
+        };
+        files
+            .into_iter()
+            .map(|(name, bytes)| (whole(name), bytes))
+            .collect()
+    }
+}
