@@ -42,7 +42,9 @@ pub use release::{
 pub use render::{
     ClusterFact, HelmDialect, HelmRenderer, HelmValues, PlainRenderer, RandomPolicy, Render,
 };
-pub use source::{ChartSource, GitSource, OciSource, Source, SourceLimits, SourceSpec, SourceStatus};
+pub use source::{
+    ChartSource, GitSource, OciSource, Source, SourceLimits, SourceSpec, SourceStatus,
+};
 pub use strategy::{
     Approval, OnFailure, Stage, Strategy, StrategySpec, StrategyStatus, Wave, WaveSize,
 };

@@ -173,7 +173,12 @@ pub(crate) fn check(spec: &AppSpec, errors: &mut Vec<FieldError>) {
     }
     for (index, overlay) in spec.overlays.iter().enumerate() {
         if let Some(values) = &overlay.helm {
-            check_values(spec, values, &format!("spec.overlays[{index}].helm"), errors);
+            check_values(
+                spec,
+                values,
+                &format!("spec.overlays[{index}].helm"),
+                errors,
+            );
         }
     }
 }
@@ -194,10 +199,7 @@ fn check_values(spec: &AppSpec, values: &HelmValues, at: &str, errors: &mut Vec<
         let field = format!("{at}.setFile[{index}]");
         match set.split_once('=') {
             Some((_, file)) => check_file(spec, file, &field, errors),
-            None => errors.push(FieldError::new(
-                field,
-                format!("{set:?} is not key=path"),
-            )),
+            None => errors.push(FieldError::new(field, format!("{set:?} is not key=path"))),
         }
     }
 }

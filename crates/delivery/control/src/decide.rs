@@ -272,7 +272,8 @@ fn wanted_release(
             {
                 let message = format!(
                     "project {:?} may not read {:?}",
-                    app.project, source.spec.url()
+                    app.project,
+                    source.spec.url()
                 );
                 return Err(("NotAllowed".to_owned(), message));
             }

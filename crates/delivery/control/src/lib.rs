@@ -29,8 +29,8 @@ pub use leave::{Leaving, leaving};
 pub use placement::{Placed, Placing};
 pub use project::{Projection, project};
 pub use records::{
-    Approval, Barred, ChartPin, Head, HeadInput, Held, History, InputFact, NOUNS, ReleaseRecord, Seen,
-    VariantOutcome, keys,
+    Approval, Barred, ChartPin, Head, HeadInput, Held, History, InputFact, NOUNS, ReleaseRecord,
+    Seen, VariantOutcome, keys,
 };
 pub use render::render;
 pub use why::why;

@@ -416,6 +416,7 @@ impl Index {
                     kubernetes_version: seen.facts.kubernetes_version.clone(),
                     api_kinds: seen.facts.api_kinds,
                     nodes: seen.facts.nodes,
+                    api_versions: String::new(),
                 })
                 .unwrap_or_default(),
             apps: count(apps.len()),
@@ -491,6 +492,9 @@ impl Index {
             condition("Ready", ready, reason, &message, now, generation),
         );
         let mut status = json!({ "observedGeneration": generation, "conditions": conditions });
+        if let Some(map) = status.as_object_mut() {
+            map.insert("url".to_owned(), json!(noun.spec.url()));
+        }
         if let (Some(head), Some(map)) = (head, status.as_object_mut()) {
             map.insert("commit".to_owned(), json!(head.commit));
             map.insert("author".to_owned(), json!(head.author));

@@ -2,20 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use roadstead_model::ProjectSpec;
 use roadstead_release::{Built, Prepared, check_project};
+use roadstead_render::Inputs;
 
 use crate::decide::{RenderJob, Rendered};
 use crate::records::VariantOutcome;
 
-/// Renders a job. `files`: the first input's files by their paths from the tree's root. What the Project does not allow
+/// Renders a job with the files of its inputs. What the Project does not allow
 /// fails the clusters that would get it.
-pub fn render(
-    job: &RenderJob,
-    inputs: &Inputs,
-    project: (&str, &ProjectSpec),
-) -> Rendered {
+pub fn render(job: &RenderJob, inputs: &Inputs, project: (&str, &ProjectSpec)) -> Rendered {
     let record = &job.record;
     let prepared = match Prepared::of(&job.app, &record.frozen, record.id, inputs) {
         Ok(prepared) => prepared,

@@ -231,31 +231,27 @@ impl Prepared {
         input: &TargetInput,
         works: &'w mut BTreeMap<Digest, Result<Work, InputError>>,
     ) -> Result<&'w mut Work, InputError> {
-        let (digest, render): (Digest, Box<dyn FnOnce() -> Result<Work, InputError> + '_>) =
-            match &self.content {
-                Content::Shared(objects) => {
-                    let objects = Arc::clone(objects);
-                    (Digest::of(b""), Box::new(move || Ok(Work::new(objects))))
-                }
-                Content::Chart(chart) => {
-                    let values = chart_values(&self.spec, input)?;
-                    let render = || self.charted(chart, &values);
-                    let digest = values.digest();
-                    match works.get(&digest) {
-                        Some(_) => (digest, Box::new(|| Err(InputError::plain("")))),
-                        None => {
-                            let rendered = render();
-                            (digest, Box::new(move || rendered))
-                        }
-                    }
-                }
+        let (digest, values) = match &self.content {
+            Content::Shared(_) => (Digest::of(b""), ChartValues::default()),
+            Content::Chart(_) => {
+                let values = chart_values(&self.spec, input)?;
+                (values.digest(), values)
+            }
+        };
+        if !works.contains_key(&digest) {
+            if works.len() >= KEPT {
+                works.clear();
+            }
+            let made = match &self.content {
+                Content::Shared(objects) => Ok(Work::new(Arc::clone(objects))),
+                Content::Chart(chart) => self.charted(chart, &values),
             };
-        if works.len() >= KEPT && !works.contains_key(&digest) {
-            works.clear();
+            works.insert(digest, made);
         }
-        match works.entry(digest).or_insert_with(render) {
-            Ok(work) => Ok(work),
-            Err(error) => Err(error.clone()),
+        match works.get_mut(&digest) {
+            Some(Ok(work)) => Ok(work),
+            Some(Err(error)) => Err(error.clone()),
+            None => Err(InputError::plain("nothing was rendered")),
         }
     }
 
@@ -344,7 +340,11 @@ impl Prepared {
                     let mut changed = base.object.clone();
                     substitute(&mut changed, &input.values)
                         .map_err(|error| InputError::at(&base.origin, error.to_string()))?;
-                    objects.place(&mut changed, &base.origin, &namespaces(&self.spec, &self.app))?;
+                    objects.place(
+                        &mut changed,
+                        &base.origin,
+                        &namespaces(&self.spec, &self.app),
+                    )?;
                     draft.replace(changed);
                 }
                 Ok(draft)

@@ -3,22 +3,21 @@
 use base_json::Value;
 use roadstead_model::{AppSpec, ClusterFact, HelmRenderer, HelmValues};
 use roadstead_render::ChartValues;
-use roadstead_target::{ExpressionError, TargetInput, fact_key, substitute_text, substitute_values};
+use roadstead_target::{
+    ExpressionError, TargetInput, fact_key, substitute_text, substitute_values,
+};
 
 use crate::InputError;
 
 /// The layers of values for an input, with its expressions replaced.
-pub(crate) fn chart_values(
-    spec: &AppSpec,
-    input: &TargetInput,
-) -> Result<ChartValues, InputError> {
+pub(crate) fn chart_values(spec: &AppSpec, input: &TargetInput) -> Result<ChartValues, InputError> {
     let default = HelmRenderer::default();
     let helm = spec.render.helm.as_ref().unwrap_or(&default);
-    let told = |place: &str, problem: ExpressionError| InputError::plain(format!("{place}: {problem}"));
+    let told =
+        |place: &str, problem: ExpressionError| InputError::plain(format!("{place}: {problem}"));
     let at = "spec.render.helm";
-    let text = |text: &str| {
-        substitute_text(text, &input.values).map_err(|problem| told(at, problem))
-    };
+    let text =
+        |text: &str| substitute_text(text, &input.values).map_err(|problem| told(at, problem));
     let mut layers = vec![layer(&helm.values, input).map_err(|problem| told(at, problem))?];
     for name in &input.overlays {
         let overlay = spec.overlays.iter().find(|overlay| overlay.name == *name);

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use roadstead_model::{AppSpec, Cluster, ClusterFact, ClusterId, ClusterSetSpec, StrategySpec, TargetClusters};
+use roadstead_model::{
+    AppSpec, Cluster, ClusterFact, ClusterId, ClusterSetSpec, StrategySpec, TargetClusters,
+};
 use serde_json::Value;
 
 /// The name and id of the hub where it is itself a target.

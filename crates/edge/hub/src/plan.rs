@@ -388,8 +388,10 @@ fn compare(
         inputs,
         what,
     } = prepared;
-    let inputs = placed.placing.clusters.values();
-    let needed = inputs
+    let needed = placed
+        .placing
+        .clusters
+        .values()
         .filter_map(|placed| placed.input.as_ref().ok())
         .map(|input| (input.digest(), input.clone()))
         .collect();

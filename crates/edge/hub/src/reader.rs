@@ -115,7 +115,11 @@ fn ask_of(spec: &SourceSpec) -> Option<Ask> {
         _ => OciReference::Tag("latest".to_owned()),
     };
     let url = oci.url.clone();
-    artifact(Followed::Oci { url, reference }, &oci.ca_bundle, oci.insecure)
+    artifact(
+        Followed::Oci { url, reference },
+        &oci.ca_bundle,
+        oci.insecure,
+    )
 }
 
 /// Reads a Secret, by its Project and name, as credentials.

@@ -114,6 +114,14 @@ pub enum RenderError {
 }
 
 impl RenderError {
+    /// The message, and the excerpt below it where there is one.
+    pub fn report(&self) -> String {
+        match self.excerpt() {
+            Some(excerpt) => format!("{self}\n{excerpt}"),
+            None => self.to_string(),
+        }
+    }
+
     /// The line with a caret, where there is text to point at.
     pub fn excerpt(&self) -> Option<&str> {
         match self {

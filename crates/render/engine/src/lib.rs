@@ -4,10 +4,12 @@
 //! anything else is an error with its place. It reads only the files that it is given: no clock, network or environment.
 //! Substitution, overlays and namespaces are the release's work, since they differ from cluster to cluster.
 
+mod chart;
 mod error;
 mod inputs;
 mod plain;
 
+pub use chart::{Chart, ChartValues};
 pub use error::{Origin, RenderError};
 pub use inputs::Inputs;
 pub use plain::{Limits, RenderSettings, Rendered, render};

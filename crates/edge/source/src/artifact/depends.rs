@@ -37,7 +37,9 @@ impl Dependency {
             let documents = base_yaml::parse_documents(text, name).ok()?;
             documents.into_iter().next().map(|one| one.value)
         };
-        let list = |name: &str| read(name).and_then(|mut value| Some(value.get_mut("dependencies")?.take()));
+        let list = |name: &str| {
+            read(name).and_then(|mut value| Some(value.get_mut("dependencies")?.take()))
+        };
         let wanted = list("Chart.yaml").or_else(|| list("requirements.yaml"));
         let locked = list("Chart.lock").or_else(|| list("requirements.lock"));
         let text = |value: &Value, key: &str| {
@@ -73,9 +75,9 @@ fn present(files: &BTreeMap<String, Bytes>, name: &str) -> bool {
     let archive = format!("charts/{name}-");
     files.keys().any(|file| {
         file.starts_with(&folder)
-            || file
-                .strip_prefix(&archive)
-                .is_some_and(|rest| rest.ends_with(".tgz") && rest.starts_with(|c: char| c.is_ascii_digit() || c == 'v'))
+            || file.strip_prefix(&archive).is_some_and(|rest| {
+                rest.ends_with(".tgz") && rest.starts_with(|c: char| c.is_ascii_digit() || c == 'v')
+            })
     })
 }
 
@@ -101,6 +103,9 @@ mod tests {
             .iter()
             .map(|d| format!("{} {} {}", d.name, d.version, d.repository))
             .collect();
-        assert_eq!(found, ["redis 1.4.2 https://r", "common 2 file://../common"]);
+        assert_eq!(
+            found,
+            ["redis 1.4.2 https://r", "common 2 file://../common"]
+        );
     }
 }

@@ -269,12 +269,11 @@ impl Artifacts {
         bytes: Bytes,
         warnings: Vec<String>,
     ) -> Result<Artifact, SourceError> {
-        let files = unpack::unpack(&bytes, &self.limits).map_err(|reason| {
-            SourceError::BadArchive {
+        let files =
+            unpack::unpack(&bytes, &self.limits).map_err(|reason| SourceError::BadArchive {
                 what: request.what.readable(),
                 reason,
-            }
-        })?;
+            })?;
         let files = match &request.what {
             // a chart's archive holds one folder with the chart's name
             Followed::Chart { .. } => unpack::without_folder(files),

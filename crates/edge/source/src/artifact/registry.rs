@@ -180,7 +180,9 @@ impl<'r> Talk<'r> {
         let mut tags: Vec<String> = Vec::new();
         loop {
             let last = tags.last().cloned();
-            let list = self.client.list_tags(&any, &self.auth, Some(TAGS_PAGE), last.as_deref());
+            let list = self
+                .client
+                .list_tags(&any, &self.auth, Some(TAGS_PAGE), last.as_deref());
             let page = self.told(list).await?.tags;
             let whole = page.len() >= TAGS_PAGE;
             tags.extend(page);

@@ -78,7 +78,10 @@ pub(crate) fn choose(
     let url = url.ok_or_else(|| bad(format!("{chart} {chosen} has no URL")))?;
     let url = absolute(repository, url);
     let Answer::Body(bytes, _) = http.get(&url, limits.tree_bytes, None)? else {
-        return Err(bad(format!("{} did not answer with a body", mask_url(&url))));
+        return Err(bad(format!(
+            "{} did not answer with a body",
+            mask_url(&url)
+        )));
     };
     let found = Digest::of(&bytes);
     if !digest.is_empty() && found.hex() != digest {
@@ -199,7 +202,9 @@ fn absolute(repository: &str, url: &str) -> String {
     }
     if let Some(path) = url.strip_prefix('/') {
         let end = repository.find("://").map_or(0, |at| at + 3);
-        let host = repository[end..].find('/').map_or(repository.len(), |at| end + at);
+        let host = repository[end..]
+            .find('/')
+            .map_or(repository.len(), |at| end + at);
         return format!("{}/{path}", &repository[..host]);
     }
     format!("{}/{url}", repository.trim_end_matches('/'))

@@ -96,7 +96,10 @@ pub(crate) fn chart_folder(files: BTreeMap<String, Bytes>) -> BTreeMap<String, B
 
 fn only_folder(files: &BTreeMap<String, Bytes>) -> Option<String> {
     let (folder, _) = files.keys().next()?.split_once('/')?;
-    let inside = |name: &String| name.split_once('/').is_some_and(|(first, _)| first == folder);
+    let inside = |name: &String| {
+        name.split_once('/')
+            .is_some_and(|(first, _)| first == folder)
+    };
     files.keys().all(inside).then(|| folder.to_owned())
 }
 
@@ -146,7 +149,10 @@ mod tests {
         check(&[], "it holds no file");
         check(&[("a", "12345678901")], "\"a\" has 11 bytes, more than 10");
         let ten = "1234567890";
-        check(&[("a", ten), ("b", ten), ("c", ten)], "it holds more than 25 bytes");
+        check(
+            &[("a", ten), ("b", ten), ("c", ten)],
+            "it holds more than 25 bytes",
+        );
         let many = [("a", ""), ("b", ""), ("c", ""), ("d", "")];
         check(&many, "it holds more than 3 files");
     }

@@ -1,7 +1,5 @@
 //! Which of many versions a range means.
 
-use roadstead_sprig::semver::{Constraints, Version};
-
 /// The version that was chosen, by its place in the list.
 pub(crate) struct Choice {
     pub(crate) index: usize,
