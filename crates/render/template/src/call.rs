@@ -7,7 +7,7 @@ use crate::host::Host;
 use crate::limits::{Limits, Meter};
 use crate::text::Str;
 use crate::types::Type;
-use crate::value::{Object, Value};
+use crate::value::Value;
 
 /// The parameters of a function, as its Go counterpart declares them. The machine checks and converts arguments by it,
 /// with Go's error texts, so functions get what they declare and check no types themselves:
@@ -163,15 +163,15 @@ impl fmt::Debug for Function {
     }
 }
 
-/// A method of an [`Object`].
+/// A method of an [`crate::Object`], or of a map with a type of its own.
 #[derive(Clone, Copy)]
 pub struct Method {
     /// Its Go name.
     pub name: &'static str,
     /// Its parameters, without the receiver.
     pub signature: Signature,
-    /// What it does with its receiver and arguments.
-    pub call: fn(&dyn Object, &mut Call<'_>, &[Value]) -> Result<Value, FuncError>,
+    /// What it does with its receiver ([`Value::downcast`] gives the object) and its arguments.
+    pub call: fn(&Value, &mut Call<'_>, &[Value]) -> Result<Value, FuncError>,
 }
 
 /// A template that a function wants executed.

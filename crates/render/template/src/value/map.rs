@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 
 use super::Value;
+use crate::call::Method;
 use crate::text::Str;
 use crate::types::Type;
 
@@ -15,6 +16,7 @@ pub struct Map(Rc<Inner>);
 
 struct Inner {
     ty: Type,
+    methods: &'static [Method],
     entries: RefCell<Option<BTreeMap<Str, Value>>>,
     noted: Cell<bool>,
 }
@@ -46,6 +48,11 @@ impl Map {
     /// Its type.
     pub fn ty(&self) -> Type {
         self.0.ty
+    }
+
+    /// The methods of its type.
+    pub fn methods(&self) -> &'static [Method] {
+        self.0.methods
     }
 
     /// The type of its elements.
@@ -137,6 +144,7 @@ impl Map {
     pub fn shallow_copy(&self) -> Self {
         Self(Rc::new(Inner {
             ty: self.0.ty,
+            methods: self.0.methods,
             entries: RefCell::new(self.0.entries.borrow().clone()),
             noted: Cell::new(false),
         }))
