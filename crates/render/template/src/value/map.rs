@@ -29,8 +29,18 @@ impl Map {
 
     /// A map of the given type, `map[string]T` or a name of one. The caller sees to it that the values are of type `T`.
     pub fn typed(ty: Type, entries: BTreeMap<Str, Value>) -> Self {
+        Self::with_methods(ty, &[], entries)
+    }
+
+    /// A map of a named type that has methods, such as `common.Values`.
+    pub fn with_methods(
+        ty: Type,
+        methods: &'static [Method],
+        entries: BTreeMap<Str, Value>,
+    ) -> Self {
         Self(Rc::new(Inner {
             ty,
+            methods,
             entries: RefCell::new(Some(entries)),
             noted: Cell::new(false),
         }))
@@ -40,6 +50,7 @@ impl Map {
     pub fn nil(ty: Type) -> Self {
         Self(Rc::new(Inner {
             ty,
+            methods: &[],
             entries: RefCell::new(None),
             noted: Cell::new(false),
         }))
