@@ -10,6 +10,9 @@ use crate::request::Limits;
 
 /// Unpacks a gzipped tar. Links, devices and paths that leave the folder are refused; the error says which.
 pub(crate) fn unpack(bytes: &[u8], limits: &Limits) -> Result<BTreeMap<String, Bytes>, String> {
+    if !bytes.starts_with(&[0x1f, 0x8b]) {
+        return Err("it is no gzipped tar".to_owned());
+    }
     // what is unpacked counts, padding and headers included
     let room = limits.tree_bytes.saturating_add(64 << 20);
     let reader = MultiGzDecoder::new(bytes).take(room);
@@ -160,6 +163,8 @@ mod tests {
     #[test]
     fn says_what_is_no_archive() {
         let error = unpack(b"hello", &Limits::default()).expect_err("no gzip");
-        assert!(error.contains("invalid gzip header"), "{error}");
+        assert_eq!(error, "it is no gzipped tar");
+        let error = unpack(b"\x1f\x8bello", &Limits::default()).expect_err("no gzip");
+        assert!(error.starts_with("it cannot be read: "), "{error}");
     }
 }

@@ -218,7 +218,7 @@ fn chooses_by_range() {
     check(
         "a.b.c",
         &format!(
-            "no version of chart \"x\" of {}/charts fits \"a.b.c\": it is no version and no range (improper constraint: a.b.c)",
+            "no version of chart \"x\" of {}/charts fits \"a.b.c\": it is no version and no range (improper constraint: \"a.b.c\")",
             host.url
         ),
     );
