@@ -5,6 +5,7 @@
 //! turns an agent's report into writes; [`entries`](entries()) makes the order of one cluster; [`project`](project())
 //! writes what people see. None of them acts: whoever drives them commits the writes, and the log brings them back here.
 
+mod audit;
 mod command;
 mod decide;
 mod describe;
@@ -12,13 +13,16 @@ mod entries;
 mod index;
 mod ingest;
 mod leave;
+mod notice;
 mod placement;
 mod project;
 mod records;
 mod render;
+mod retention;
 mod straggle;
 mod why;
 
+pub use audit::{Audit, AuditObject, AuditResult};
 pub use command::{Command, CommandRefused, command};
 pub use decide::{Decision, RenderJob, Rendered, decide, origin, rendered};
 pub use describe::{AssignmentView, assignments};
@@ -26,6 +30,7 @@ pub use entries::{VariantSource, entries};
 pub use index::{Dirty, Index};
 pub use ingest::ingest;
 pub use leave::{Leaving, leaving};
+pub use notice::{Notice, Regarding, app_of_history, notices};
 pub use placement::{Placed, Placing};
 pub use project::{Projection, project};
 pub use records::{
@@ -33,4 +38,5 @@ pub use records::{
     VariantOutcome, keys,
 };
 pub use render::render;
+pub use retention::{Retention, surplus};
 pub use why::why;

@@ -38,6 +38,8 @@ pub mod keys {
     pub const HOLDS: &str = "d/hold/";
     /// What happened.
     pub const HISTORY: &str = "h/";
+    /// Who did what. No Project can have this name, so no App's history stands below it.
+    pub const AUDIT: &str = "h/_audit/";
 
     /// A Source's newest commit.
     pub fn head(source: &Key) -> String {
@@ -88,6 +90,11 @@ pub mod keys {
         nth: usize,
     ) -> String {
         format!("{HISTORY}{app}/{:015}-{:015}-{nth:03}", at.0, seen.0)
+    }
+
+    /// Something that somebody did, in the order of its happening.
+    pub fn audit(at: roadstead_model::Time, unique: u128) -> String {
+        format!("{AUDIT}{:015}-{unique:032x}", at.0)
     }
 }
 
