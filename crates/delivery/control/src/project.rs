@@ -471,7 +471,7 @@ impl Index {
         let noun = self.sources.get(key)?;
         let head = self
             .head(key)
-            .filter(|head| head.origin == crate::decide::origin(noun));
+            .filter(|head| head.origin == crate::wanted::origin(noun));
         let generation = noun.metadata.generation;
         let mut conditions = noun.status.conditions.clone();
         let (ready, reason, message) = match (problem, head) {
