@@ -10,6 +10,11 @@ use crate::{Assignment, Event, Outcome, OutcomeKind, Rollout, Step, Tally};
 pub(crate) const DEFAULT_DEADLINE: DurationMs = DurationMs::secs(600);
 const DEFAULT_DEGRADED_FOR: DurationMs = DurationMs::secs(5);
 
+/// After how long without any change a cluster that works counts as one that does not get on.
+const STILL: DurationMs = DurationMs::secs(120);
+/// The same for one that waits, is retried or degraded: everybody waits for a moment when an order comes.
+const WAITS: DurationMs = DurationMs::secs(10);
+
 /// What is known of one target cluster.
 #[derive(Debug, Clone)]
 pub struct Member<'a> {
@@ -312,4 +317,50 @@ pub(crate) fn count(
         }
     }
     counts
+}
+
+/// Does none of the clusters that are on their way get on? Those that wait, are retried or degraded do not; one that works
+/// does, until nothing of its state has changed for a while.
+pub(crate) fn is_stuck(
+    rollout: &Rollout,
+    now: Time,
+    members: &[Member<'_>],
+    index: usize,
+    stage: &Stage,
+    out: &mut Step,
+) -> bool {
+    let half = stage.deadline.unwrap_or(DEFAULT_DEADLINE).0 / 2;
+    let mut stuck = true;
+    for member in members {
+        let Some(assignment) = member.assignment.filter(|assignment| {
+            member.stage == index && is_started(member, rollout) && assignment.outcome.is_none()
+        }) else {
+            continue;
+        };
+        if aside(member, rollout).is_some() {
+            continue;
+        }
+        let current = member.observed.filter(|observed| {
+            observed.release == assignment.release
+                && observed.variant == assignment.variant
+                && observed.attempt == assignment.attempt
+        });
+        let works = |observed: &AppReport| match observed.state {
+            AppState::Waiting | AppState::Degraded | AppState::Failed | AppState::Held => false,
+            _ => observed.problems.is_empty(),
+        };
+        let (since, still) = match current {
+            Some(observed) if works(observed) => (observed.moved.max(observed.since), STILL),
+            // it may be retried again and again, each time with other words
+            Some(observed) => (observed.since, WAITS),
+            // it has not said a word of it yet
+            None => (assignment.since, STILL),
+        };
+        let until = since.plus_ms(still.0.min(half));
+        if now < until {
+            out.wake_at(until);
+            stuck = false;
+        }
+    }
+    stuck
 }

@@ -6,7 +6,7 @@ use roadstead_dispatch::AppState;
 use roadstead_model::{ClusterId, ReleaseId, Stage, Time, WaveSize};
 
 use crate::judge::{
-    Counts, Member, Sighting, aside, colon, count, is_further, is_started, judge_all,
+    Counts, Member, Sighting, aside, colon, count, is_further, is_started, is_stuck, judge_all,
 };
 use crate::stop::{cannot_judge, fail, go_back, over_budget};
 use crate::{Event, Good, Outcome, OutcomeKind, Phase, Rollout, StagePhase};
@@ -237,6 +237,8 @@ fn run(
     out.start
         .extend(startable.iter().take(room).map(|member| member.id.clone()));
     let waves = stage.waves.len().max(1);
+    rollout.stages[index].stuck =
+        starting == 0 && counts.in_flight > 0 && is_stuck(rollout, now, members, index, stage, out);
     let state = &rollout.stages[index];
     rollout.message = match &rollout.paused {
         Some(by) => format!("paused by {}{}", by.actor, colon(&by.reason)),
@@ -269,6 +271,7 @@ fn run(
         return;
     }
     state.phase = StagePhase::Soaking;
+    state.stuck = false;
     state.soak_from = Some(now);
     if let Some(soak) = stage.soak.filter(|soak| soak.0 > 0) {
         rollout.message = format!("stage {} soaks for {soak}", stage.name);
