@@ -6,9 +6,9 @@ use roadstead_model::{AppKey, ClusterId, Hold, ReleaseId, Time};
 use roadstead_rollout::{Action, Assignment, By, Event, act};
 use serde::{Deserialize, Serialize};
 
-use crate::decide::Writes;
 use crate::index::Index;
 use crate::records::{Approval, ReleaseRecord, VariantOutcome, keys};
+use crate::writes::Writes;
 
 /// What somebody wants of an App.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

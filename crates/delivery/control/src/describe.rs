@@ -98,7 +98,7 @@ impl Index {
             app: app.name.clone(),
             release: record.map_or(0, |record| record.number),
             commit: record
-                .map(|record| record.commit.chars().take(12).collect())
+                .map(|record| crate::records::short_revision(&record.commit).to_owned())
                 .unwrap_or_default(),
             phase: assignment.phase,
             state: observed.map(|observed| observed.state),

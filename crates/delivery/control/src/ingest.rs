@@ -45,8 +45,16 @@ pub fn ingest(index: &Index, cluster: &ClusterId, report: &Report, now: Time) ->
         let lasts = old.filter(|old| {
             old.state == state.state && old.variant == state.variant && old.attempt == state.attempt
         });
+        let still = |old: &&AppReport| {
+            old.health == state.health
+                && old.message == state.message
+                && old.problems == state.problems
+        };
         let state = AppReport {
             since: lasts.map_or(now, |old| old.since),
+            moved: lasts
+                .filter(still)
+                .map_or(now, |old| old.moved.max(old.since)),
             ..state.clone()
         };
         if old != Some(&state) {

@@ -12,10 +12,11 @@ use roadstead_dispatch::{AppState, EntryPhase};
 use roadstead_model::{AppKey, ClusterId, OnLeave, Time};
 use roadstead_rollout::{Assignment, Event};
 
-use crate::decide::{Decision, Writes};
+use crate::decide::Decision;
 use crate::index::Index;
 use crate::placement::Placing;
 use crate::records::{Approval, keys};
+use crate::writes::Writes;
 
 /// Clusters that an App would leave, and whether that waits for approval.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

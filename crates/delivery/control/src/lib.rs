@@ -5,27 +5,38 @@
 //! turns an agent's report into writes; [`entries`](entries()) makes the order of one cluster; [`project`](project())
 //! writes what people see. None of them acts: whoever drives them commits the writes, and the log brings them back here.
 
+mod audit;
 mod command;
 mod decide;
 mod describe;
 mod entries;
+mod holds;
 mod index;
 mod ingest;
 mod leave;
+mod notice;
 mod placement;
 mod project;
+mod query;
 mod records;
 mod render;
+mod retention;
+mod run;
 mod straggle;
+mod sweep;
+mod wanted;
 mod why;
+mod writes;
 
+pub use audit::{Audit, AuditObject, AuditResult};
 pub use command::{Command, CommandRefused, command};
-pub use decide::{Decision, RenderJob, Rendered, decide, matches_text, origin, rendered};
+pub use decide::{Decision, decide};
 pub use describe::{AssignmentView, assignments};
 pub use entries::{VariantSource, entries};
 pub use index::{Dirty, Index};
 pub use ingest::ingest;
 pub use leave::{Leaving, leaving};
+pub use notice::{Notice, Regarding, app_of_history, notices};
 pub use placement::{Placed, Placing};
 pub use project::{Projection, project};
 pub use records::{
@@ -33,4 +44,6 @@ pub use records::{
     Seen, VariantOutcome, keys,
 };
 pub use render::render;
+pub use retention::{Retention, surplus};
+pub use wanted::{RenderJob, Rendered, matches_text, origin, rendered};
 pub use why::why;

@@ -100,7 +100,7 @@ fn app_status(
     let latest = index.rollouts(app).next_back();
     if let Some(record) = newest {
         status.release = record.id.to_string();
-        status.commit = record.commit.chars().take(12).collect();
+        status.commit = crate::records::short_revision(&record.commit).to_owned();
     }
     let placed = newest.and_then(|record| index.placements.peek(app, record.number));
     status.clusters = count(placed.map_or(0, |placed| placed.clusters.len()));
@@ -472,7 +472,7 @@ impl Index {
         let noun = self.sources.get(key)?;
         let head = self
             .head(key)
-            .filter(|head| head.origin == crate::decide::origin(noun));
+            .filter(|head| head.origin == crate::wanted::origin(noun));
         let generation = noun.metadata.generation;
         let mut conditions = noun.status.conditions.clone();
         let (ready, reason, message) = match (problem, head) {
@@ -480,10 +480,7 @@ impl Index {
             (None, Some(head)) => (
                 true,
                 "Read",
-                format!(
-                    "read at {}",
-                    head.commit.chars().take(12).collect::<String>()
-                ),
+                format!("read at {}", crate::records::short_revision(&head.commit)),
             ),
             (None, None) => (false, "NotRead", "has not been read yet".to_owned()),
         };

@@ -38,6 +38,8 @@ pub mod keys {
     pub const HOLDS: &str = "d/hold/";
     /// What happened.
     pub const HISTORY: &str = "h/";
+    /// Who did what. No Project can have this name, so no App's history stands below it.
+    pub const AUDIT: &str = "h/_audit/";
 
     /// A Source's newest commit.
     pub fn head(source: &Key) -> String {
@@ -89,6 +91,11 @@ pub mod keys {
     ) -> String {
         format!("{HISTORY}{app}/{:015}-{:015}-{nth:03}", at.0, seen.0)
     }
+
+    /// Something that somebody did, in the order of its happening.
+    pub fn audit(at: roadstead_model::Time, unique: u128) -> String {
+        format!("{AUDIT}{:015}-{unique:032x}", at.0)
+    }
 }
 
 /// The newest commit of a Source.
@@ -112,6 +119,14 @@ pub struct Head {
     /// What stands below each path that Apps read.
     #[serde(default)]
     pub inputs: BTreeMap<String, HeadInput>,
+}
+
+/// A revision in short, for people: the first 12 digits of a commit, or a version without its digest.
+pub(crate) fn short_revision(revision: &str) -> &str {
+    match revision.split_once('@') {
+        Some((version, _)) => version,
+        None => revision.get(..12).unwrap_or(revision),
+    }
 }
 
 /// What stands below one path.

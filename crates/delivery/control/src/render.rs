@@ -6,8 +6,8 @@ use roadstead_model::ProjectSpec;
 use roadstead_release::{Built, Prepared, check_project};
 use roadstead_render::Inputs;
 
-use crate::decide::{RenderJob, Rendered};
 use crate::records::VariantOutcome;
+use crate::wanted::{RenderJob, Rendered};
 
 /// Renders a job with the files of its inputs. What the Project does not allow
 /// fails the clusters that would get it.

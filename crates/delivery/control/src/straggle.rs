@@ -11,9 +11,10 @@ use roadstead_dispatch::{AppState, EntryPhase};
 use roadstead_model::{App, AppKey, ClusterId, Time};
 use roadstead_rollout::{Assignment, Outcome, OutcomeKind, Phase, Rollout, Sighting};
 
-use crate::decide::{Decision, Writes};
+use crate::decide::Decision;
 use crate::index::Index;
 use crate::records::keys;
+use crate::writes::Writes;
 
 /// After how long a straggler that is not healthy makes room for another.
 const LATE_MS: u64 = 600_000;

@@ -42,7 +42,7 @@ fn overall(
             let release = number(index, &rollout.release);
             let commit: String = index
                 .release(app, &rollout.release)
-                .map(|r| r.commit.chars().take(12).collect())
+                .map(|r| crate::records::short_revision(&r.commit).to_owned())
                 .unwrap_or_default();
             let nobody = index
                 .release(app, &rollout.release)

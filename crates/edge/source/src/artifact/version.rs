@@ -40,7 +40,9 @@ pub(crate) fn choose_version(versions: &[String], range: &str) -> Result<Choice,
         }
     }
     readable.sort_by(|(_, a), (_, b)| compare(b, a));
-    let found = readable.iter().find(|(_, version)| constraints.check(version));
+    let found = readable
+        .iter()
+        .find(|(_, version)| constraints.check(version));
     if let Some((index, _)) = found {
         return Ok(Choice {
             index: *index,

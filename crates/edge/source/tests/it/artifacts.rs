@@ -40,7 +40,10 @@ impl Repository {
     }
 
     fn put(&self, path: &str, content: impl Into<Vec<u8>>) {
-        self.pages.lock().unwrap().insert(path.to_owned(), content.into());
+        self.pages
+            .lock()
+            .unwrap()
+            .insert(path.to_owned(), content.into());
     }
 
     /// Publishes versions of a chart below a folder, as `helm repo index` would.
@@ -91,7 +94,11 @@ fn answer(stream: TcpStream, pages: &Pages, log: &Mutex<Vec<String>>) -> std::io
         if stream.read_line(&mut line)? == 0 {
             return Ok(());
         }
-        let path = line.split_whitespace().nth(1).unwrap_or_default().to_owned();
+        let path = line
+            .split_whitespace()
+            .nth(1)
+            .unwrap_or_default()
+            .to_owned();
         let (mut tag, mut user) = (String::new(), String::new());
         loop {
             let mut line = String::new();
@@ -133,7 +140,9 @@ fn packed(files: &[(&str, &str)]) -> Vec<u8> {
         let mut header = tar::Header::new_gnu();
         header.set_size(content.len() as u64);
         header.set_mode(0o644);
-        builder.append_data(&mut header, name, content.as_bytes()).unwrap();
+        builder
+            .append_data(&mut header, name, content.as_bytes())
+            .unwrap();
     }
     builder.into_inner().unwrap().finish().unwrap()
 }
@@ -152,18 +161,28 @@ fn got(found: ArtifactPoll) -> Artifact {
 #[test]
 fn follows_a_chart() {
     let host = Repository::start();
-    host.publish("charts", "podinfo", &["6.7.0", "6.7.1", "7.0.0-rc.1", "5.9.9"]);
+    host.publish(
+        "charts",
+        "podinfo",
+        &["6.7.0", "6.7.1", "7.0.0-rc.1", "5.9.9"],
+    );
     let folder = tempfile::tempdir().unwrap();
     let artifacts = open(folder.path());
     let request = host.request("charts", "podinfo", "");
     let artifact = got(artifacts.poll(&request, None).unwrap());
-    assert!(artifact.revision.starts_with("6.7.1@sha256:"), "{artifact:?}");
+    assert!(
+        artifact.revision.starts_with("6.7.1@sha256:"),
+        "{artifact:?}"
+    );
     assert_eq!(artifact.title, "podinfo 6.7.1 (app 9)");
     assert_eq!(artifact.created_at, 1_767_323_045);
     let tree = artifact.tree("").unwrap();
     let names: Vec<&str> = tree.files.keys().map(String::as_str).collect();
     assert_eq!(names, ["Chart.yaml", "templates/a.yaml"]);
-    assert_eq!(host.asked(), ["/charts/index.yaml 200", "/charts/podinfo-6.7.1.tgz 200"]);
+    assert_eq!(
+        host.asked(),
+        ["/charts/index.yaml 200", "/charts/podinfo-6.7.1.tgz 200"]
+    );
 
     // nothing new: one conditional question, and no archive
     let again = artifacts.poll(&request, Some(&artifact.revision)).unwrap();
@@ -174,22 +193,33 @@ fn follows_a_chart() {
     host.publish("charts", "podinfo", &["6.7.1", "6.8.0"]);
     let newer = got(artifacts.poll(&request, Some(&artifact.revision)).unwrap());
     assert!(newer.revision.starts_with("6.8.0@sha256:"), "{newer:?}");
-    assert_eq!(host.asked(), ["/charts/index.yaml 200", "/charts/podinfo-6.8.0.tgz 200"]);
+    assert_eq!(
+        host.asked(),
+        ["/charts/index.yaml 200", "/charts/podinfo-6.8.0.tgz 200"]
+    );
 
     // what was read once is had again without a question, also by the next process
-    let kept = open(folder.path()).revision(&request, &artifact.revision).unwrap();
+    let kept = open(folder.path())
+        .revision(&request, &artifact.revision)
+        .unwrap();
     assert_eq!(kept.tree("").unwrap().digest, tree.digest);
     assert_eq!(host.asked(), Vec::<String>::new());
     // and where the cache is lost, from the repository
     let empty = tempfile::tempdir().unwrap();
-    let anew = open(empty.path()).revision(&request, &artifact.revision).unwrap();
+    let anew = open(empty.path())
+        .revision(&request, &artifact.revision)
+        .unwrap();
     assert_eq!(anew.tree("").unwrap().digest, tree.digest);
 }
 
 #[test]
 fn chooses_by_range() {
     let host = Repository::start();
-    host.publish("charts", "x", &["1.0.0", "1.2.0", "1.10.0", "2.0.0-beta.1", "v3.0.0"]);
+    host.publish(
+        "charts",
+        "x",
+        &["1.0.0", "1.2.0", "1.10.0", "2.0.0-beta.1", "v3.0.0"],
+    );
     let folder = tempfile::tempdir().unwrap();
     let artifacts = open(folder.path());
     let check = |range: &str, expected: &str| {
@@ -259,14 +289,28 @@ fn says_what_is_wrong() {
     };
     got(artifacts.poll(&ada, None).unwrap());
     host.put("/page/index.yaml", "<html>hello</html>");
-    let error = artifacts.poll(&request("page", "podinfo"), None).unwrap_err().to_string();
-    assert!(error.contains("it has no entries: is this a chart repository?"), "{error}");
+    let error = artifacts
+        .poll(&request("page", "podinfo"), None)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("it has no entries: is this a chart repository?"),
+        "{error}"
+    );
 
     // somebody replaced the archive, or a proxy says what it likes
-    host.put("/charts/podinfo-1.0.0.tgz", packed(&[("podinfo/Chart.yaml", "evil")]));
+    host.put(
+        "/charts/podinfo-1.0.0.tgz",
+        packed(&[("podinfo/Chart.yaml", "evil")]),
+    );
     let other = tempfile::tempdir().unwrap();
-    let error = open(other.path()).poll(&request("charts", "podinfo"), None).unwrap_err();
-    assert!(error.to_string().contains("but the index says sha256:"), "{error}");
+    let error = open(other.path())
+        .poll(&request("charts", "podinfo"), None)
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("but the index says sha256:"),
+        "{error}"
+    );
     assert_eq!(std::fs::read_dir(other.path()).unwrap().count(), 0);
 
     let nobody = ArtifactRequest {
@@ -278,7 +322,10 @@ fn says_what_is_wrong() {
         ..request("charts", "podinfo")
     };
     let error = artifacts.poll(&nobody, None).unwrap_err().to_string();
-    assert!(error.starts_with("cannot reach http://127.0.0.1:1/index.yaml: "), "{error}");
+    assert!(
+        error.starts_with("cannot reach http://127.0.0.1:1/index.yaml: "),
+        "{error}"
+    );
 }
 
 /// A program of the oracle, where it was built.
@@ -303,7 +350,10 @@ impl Drop for Registry {
 
 impl Registry {
     fn start(program: &Path, folder: &Path) -> Self {
-        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let free = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
         let config = folder.join("config.yml");
         let text = format!(
             "version: 0.1\nlog: {{level: error}}\nstorage:\n  filesystem: {{rootdirectory: {}}}\nhttp: {{addr: \"{free}\"}}\n",
@@ -352,7 +402,11 @@ fn reads_what_helm_pushed() {
                 .env("HELM_CACHE_HOME", folder.path().join("helm"))
                 .output()
                 .unwrap();
-            assert!(out.status.success(), "{args:?}: {}", String::from_utf8_lossy(&out.stderr));
+            assert!(
+                out.status.success(),
+                "{args:?}: {}",
+                String::from_utf8_lossy(&out.stderr)
+            );
         };
         run(&["package", "web"]);
         let to = format!("oci://{}/charts", registry.host);
@@ -375,7 +429,10 @@ fn reads_what_helm_pushed() {
         })
     };
     let newest = got(artifacts.poll(&chart(""), None).unwrap());
-    assert!(newest.revision.starts_with("1.1.0+build.5@sha256:"), "{newest:?}");
+    assert!(
+        newest.revision.starts_with("1.1.0+build.5@sha256:"),
+        "{newest:?}"
+    );
     let tree = newest.tree("").unwrap();
     assert!(tree.files.contains_key("templates/a.yaml"), "{tree:?}");
     let again = artifacts.poll(&chart(""), Some(&newest.revision)).unwrap();
@@ -391,13 +448,20 @@ fn reads_what_helm_pushed() {
             reference,
         })
     };
-    let tagged = got(artifacts.poll(&oci(OciReference::Tag("1.0.0".to_owned())), None).unwrap());
-    assert_eq!(tagged.tree("").unwrap().digest, old.tree("").unwrap().digest);
+    let tagged = got(artifacts
+        .poll(&oci(OciReference::Tag("1.0.0".to_owned())), None)
+        .unwrap());
+    assert_eq!(
+        tagged.tree("").unwrap().digest,
+        old.tree("").unwrap().digest
+    );
     let error = artifacts
         .poll(&oci(OciReference::Tag("9".to_owned())), None)
         .unwrap_err()
         .to_string();
     assert!(error.contains("/charts/web: "), "{error}");
-    let ranged = got(artifacts.poll(&oci(OciReference::Range("1.x".to_owned())), None).unwrap());
+    let ranged = got(artifacts
+        .poll(&oci(OciReference::Range("1.x".to_owned())), None)
+        .unwrap());
     assert!(ranged.revision.starts_with("1.1.0+build.5@"), "{ranged:?}");
 }

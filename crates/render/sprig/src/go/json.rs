@@ -352,11 +352,20 @@ mod tests {
                 "invalid character 'a' looking for beginning of object key string",
             ),
             ("{\"a\" 1}", "invalid character '1' after object key"),
-            ("{\"a\":1 1}", "invalid character '1' after object key:value pair"),
+            (
+                "{\"a\":1 1}",
+                "invalid character '1' after object key:value pair",
+            ),
             ("1 '", "invalid character '\\'' after top-level value"),
-            ("tru1", "invalid character '1' in literal true (expecting 'e')"),
+            (
+                "tru1",
+                "invalid character '1' in literal true (expecting 'e')",
+            ),
             ("-x", "invalid character 'x' in numeric literal"),
-            ("1.x", "invalid character 'x' after decimal point in numeric literal"),
+            (
+                "1.x",
+                "invalid character 'x' after decimal point in numeric literal",
+            ),
             ("\"\\q\"", "invalid character 'q' in string escape code"),
             ("\"\n\"", "invalid character '\\n' in string literal"),
             ("01", "invalid character '1' after top-level value"),
@@ -373,7 +382,10 @@ mod tests {
             Json::String(text) => String::from_utf8(text).unwrap(),
             other => panic!("{other:?}"),
         };
-        assert_eq!(text(r#""\u00e9\ud83d\ude00\ud800x\n""#), "é\u{1F600}\u{FFFD}x\n");
+        assert_eq!(
+            text(r#""\u00e9\ud83d\ude00\ud800x\n""#),
+            "é\u{1F600}\u{FFFD}x\n"
+        );
         let read = parse(b"[1e999, 2]").unwrap();
         assert_eq!(read.value, Json::Array(vec![Json::Null, Json::Number(2.0)]));
         assert!(read.error.unwrap().contains("number 1e999"));

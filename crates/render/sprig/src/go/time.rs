@@ -130,7 +130,11 @@ fn civil_from_days(days: i64) -> (i64, u32, u32) {
     let of_year = of_era - (365 * year + year / 4 - year / 100);
     let shifted = (5 * of_year + 2) / 153;
     let day = of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let month = if shifted < 10 {
+        shifted + 3
+    } else {
+        shifted - 9
+    };
     let year = year + era * 400 + i64::from(month <= 2);
     (year, month as u32, day as u32)
 }
@@ -318,7 +322,11 @@ fn write_offset(offset: i64, form: OffsetForm) -> String {
     let sign = if minutes < 0 { '-' } else { '+' };
     let (hours, minutes) = (minutes.abs() / 60, minutes.abs() % 60);
     // Go cuts the seconds of an offset before it looks at the sign.
-    let seconds = if sign == '-' { -offset % 60 } else { offset % 60 };
+    let seconds = if sign == '-' {
+        -offset % 60
+    } else {
+        offset % 60
+    };
     match form {
         OffsetForm::Plain => format!("{sign}{hours:02}{minutes:02}"),
         OffsetForm::Colon => format!("{sign}{hours:02}:{minutes:02}"),

@@ -76,7 +76,10 @@ fn unescape(text: &[u8], place: Place) -> Result<Vec<u8>, String> {
         }
         let rest = &text[at..];
         let part = &rest[..rest.len().min(3)];
-        let digits = (part.get(1).copied().and_then(hex), part.get(2).copied().and_then(hex));
+        let digits = (
+            part.get(1).copied().and_then(hex),
+            part.get(2).copied().and_then(hex),
+        );
         let (Some(high), Some(low)) = digits else {
             return Err(bad(part));
         };
@@ -189,7 +192,9 @@ fn parse_authority(scheme: &[u8], authority: &[u8]) -> Result<(Option<User>, Vec
     }
     let (name, password) = cut(info, b':');
     let name = unescape(name, Place::User)?;
-    let password = password.map(|text| unescape(text, Place::User)).transpose()?;
+    let password = password
+        .map(|text| unescape(text, Place::User))
+        .transpose()?;
     Ok((Some((name, password)), host))
 }
 

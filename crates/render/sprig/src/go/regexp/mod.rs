@@ -230,9 +230,8 @@ impl Regexp {
         if let Some(number) = number {
             return vec![number];
         }
-        let named = |(index, found): (usize, &String)| {
-            (found.as_bytes() == name).then_some(index + 1)
-        };
+        let named =
+            |(index, found): (usize, &String)| (found.as_bytes() == name).then_some(index + 1);
         self.names.iter().enumerate().filter_map(named).collect()
     }
 }
@@ -316,7 +315,9 @@ mod tests {
     #[test]
     fn classes_are_gos() {
         let is = |pattern: &str, text: &str| {
-            Regexp::new(pattern.as_bytes()).unwrap().is_match(text.as_bytes())
+            Regexp::new(pattern.as_bytes())
+                .unwrap()
+                .is_match(text.as_bytes())
         };
         assert!(!is("^\\s$", "\x0b") && is("^[[:space:]]$", "\x0b"));
         assert!(!is("^\\d$", "٣") && !is("^\\w$", "é"));
