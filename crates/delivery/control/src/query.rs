@@ -11,7 +11,7 @@ use roadstead_rollout::{Assignment, Rollout};
 
 use crate::index::Index;
 use crate::placement::Placing;
-use crate::records::{Approval, Head, Held, ReleaseRecord, Seen};
+use crate::records::{Approval, Counted, Head, Held, ReleaseRecord, Seen};
 
 impl Index {
     /// The newest revision that was taken in.
@@ -105,6 +105,11 @@ impl Index {
             .map(|(app, _)| app)
     }
 
+    /// A Release by its number.
+    pub(crate) fn numbered_release(&self, app: &AppKey, number: u64) -> Option<&ReleaseRecord> {
+        Some(&self.releases.get(app)?.get(&number)?.value)
+    }
+
     /// A Release by its id.
     pub fn release(&self, app: &AppKey, id: &base_json::Digest) -> Option<&ReleaseRecord> {
         self.releases(app).rev().find(|release| release.id == *id)
@@ -161,6 +166,20 @@ impl Index {
     /// Is the cluster's agent connected now?
     pub fn is_connected(&self, cluster: &ClusterId) -> bool {
         self.sessions.contains_key(cluster)
+    }
+
+    /// How far an App's Releases and Rollouts were ever counted.
+    pub(crate) fn counted(&self, app: &AppKey) -> Counted {
+        let before = self.counts.get(app).copied().unwrap_or_default();
+        let last = |number: Option<u64>| number.unwrap_or(0);
+        Counted {
+            release: before
+                .release
+                .max(last(self.releases(app).next_back().map(|r| r.number))),
+            rollout: before
+                .rollout
+                .max(last(self.rollouts(app).next_back().map(|r| r.number))),
+        }
     }
 
     /// What people approved for an App, with the revision of the record.

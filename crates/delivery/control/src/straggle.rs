@@ -115,7 +115,8 @@ pub(crate) fn catch_up(
                 continue;
             }
         }
-        if !index.withheld(app, noun, &id, now).is_empty() {
+        let since_restore = index.withheld_since_restore(app, &id, &due.release);
+        if !since_restore.is_empty() || !index.withheld(app, noun, &id, now).is_empty() {
             continue;
         }
         let online = index.sighting(&id, now) == Sighting::Online;
@@ -139,6 +140,7 @@ pub(crate) fn catch_up(
             attempt,
             counted: false,
             emergency: false,
+            removals: None,
             outcome: None,
             good,
         };

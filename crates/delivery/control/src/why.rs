@@ -148,6 +148,20 @@ fn on_cluster(
     let release = index
         .release(app, &assignment.release)
         .map_or(0, |record| record.number);
+    if index.awaits_inventory(id) {
+        out.push(format!(
+            "{name} gets no order: its agent has not said what it holds since the hub was restored from a backup."
+        ));
+    } else if let Some(held) = index.keeps(id, app) {
+        let list = crate::restored::going_back(index, app)
+            .digest
+            .map_or_else(String::new, |digest| digest.short());
+        out.push(format!(
+            "{name} keeps a newer Release of {app} than this restored hub knows ({}): deliver a newer one, or approve list \
+             {list} to let it go back to release {release}.",
+            held.release.short()
+        ));
+    }
     let observed = index.observed(id, app);
     let headline = match (index.sighting(id, now), observed) {
         (Sighting::Offline, _) => {
