@@ -79,6 +79,8 @@ pub struct Index {
     pub(crate) epoch: u64,
     /// Agents that are connected now. No fact: it is rebuilt as they come back.
     pub(crate) sessions: BTreeMap<ClusterId, Time>,
+    /// What went wrong when Sources were polled last. No fact: the next poll tells again.
+    pub(crate) poll_problems: BTreeMap<Key, String>,
     pub(crate) placements: Cache,
     /// When this index began to follow: a cluster is not called offline before it had the time to come back.
     pub(crate) began: Time,
@@ -503,6 +505,17 @@ impl Index {
     /// Takes records that could not be read since the last call.
     pub fn take_problems(&mut self) -> Vec<String> {
         std::mem::take(&mut self.problems)
+    }
+
+    /// A Source was polled: what went wrong, if something did.
+    pub fn note_poll(&mut self, source: &Key, problem: Option<&str>) {
+        match problem {
+            Some(problem) => drop(
+                self.poll_problems
+                    .insert(source.clone(), problem.to_owned()),
+            ),
+            None => drop(self.poll_problems.remove(source)),
+        }
     }
 
     /// An agent has connected.

@@ -127,8 +127,10 @@ fn app_status(
     }
     let placed = newest.and_then(|record| index.placements.peek(app, record.number));
     status.clusters = count(placed.map_or(0, |placed| placed.clusters.len()));
+    let mut failed = 0_u32;
     for (id, assignment) in index.assignments_of(app) {
         let observed = index.observed(id, app);
+        failed += u32::from(assignment.has_failed());
         let confirmed = observed.is_some_and(|observed| {
             observed.variant == assignment.variant && observed.state >= AppState::Synced
         });
@@ -157,12 +159,19 @@ fn app_status(
             (
                 true,
                 "Healthy".to_owned(),
-                format!("every one of {} clusters is healthy", status.clusters),
+                match status.clusters {
+                    1 => "its only cluster is healthy".to_owned(),
+                    all => format!("every one of {all} clusters is healthy"),
+                },
             )
         }
         (None, Some(rollout)) if rollout.phase == Phase::Completed => {
+            let failed = match failed {
+                0 => String::new(),
+                failed => format!(", {failed} failed"),
+            };
             let message = format!(
-                "{} of {} clusters are healthy",
+                "{} of {} clusters are healthy{failed}",
                 status.healthy, status.clusters
             );
             (false, "NotAllHealthy".to_owned(), message)

@@ -204,8 +204,16 @@ impl Index {
         own.or_else(shared)
             .map(|strategy| strategy.spec.clone())
             .ok_or_else(|| {
+                let there = self.strategies.keys();
+                let there = there.filter(|key| key.project == app.project || key.project == "default");
+                let names: Vec<&str> = there.map(|key| key.name.as_str()).collect();
+                let names = match names.len() {
+                    0 => "there is none".to_owned(),
+                    _ => format!("there is {}", names.join(", ")),
+                };
                 format!(
-                    "strategy {name:?} is neither in project {:?} nor in \"default\"",
+                    "strategy {name:?} is neither in project {:?} nor in \"default\": {names}; what is under way goes on \
+                     with the one that it began with",
                     app.project
                 )
             })

@@ -289,6 +289,7 @@ impl Thread {
                     state.index.mark(&app);
                 }
                 Input::Polled(key, problem) => {
+                    state.index.note_poll(&key, problem.as_deref());
                     match problem {
                         Some(problem) => drop(state.problems.insert(key.clone(), problem)),
                         None => drop(state.problems.remove(&key)),
