@@ -11,7 +11,7 @@ use crate::run::run_rollouts;
 use crate::sweep::sweep;
 use crate::wanted::{RenderJob, make_rollout, missing, wanted_release};
 use crate::writes::Writes;
-use crate::{leave, straggle};
+use crate::{approve, holds, leave, restored, straggle};
 
 /// What to do for one App.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -45,6 +45,12 @@ pub fn decide(index: &mut Index, app: &AppKey, now: Time, may_render: bool) -> D
         leave::app_deleted(index, app, &mut writes, &mut out);
     }
     leave::forgotten_clusters(index, app, &mut writes);
+    holds::clean(index, app, now, &mut writes);
+    approve::cover(index, app, &mut writes);
+    restored::caught_up(index, app, &mut writes);
+    if out.waiting.is_none() {
+        out.waiting = restored::waiting(index, app);
+    }
     out.ops = writes.into_ops();
     out
 }

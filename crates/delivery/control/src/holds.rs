@@ -1,8 +1,27 @@
 //! Who is left alone, and until when.
 
 use roadstead_model::{App, AppKey, ClusterId, Time};
+use roadstead_rollout::Event;
 
 use crate::index::Index;
+use crate::records::keys;
+use crate::writes::Writes;
+
+/// Forgets holds that have ended, and those of what a cluster does not have any more.
+pub(crate) fn clean(index: &Index, app: &AppKey, now: Time, writes: &mut Writes<'_>) {
+    let readable = index.unreadable_app(app).is_none() && !index.has_unreadable("clusters/");
+    for ((id, _), hold) in index.holds.iter().filter(|((_, of), _)| of == app) {
+        let key = keys::hold(id, app);
+        if !hold.is_active(now) {
+            let name = index.cluster_name(id);
+            let said = format!("the hold on cluster {name} has ended by itself");
+            writes.event(0, Event::own(now, "Unheld", said));
+            writes.delete(key);
+        } else if readable && index.assignment(id, app).is_none() {
+            writes.delete(key);
+        }
+    }
+}
 
 impl Index {
     /// When the next hold that concerns an App ends by itself.

@@ -12,7 +12,7 @@ use roadstead_rollout::{Assignment, Rollout, Sighting};
 use serde::de::DeserializeOwned;
 
 use crate::placement::Cache;
-use crate::records::{Approval, Head, Held, NOUNS, ReleaseRecord, Seen, keys};
+use crate::records::{Ahead, Approval, Counted, Head, Held, NOUNS, ReleaseRecord, Seen, keys};
 
 /// A value with the revision of its last write.
 #[derive(Debug, Clone)]
@@ -45,6 +45,13 @@ impl Dirty {
     }
 }
 
+/// Nouns that the hub makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Made {
+    Release,
+    Rollout,
+}
+
 /// What the hub knows.
 #[derive(Debug, Default)]
 pub struct Index {
@@ -64,8 +71,16 @@ pub struct Index {
     pub(crate) seen: BTreeMap<ClusterId, Kept<Seen>>,
     pub(crate) approvals: BTreeMap<AppKey, Kept<Approval>>,
     pub(crate) holds: BTreeMap<(ClusterId, AppKey), Held>,
+    pub(crate) ahead: BTreeMap<AppKey, BTreeMap<ClusterId, Ahead>>,
+    pub(crate) counts: BTreeMap<AppKey, Counted>,
+    /// The Releases and Rollouts that are shown as nouns, by number.
+    pub(crate) made: BTreeMap<AppKey, BTreeSet<(Made, u64)>>,
+    /// Raised when the hub comes back from a backup.
+    pub(crate) epoch: u64,
     /// Agents that are connected now. No fact: it is rebuilt as they come back.
     pub(crate) sessions: BTreeMap<ClusterId, Time>,
+    /// What went wrong when Sources were polled last. No fact: the next poll tells again.
+    pub(crate) poll_problems: BTreeMap<Key, String>,
     pub(crate) placements: Cache,
     /// When this index began to follow: a cluster is not called offline before it had the time to come back.
     pub(crate) began: Time,
@@ -83,8 +98,17 @@ impl Index {
         Self {
             began,
             offline_after_ms,
+            epoch: 1,
             ..Self::default()
         }
+    }
+
+    /// Sets the hub's epoch, which a restore from a backup raises: from the second on, nothing is ordered for a cluster
+    /// until its agent has said what it holds.
+    #[must_use]
+    pub fn in_epoch(mut self, epoch: u64) -> Self {
+        self.epoch = epoch;
+        self
     }
 
     /// Takes in one change of the log.
@@ -140,7 +164,12 @@ impl Index {
             self.touch_app(&app);
         } else if let Some(rest) = key.strip_prefix(keys::SEEN) {
             let cluster = ClusterId(rest.to_owned());
-            let seen = self.read(key, value);
+            let seen: Option<Seen> = self.read(key, value);
+            let epoch = |seen: Option<&Seen>| seen.map_or(0, |seen| seen.epoch);
+            if epoch(seen.as_ref()) != epoch(self.seen(&cluster)) {
+                self.dirty.orders.insert(cluster.clone());
+                self.touch_apps_of(&cluster);
+            }
             set(&mut self.seen, cluster.clone(), seen, revision);
             self.dirty.shown_clusters.insert(cluster);
         } else if let Some(rest) = key.strip_prefix(keys::APPROVALS) {
@@ -148,8 +177,24 @@ impl Index {
                 let approval = self.read(key, value);
                 set(&mut self.approvals, app.clone(), approval, revision);
                 self.touch_app(&app);
-                self.touch_orders_of(&app);
             }
+        } else if let Some((cluster, app)) = key.strip_prefix(keys::AHEAD).and_then(cluster_and_app)
+        {
+            let ahead: Option<Ahead> = self.read(key, value);
+            let of = self.ahead.entry(app.clone()).or_default();
+            put(of, cluster.clone(), ahead);
+            if of.is_empty() {
+                self.ahead.remove(&app);
+            }
+            self.dirty.orders.insert(cluster.clone());
+            self.dirty.shown_clusters.insert(cluster);
+            self.touch_app(&app);
+        } else if let Some(app) = key
+            .strip_prefix(keys::COUNTS)
+            .and_then(|app| app.parse().ok())
+        {
+            let counted = self.read(key, value);
+            put(&mut self.counts, app, counted);
         } else if let Some((cluster, app)) = key.strip_prefix(keys::HOLDS).and_then(cluster_and_app)
         {
             match self.read(key, value) {
@@ -281,6 +326,8 @@ impl Index {
                     }
                 }
             }
+            "releases" => self.apply_made(Made::Release, name, value.is_some()),
+            "rollouts" => self.apply_made(Made::Rollout, name, value.is_some()),
             "clusters" => self.apply_cluster(rest, name, value),
             "clustersets" => {
                 let Some(noun) = self.noun::<ClusterSet>(rest, value) else {
@@ -304,6 +351,22 @@ impl Index {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// Notes a noun of the hub's own making: one whose record is gone must go too.
+    fn apply_made(&mut self, what: Made, name: &str, is_there: bool) {
+        let Some((name, number)) = name.rsplit_once('-') else {
+            return;
+        };
+        let (Ok(app), Ok(number)) = (name.parse::<AppKey>(), number.parse()) else {
+            return;
+        };
+        let of = self.made.entry(app.clone()).or_default();
+        if !is_there {
+            of.remove(&(what, number));
+        } else if of.insert((what, number)) {
+            self.dirty.shown.insert(app);
         }
     }
 
@@ -442,6 +505,17 @@ impl Index {
     /// Takes records that could not be read since the last call.
     pub fn take_problems(&mut self) -> Vec<String> {
         std::mem::take(&mut self.problems)
+    }
+
+    /// A Source was polled: what went wrong, if something did.
+    pub fn note_poll(&mut self, source: &Key, problem: Option<&str>) {
+        match problem {
+            Some(problem) => drop(
+                self.poll_problems
+                    .insert(source.clone(), problem.to_owned()),
+            ),
+            None => drop(self.poll_problems.remove(source)),
+        }
     }
 
     /// An agent has connected.

@@ -11,7 +11,7 @@ use roadstead_rollout::{Assignment, Rollout};
 
 use crate::index::Index;
 use crate::placement::Placing;
-use crate::records::{Approval, Head, Held, ReleaseRecord, Seen};
+use crate::records::{Approval, Counted, Head, Held, ReleaseRecord, Seen};
 
 impl Index {
     /// The newest revision that was taken in.
@@ -105,6 +105,11 @@ impl Index {
             .map(|(app, _)| app)
     }
 
+    /// A Release by its number.
+    pub(crate) fn numbered_release(&self, app: &AppKey, number: u64) -> Option<&ReleaseRecord> {
+        Some(&self.releases.get(app)?.get(&number)?.value)
+    }
+
     /// A Release by its id.
     pub fn release(&self, app: &AppKey, id: &base_json::Digest) -> Option<&ReleaseRecord> {
         self.releases(app).rev().find(|release| release.id == *id)
@@ -163,6 +168,20 @@ impl Index {
         self.sessions.contains_key(cluster)
     }
 
+    /// How far an App's Releases and Rollouts were ever counted.
+    pub(crate) fn counted(&self, app: &AppKey) -> Counted {
+        let before = self.counts.get(app).copied().unwrap_or_default();
+        let last = |number: Option<u64>| number.unwrap_or(0);
+        Counted {
+            release: before
+                .release
+                .max(last(self.releases(app).next_back().map(|r| r.number))),
+            rollout: before
+                .rollout
+                .max(last(self.rollouts(app).next_back().map(|r| r.number))),
+        }
+    }
+
     /// What people approved for an App, with the revision of the record.
     pub fn approval(&self, app: &AppKey) -> Option<(&Approval, Revision)> {
         self.approvals
@@ -185,8 +204,16 @@ impl Index {
         own.or_else(shared)
             .map(|strategy| strategy.spec.clone())
             .ok_or_else(|| {
+                let there = self.strategies.keys();
+                let there = there.filter(|key| key.project == app.project || key.project == "default");
+                let names: Vec<&str> = there.map(|key| key.name.as_str()).collect();
+                let names = match names.len() {
+                    0 => "there is none".to_owned(),
+                    _ => format!("there is {}", names.join(", ")),
+                };
                 format!(
-                    "strategy {name:?} is neither in project {:?} nor in \"default\"",
+                    "strategy {name:?} is neither in project {:?} nor in \"default\": {names}; what is under way goes on \
+                     with the one that it began with",
                     app.project
                 )
             })

@@ -148,7 +148,10 @@ fn members(
             variant,
             sighting: index.sighting(id, now),
             connected_since: index.sessions.get(id).copied(),
-            withheld: index.withheld(app, noun, id, now),
+            withheld: match index.withheld_since_restore(app, id, &rollout.release) {
+                why if why.is_empty() => index.withheld(app, noun, id, now),
+                why => why,
+            },
             assignment,
             observed: index
                 .observed
@@ -239,6 +242,7 @@ fn apply_step(
                 attempt: old.as_ref().map_or(0, |old| old.attempt),
                 counted,
                 emergency: false,
+                removals: None,
                 outcome: None,
                 good: old.map(|old| old.good).unwrap_or_default(),
             },
@@ -253,6 +257,7 @@ fn apply_step(
                 rollout: rollout.number,
                 since: writes.now,
                 emergency: false,
+                removals: None,
                 outcome: None,
                 ..old
             };

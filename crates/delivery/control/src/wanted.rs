@@ -175,10 +175,7 @@ pub(crate) fn wanted_release(
         return Ok(Some(record.number));
     }
     let renderer = roadstead_render::RENDERER_VERSION;
-    let number = index
-        .releases(app)
-        .next_back()
-        .map_or(1, |record| record.number + 1);
+    let number = index.counted(app).release + 1;
     let head = noun
         .spec
         .inputs
@@ -303,7 +300,7 @@ pub(crate) fn make_rollout(
             return;
         }
     };
-    let next = latest.map_or(1, |rollout| rollout.number + 1);
+    let next = index.counted(app).rollout + 1;
     let rollout = Rollout::new(next, record.id, &strategy, writes.now);
     writes.put(keys::rollout(app, next), &rollout, Expect::Absent);
     let short = short_revision(&record.commit);

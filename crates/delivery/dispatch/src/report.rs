@@ -25,6 +25,9 @@ pub struct Report {
     /// Apps that the agent has let go of.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gone: Vec<AppKey>,
+    /// `apps` holds everything that the agent holds: the first report of a connection.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub whole: bool,
 }
 
 /// The order that an agent obeys, or why it refused the last one.

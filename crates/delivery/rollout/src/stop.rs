@@ -47,17 +47,26 @@ pub(crate) fn cannot_judge(
     counts: &Counts,
 ) -> Option<String> {
     if counts.aside == counts.members {
-        return Some(format!(
-            "stage {}: all of its {} clusters are set aside",
-            stage.name, counts.members
-        ));
+        return Some(match counts.members {
+            1 => format!("stage {}: its only cluster is set aside", stage.name),
+            all => format!(
+                "stage {}: all of its {all} clusters are set aside",
+                stage.name
+            ),
+        });
     }
     // a gate that measured nothing good never passes, and must not keep a newer Release out
     if counts.failed > 0 && counts.failed + counts.aside == counts.members {
-        return Some(format!(
-            "stage {}: none of its {} clusters became healthy",
-            stage.name, counts.members
-        ));
+        return Some(match counts.members {
+            1 => format!(
+                "stage {}: its only cluster did not become healthy",
+                stage.name
+            ),
+            all => format!(
+                "stage {}: none of its {all} clusters became healthy",
+                stage.name
+            ),
+        });
     }
     if rollout.stages[index].overridden.is_some() {
         return None;
@@ -67,8 +76,9 @@ pub(crate) fn cannot_judge(
         .unwrap_or(DEFAULT_MAX_SET_ASIDE)
         .of_up(counts.members);
     (counts.aside > most).then(|| {
+        let are = if counts.aside == 1 { "is" } else { "are" };
         format!(
-            "stage {}: {} of {} clusters are set aside, {most} may",
+            "stage {}: {} of {} clusters {are} set aside, {most} may",
             stage.name, counts.aside, counts.members
         )
     })

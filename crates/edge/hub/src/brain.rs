@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use base_store::{At, Batch, CommitError, CommitId, Op, Range, Revision, Store, WatchItem};
 use parking_lot::Mutex;
 use roadstead_control::{
-    Decision, Index, RenderJob, Rendered, decide, entries, ingest, project, rendered,
+    Decision, Index, RenderJob, Rendered, decide, entries, ingest, leftovers, project, rendered,
 };
 use roadstead_dispatch::Report;
 use roadstead_model::{AppKey, ClusterId, Key, Time};
@@ -113,6 +113,7 @@ pub(crate) struct Thread {
     pub(crate) hands: Hands,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) offline_after_ms: u64,
+    pub(crate) epoch: u64,
 }
 
 struct State {
@@ -138,8 +139,9 @@ impl Thread {
     pub(crate) fn load(
         store: &dyn Store,
         offline_after_ms: u64,
+        epoch: u64,
     ) -> Result<(Index, Revision), base_store::ReadError> {
-        let mut index = Index::new(now(), offline_after_ms);
+        let mut index = Index::new(now(), offline_after_ms).in_epoch(epoch);
         let revision = store.revision();
         for prefix in [roadstead_control::NOUNS, "d/"] {
             let mut after = None;
@@ -287,6 +289,7 @@ impl Thread {
                     state.index.mark(&app);
                 }
                 Input::Polled(key, problem) => {
+                    state.index.note_poll(&key, problem.as_deref());
                     match problem {
                         Some(problem) => drop(state.problems.insert(key.clone(), problem)),
                         None => drop(state.problems.remove(&key)),
@@ -320,7 +323,7 @@ impl Thread {
     /// The log is compacted beyond what was followed: read everything again.
     fn reload(&self, state: &mut State) {
         tracing::warn!("log was compacted past the index; reading everything again");
-        match Self::load(&*self.store, self.offline_after_ms) {
+        match Self::load(&*self.store, self.offline_after_ms, self.epoch) {
             Ok((mut index, _)) => {
                 for cluster in state.sessions.keys() {
                     index.session_up(cluster, now());
@@ -451,12 +454,19 @@ impl Thread {
         for cluster in &dirty.forgotten {
             (self.hands.forget)(cluster);
         }
+        if !dirty.forgotten.is_empty() {
+            self.commit(state, leftovers(&state.index));
+        }
         if !dirty.sources.is_empty() {
             state.sources_shown.extend(dirty.sources.iter().cloned());
             (self.hands.poll)(dirty.sources);
         }
         let started = Instant::now();
         for cluster in &dirty.orders {
+            // what its agent says first makes it a matter of orders again
+            if state.index.awaits_inventory(cluster) {
+                continue;
+            }
             match entries(&state.index, cluster, &*self.variants, now) {
                 Some(made) => self.orders.set(cluster, made),
                 None => {

@@ -141,7 +141,7 @@ impl Hub {
 
         let metrics = Arc::new(Metrics::new());
         let offline_after_ms = u64::try_from(config.offline_after.as_millis()).unwrap_or(u64::MAX);
-        let (index, revision) = Thread::load(&*store, offline_after_ms)?;
+        let (index, revision) = Thread::load(&*store, offline_after_ms, identity.epoch)?;
         let mut log = store.watch("", revision)?;
         let (brain, inputs) = Brain::new();
         let (to_brain, followed) = (brain.clone(), Arc::clone(&store));
@@ -220,6 +220,7 @@ impl Hub {
             },
             metrics: Arc::clone(&metrics),
             offline_after_ms,
+            epoch: identity.epoch,
         };
         let thread = std::thread::Builder::new()
             .name("brain".to_owned())

@@ -197,6 +197,7 @@ impl World {
                     attempt: cluster.assignment.as_ref().map_or(0, |a| a.attempt),
                     counted,
                     emergency: false,
+                    removals: None,
                     outcome: None,
                     good: cluster
                         .assignment
