@@ -14,12 +14,14 @@ use roadstead_wire::{
 use tokio::sync::{mpsc, watch};
 
 use crate::shell::{Event, wall};
-use crate::state::{Identity, StateDir};
+use crate::state::{Identity, State};
 use crate::{AgentConfig, AgentError};
 
 /// Pauses between tries, in milliseconds: at first, and at most.
 const PAUSE_MIN: u64 = 500;
 const PAUSE_MAX: u64 = 60_000;
+/// Between two tries to keep the identity.
+const KEEP_PAUSE: Duration = Duration::from_secs(2);
 /// The pause after a refusal that only a person can mend.
 const PAUSE_REFUSED: u64 = 60_000;
 
@@ -63,15 +65,15 @@ impl Pause {
 }
 
 /// Becomes a cluster of the hub, by the join token.
-pub(crate) async fn join(config: &AgentConfig, state: &StateDir) -> Result<Identity, AgentError> {
+pub(crate) async fn join(config: &AgentConfig, state: &mut State) -> Result<Identity, AgentError> {
     let token = config.hub.token.as_deref().ok_or(AgentError::NoToken)?;
     let pin = token.trim().parse::<JoinToken>()?.ca_hash();
-    let key = match state.key_pem()? {
+    let key = match state.key_pem().await? {
         // the certificate may have been made already, and its answer lost
         Some(pem) => TlsKey::from_pem(&pem)?,
         None => TlsKey::generate()?,
     };
-    state.keep_key(&key.to_pem())?;
+    state.keep_key(&key.to_pem()).await?;
     let request = JoinRequest {
         token: token.trim().to_owned(),
         name: config.name.clone(),
@@ -102,7 +104,14 @@ pub(crate) async fn join(config: &AgentConfig, state: &StateDir) -> Result<Ident
         ca_pem: reply.ca_pem,
         keys: KeySet::from_json(&reply.keys_json)?,
     };
-    state.keep_identity(&identity)?;
+    // the token may be used up: what was got for it is not let go of
+    while let Err(error) = state.keep_identity(&identity).await {
+        if error.taken {
+            return Err(error.into());
+        }
+        tracing::error!(error = %chain(&error), "joined, and cannot keep the identity; trying again");
+        tokio::time::sleep(KEEP_PAUSE).await;
+    }
     tracing::info!(cluster = %identity.cluster, name = %config.name, "joined");
     Ok(identity)
 }
@@ -116,9 +125,10 @@ pub(crate) async fn sessions(
     to: mpsc::Sender<Event>,
 ) {
     let mut pause = Pause(PAUSE_MIN);
+    let instance = format!("{:016x}", getrandom::u64().unwrap_or(0));
     loop {
         let begun = tokio::time::Instant::now();
-        let end = session(&config, &mut identity, &holding, &mut renew, &to).await;
+        let end = session(&config, &instance, &mut identity, &holding, &mut renew, &to).await;
         if to.send(Event::Hub(FromSession::Down)).await.is_err() {
             return;
         }
@@ -141,6 +151,7 @@ pub(crate) async fn sessions(
 
 async fn session(
     config: &AgentConfig,
+    instance: &str,
     identity: &mut Identity,
     holding: &watch::Receiver<Holding>,
     renew: &mut mpsc::Receiver<()>,
@@ -164,7 +175,8 @@ async fn session(
         &config.version,
         held.root,
         held.known,
-    );
+    )
+    .of_instance(instance);
     let mut session = client.session(hello).await?;
     let up = FromSession::Up(client.clone(), session.outbound.clone());
     if to.send(Event::Hub(up)).await.is_err() {

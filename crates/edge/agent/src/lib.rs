@@ -5,7 +5,10 @@
 //! reports. All of it runs on one thread. When the hub is away, everything but new orders goes on.
 
 mod detail;
+mod health;
 mod hub;
+mod lease;
+mod leave;
 mod shell;
 mod state;
 
@@ -16,7 +19,9 @@ use k8s_cluster::Cluster;
 use roadstead_wire::ProxySettings;
 
 pub use detail::mask;
-pub use shell::run;
+pub use lease::LeaseTiming;
+pub use leave::AGENT_LABEL;
+pub use shell::{run, serve};
 pub use state::{Identity, StateDir, StateError};
 
 /// What an agent is told when it starts.
@@ -32,6 +37,30 @@ pub struct AgentConfig {
     pub name: String,
     /// The agent's version.
     pub version: String,
+}
+
+/// What there is around an agent, beyond the cluster that it looks after.
+#[derive(Default)]
+pub struct Surroundings {
+    /// Its own place in a cluster; without one its state is in a folder.
+    pub own: Option<OwnPlace>,
+    /// Where it answers `/livez` and `/readyz`.
+    pub health: Option<std::net::TcpListener>,
+}
+
+/// An agent's own place in a cluster: a namespace where it may read and write Secrets and Leases.
+#[derive(Clone)]
+pub struct OwnPlace {
+    /// The cluster that it runs in.
+    pub cluster: Arc<dyn Cluster>,
+    /// The namespace.
+    pub namespace: String,
+    /// The name of the Lease, and the beginning of the Secrets' names. Replicas share it.
+    pub name: String,
+    /// Names this process; no other process, before or beside it, has this name.
+    pub holder: String,
+    /// How long leading lasts.
+    pub timing: LeaseTiming,
 }
 
 /// How to reach the hub.
@@ -50,9 +79,12 @@ pub struct HubConfig {
 /// An agent could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
-    /// The state directory cannot be used.
-    #[error("failed to use the state directory")]
+    /// Its state cannot be used.
+    #[error("failed to use the agent's state")]
     State(#[from] StateError),
+    /// The port of its health cannot be served.
+    #[error("failed to serve the agent's health")]
+    Health(#[source] std::io::Error),
     /// It has no identity and no token.
     #[error(
         "this agent has not joined a hub yet, and has no join token; get one with `cluster join`"

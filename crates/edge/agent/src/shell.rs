@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -19,9 +20,11 @@ use roadstead_wire::{
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
+use crate::health::{Doing, Health};
 use crate::hub::{self, FromSession, Holding, chain};
-use crate::state::{Identity, StateDir};
-use crate::{AgentConfig, AgentError, detail};
+use crate::lease::Elector;
+use crate::state::{Changes, Identity, SecretState, State, StateDir, StateError};
+use crate::{AgentConfig, AgentError, Surroundings, detail, leave};
 
 /// Features of orders that this agent knows.
 const UNDERSTOOD: &[&str] = &[];
@@ -29,6 +32,8 @@ const UNDERSTOOD: &[&str] = &[];
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// Between two tries to write to a disk that refuses.
 const DISK_PAUSE: Duration = Duration::from_secs(2);
+/// How many events are taken in before what they ask for is carried out.
+const AT_ONCE: usize = 128;
 /// The shortest time between two renewals that an unknown signing key calls for.
 const KEYS_PAUSE: Duration = Duration::from_secs(60);
 
@@ -53,21 +58,160 @@ pub(crate) fn wall() -> Time {
 }
 
 /// Runs an agent until `shutdown` ends: joins if it has not, and then heals, obeys and reports. It comes back early only
-/// if it cannot start.
+/// if it cannot start. Its state is in the folder of its configuration.
 pub async fn run(
     config: AgentConfig,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), AgentError> {
+    serve(config, Surroundings::default(), shutdown).await
+}
+
+/// Runs an agent as [`run`] does, with what else there is around it: in a cluster its state is in Secrets there, and of
+/// several replicas the one that holds the Lease acts.
+pub async fn serve(
+    config: AgentConfig,
+    surroundings: Surroundings,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), AgentError> {
     tokio::pin!(shutdown);
-    let state = StateDir::open(&config.state_dir)?;
-    let identity = match state.identity()? {
-        Some(identity) => identity,
-        None => tokio::select! {
-            identity = hub::join(&config, &state) => identity?,
+    let health = Health::new();
+    if let Some(listener) = surroundings.health {
+        health.serve(listener).map_err(AgentError::Health)?;
+    }
+    let Some(own) = surroundings.own else {
+        let mut state = State::Folder(StateDir::open(&config.state_dir)?);
+        let identity = tokio::select! {
+            identity = known(&config, &mut state) => identity?,
             () = &mut shutdown => return Ok(()),
-        },
+        };
+        let never = std::future::pending();
+        let ended = lead(&config, state, identity, &health, shutdown.as_mut(), never).await?;
+        if ended == Ended::LetGo {
+            tracing::info!("the agent ends; what it delivered stays");
+        }
+        return Ok(());
     };
-    let records = state.records()?;
+    let elector = Elector {
+        cluster: Arc::clone(&own.cluster),
+        namespace: own.namespace.clone(),
+        name: own.name.clone(),
+        holder: own.holder.clone(),
+        timing: own.timing,
+    };
+    loop {
+        health.doing(Doing::StandingBy);
+        let mut term = tokio::select! {
+            term = elector.acquire() => term,
+            () = &mut shutdown => return Ok(()),
+        };
+        health.doing(Doing::Starting);
+        let fenced = AgentConfig {
+            cluster: term.fence(Arc::clone(&config.cluster)),
+            ..config.clone()
+        };
+        let mut state = State::Secrets(Box::new(SecretState::new(
+            term.fence(Arc::clone(&own.cluster)),
+            &own.namespace,
+            &own.name,
+            &own.holder,
+        )));
+        let identity = tokio::select! {
+            identity = patiently(&fenced, &mut state) => Some(identity?),
+            () = term.lost() => None,
+            () = &mut shutdown => {
+                term.release().await;
+                return Ok(());
+            }
+        };
+        if let Some(identity) = identity {
+            let ended = lead(
+                &fenced,
+                state,
+                identity,
+                &health,
+                shutdown.as_mut(),
+                term.lost(),
+            )
+            .await?;
+            match ended {
+                Ended::Replaced => {}
+                Ended::Asked => {
+                    term.release().await;
+                    return Ok(());
+                }
+                Ended::LetGo => {
+                    match leave::remove_itself(&own).await {
+                        Ok(done) => tracing::info!("{done}"),
+                        Err(error) => {
+                            tracing::error!(error = %chain(&error), "cannot remove itself; take the agent away with the cluster's own tools");
+                        }
+                    }
+                    // its pod goes; until then it must not start again
+                    shutdown.as_mut().await;
+                    return Ok(());
+                }
+            }
+        }
+        tracing::warn!("this replica leads no longer; it stands by");
+    }
+}
+
+/// Who the agent is; it joins if it has not.
+async fn known(config: &AgentConfig, state: &mut State) -> Result<Identity, AgentError> {
+    match state.identity().await? {
+        Some(identity) => Ok(identity),
+        None => hub::join(config, state).await,
+    }
+}
+
+/// The same, in a cluster that may not answer yet.
+async fn patiently(config: &AgentConfig, state: &mut State) -> Result<Identity, AgentError> {
+    loop {
+        match known(config, state).await {
+            Err(AgentError::State(error)) if !error.taken => {
+                tracing::error!(error = %chain(&error), "cannot read the agent's state; trying again");
+                tokio::time::sleep(DISK_PAUSE).await;
+            }
+            other => return other,
+        }
+    }
+}
+
+/// Why an agent stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// Somebody wanted it to.
+    Asked,
+    /// Another acts in its place.
+    Replaced,
+    /// The hub let go of its cluster.
+    LetGo,
+}
+
+async fn lead(
+    config: &AgentConfig,
+    mut state: State,
+    identity: Identity,
+    health: &Health,
+    mut shutdown: Pin<&mut impl Future<Output = ()>>,
+    lost: impl Future<Output = ()>,
+) -> Result<Ended, AgentError> {
+    tokio::pin!(lost);
+    let records = loop {
+        match state.records().await {
+            Ok(records) => break records,
+            Err(error) if matches!(state, State::Folder(_)) => return Err(error.into()),
+            Err(error) if error.taken => return Ok(Ended::Replaced),
+            Err(error) => {
+                tracing::error!(error = %chain(&error), "cannot read the agent's records; trying again");
+                tokio::select! {
+                    () = tokio::time::sleep(DISK_PAUSE) => {}
+                    () = &mut lost => return Ok(Ended::Replaced),
+                    () = &mut shutdown => return Ok(Ended::Asked),
+                }
+            }
+        }
+    };
     let (to, mut events) = mpsc::channel(256);
     let mut shell = Shell {
         machine: Machine::new(Settings {
@@ -84,17 +228,38 @@ pub async fn run(
         watch_count: 0,
         hub: None,
         keys_asked: None,
+        pending: Vec::new(),
+        renewed: false,
+        let_go: false,
+        health: health.clone(),
     };
-    shell.input(Input::Restored(records)).await;
+    shell.input(Input::Restored(records));
     let (holding, held) = watch::channel(shell.holding());
     let (renew, asked) = mpsc::channel(1);
     shell
         .tasks
-        .spawn(hub::sessions(config, identity, held, asked, to));
+        .spawn(hub::sessions(config.clone(), identity, held, asked, to));
     loop {
+        let kept = tokio::select! {
+            kept = shell.carry_out() => kept,
+            () = &mut lost => return Ok(Ended::Replaced),
+            () = &mut shutdown => return Ok(Ended::Asked),
+        };
+        if let Err(error) = kept {
+            tracing::error!(error = %chain(&error), "another agent writes this agent's state");
+            return Ok(Ended::Replaced);
+        }
+        if shell.let_go {
+            return Ok(Ended::LetGo);
+        }
+        holding.send_replace(shell.holding());
+        shell.rests();
         let wake = shell.wake.unwrap_or(u64::MAX);
         let until = shell.start + Duration::from_millis(wake.min(shell.mono() + 3_600_000));
         let event = tokio::select! {
+            biased;
+            () = &mut lost => return Ok(Ended::Replaced),
+            () = &mut shutdown => return Ok(Ended::Asked),
             event = events.recv() => event,
             () = tokio::time::sleep_until(until.into()) => {
                 if shell.wake.is_some_and(|at| at <= shell.mono()) {
@@ -102,24 +267,28 @@ pub async fn run(
                 }
                 Some(Event::Input(Input::Wake))
             }
-            () = &mut shutdown => return Ok(()),
         };
+        health.doing(Doing::Working(Instant::now()));
         while shell.tasks.try_join_next().is_some() {}
-        match event {
-            None => return Ok(()),
-            Some(Event::Input(input)) => shell.input(input).await,
-            Some(Event::Watch(number, input)) => shell.watched(number, input).await,
-            Some(Event::Reported) => shell.input(Input::ReportSent).await,
-            Some(Event::Hub(event)) => shell.hub(event, &renew).await,
+        let mut next = event;
+        // what came meanwhile is taken in at once, so that its records are kept together
+        for _ in 0..AT_ONCE {
+            match next {
+                None => return Ok(Ended::Asked),
+                Some(event) => shell.event(event, &renew),
+            }
+            match events.try_recv() {
+                Ok(event) => next = Some(event),
+                Err(_) => break,
+            }
         }
-        holding.send_replace(shell.holding());
     }
 }
 
 struct Shell {
     machine: Machine,
     cluster: Arc<dyn Cluster>,
-    state: StateDir,
+    state: State,
     identity: Identity,
     start: Instant,
     /// When to wake the machine, in milliseconds since the start.
@@ -130,6 +299,13 @@ struct Shell {
     watch_count: u64,
     hub: Option<(AgentClient, ToHub)>,
     keys_asked: Option<Instant>,
+    /// What the machine wants done and is not done yet.
+    pending: Vec<Effect>,
+    /// The identity changed and is not kept yet.
+    renewed: bool,
+    /// The hub let go of the cluster.
+    let_go: bool,
+    health: Health,
 }
 
 impl Shell {
@@ -144,17 +320,72 @@ impl Shell {
         }
     }
 
-    async fn input(&mut self, input: Input) {
+    fn input(&mut self, input: Input) {
         let now = Now {
             wall: wall(),
             mono_ms: self.mono(),
         };
-        for effect in self.machine.step(now, input) {
-            self.effect(effect).await;
+        self.pending.extend(self.machine.step(now, input));
+    }
+
+    fn event(&mut self, event: Event, renew: &mpsc::Sender<()>) {
+        match event {
+            Event::Input(input) => self.input(input),
+            Event::Watch(number, input) => self.watched(number, input),
+            Event::Reported => self.input(Input::ReportSent),
+            Event::Hub(event) => self.hub(event, renew),
         }
     }
 
-    async fn watched(&mut self, number: u64, input: Input) {
+    /// Carries out what is pending: first everything is kept that is to be kept, in one go, and then the rest follows in
+    /// its order. It fails only when another agent writes this agent's state.
+    async fn carry_out(&mut self) -> Result<(), StateError> {
+        let mut changes = Changes::new();
+        let mut identity = None;
+        for effect in &mut self.pending {
+            if let Effect::Persist { key, value } = effect {
+                changes.insert(std::mem::take(key), value.take());
+            }
+        }
+        if std::mem::take(&mut self.renewed) {
+            identity = Some(self.identity.clone());
+        }
+        let since = Instant::now();
+        loop {
+            let kept = async {
+                if let Some(identity) = &identity {
+                    self.state.keep_identity(identity).await?;
+                }
+                self.state.keep(&mut changes).await
+            };
+            match kept.await {
+                Ok(()) => break,
+                Err(error) if error.taken => return Err(error),
+                // what follows hangs on it: better late than lost
+                Err(error) => {
+                    let error = chain(&error);
+                    tracing::error!(%error, "cannot keep a record; trying again");
+                    self.health.cannot_keep(since, error);
+                    tokio::time::sleep(DISK_PAUSE).await;
+                }
+            }
+        }
+        for effect in std::mem::take(&mut self.pending) {
+            self.effect(effect);
+        }
+        Ok(())
+    }
+
+    /// Tells that there is nothing to do but to wait.
+    fn rests(&self) {
+        self.health.doing(Doing::Waiting);
+        let due = self
+            .wake
+            .and_then(|at| self.start.checked_add(Duration::from_millis(at)));
+        self.health.due(due);
+    }
+
+    fn watched(&mut self, number: u64, input: Input) {
         let (Input::Watch { gvk, .. } | Input::WatchEnded { gvk, .. }) = &input else {
             return;
         };
@@ -167,11 +398,11 @@ impl Shell {
             if matches!(input, Input::WatchEnded { .. }) {
                 self.watches.remove(&gvk.clone());
             }
-            self.input(input).await;
+            self.input(input);
         }
     }
 
-    async fn effect(&mut self, effect: Effect) {
+    fn effect(&mut self, effect: Effect) {
         match effect {
             Effect::Call { id, call } => {
                 let (cluster, to) = (Arc::clone(&self.cluster), self.to.clone());
@@ -195,13 +426,8 @@ impl Shell {
             }
             Effect::Unwatch(gvk) => self.unwatch(&gvk),
             Effect::Fetch(digests) => self.fetch(digests),
-            Effect::Persist { key, value } => {
-                // what follows hangs on it: better late than lost
-                while let Err(error) = self.state.keep(&key, value.as_ref()) {
-                    tracing::error!(error = %chain(&error), "cannot keep a record; trying again");
-                    tokio::time::sleep(DISK_PAUSE).await;
-                }
-            }
+            // kept already
+            Effect::Persist { .. } => {}
             Effect::Report(report) => self.report(report),
             Effect::WakeAt(at) => self.wake = Some(at),
         }
@@ -248,47 +474,50 @@ impl Shell {
         }
     }
 
-    async fn hub(&mut self, event: FromSession, renew: &mpsc::Sender<()>) {
+    fn hub(&mut self, event: FromSession, renew: &mpsc::Sender<()>) {
         match event {
             FromSession::Up(client, hub) => {
                 tracing::info!(cluster = %self.identity.cluster, "connected to the hub");
                 self.hub = Some((client, hub));
-                self.input(Input::Connected).await;
+                self.health.hub(true);
+                self.input(Input::Connected);
             }
             FromSession::Down => {
+                self.health.hub(false);
                 if self.hub.take().is_some() {
-                    self.input(Input::Disconnected).await;
+                    self.input(Input::Disconnected);
                 }
             }
             FromSession::Renewed(identity) => {
-                while let Err(error) = self.state.keep_identity(&identity) {
-                    tracing::error!(error = %chain(&error), "cannot keep the certificate; trying again");
-                    tokio::time::sleep(DISK_PAUSE).await;
-                }
                 self.identity = *identity;
+                self.renewed = true;
                 // an order that was signed by a key that was not known yet may be believed now
-                self.want_order(Some(self.machine.root())).await;
+                self.want_order(Some(self.machine.root()));
             }
-            FromSession::Says(says) => self.says(says, renew).await,
+            FromSession::Says(says) => self.says(says, renew),
         }
     }
 
-    async fn says(&mut self, says: HubSays, renew: &mpsc::Sender<()>) {
+    fn says(&mut self, says: HubSays, renew: &mpsc::Sender<()>) {
         match says {
             HubSays::RootIs(root) => {
                 let own = self.machine.root();
                 if root != own || self.machine.known().epoch == 0 {
-                    self.want_order(Some(own)).await;
+                    self.want_order(Some(own));
                 }
             }
-            HubSays::Order(delta) => self.order(&delta, renew).await,
+            HubSays::Order(delta) => self.order(&delta, renew),
             HubSays::Detail(request) => self.detail(request),
-            HubSays::NeedStatus => self.input(Input::Connected).await,
+            HubSays::NeedStatus => self.input(Input::Connected),
+            HubSays::Leave => {
+                tracing::warn!("the hub let go of this cluster; what was delivered stays as it is");
+                self.let_go = true;
+            }
             HubSays::Welcome(_) | HubSays::Ended { .. } => {}
         }
     }
 
-    async fn want_order(&mut self, base: Option<Digest>) {
+    fn want_order(&mut self, base: Option<Digest>) {
         let Some((_, hub)) = self.hub.clone() else {
             return;
         };
@@ -302,7 +531,7 @@ impl Shell {
         });
     }
 
-    async fn order(&mut self, delta: &OrderDelta, renew: &mpsc::Sender<()>) {
+    fn order(&mut self, delta: &OrderDelta, renew: &mpsc::Sender<()>) {
         let opened = open_header(&delta.header, &self.identity.keys).and_then(|header| {
             let entries = apply_delta(
                 self.machine.entries(),
@@ -328,14 +557,13 @@ impl Shell {
                     entries,
                     known,
                     root,
-                })
-                .await;
+                });
             }
             // two were asked for before the first one came: from what is held now the rest is small
             Err(OrderError::OtherBase { held, .. }) => {
                 let came = open_header(&delta.header, &self.identity.keys);
                 if came.is_ok_and(|header| header.root != held) {
-                    self.want_order(Some(held)).await;
+                    self.want_order(Some(held));
                 }
             }
             Err(error) => {
@@ -346,7 +574,7 @@ impl Shell {
                     self.keys_asked = Some(Instant::now());
                     let _ = renew.try_send(());
                 }
-                self.input(Input::OrderRefused(error.to_string())).await;
+                self.input(Input::OrderRefused(error.to_string()));
             }
         }
     }

@@ -110,6 +110,8 @@ pub struct Hello {
     pub root: Option<Digest>,
     /// The highest order that it obeyed.
     pub known: Known,
+    /// Names its process, so that two agents with one identity are told apart; empty if it does not say.
+    pub instance: String,
 }
 
 impl Hello {
@@ -127,7 +129,15 @@ impl Hello {
             cluster,
             root,
             known,
+            instance: String::new(),
         }
+    }
+
+    /// The same, of the process with this name.
+    #[must_use]
+    pub fn of_instance(mut self, instance: &str) -> Self {
+        instance.clone_into(&mut self.instance);
+        self
     }
 
     /// The newest version that both sides speak; otherwise, who has to be upgraded.
@@ -236,6 +246,8 @@ pub enum HubSays {
         /// Why.
         reason: String,
     },
+    /// The cluster was let go of: the agent takes itself away and leaves everything else as it is.
+    Leave,
 }
 
 /// Compresses where that makes it smaller.
@@ -340,6 +352,7 @@ impl AgentSays {
                 root: digest_bytes(hello.root),
                 epoch: hello.known.epoch,
                 sequence: hello.known.sequence,
+                instance: hello.instance.clone(),
             }),
             Self::WantOrder { base } => Says::WantOrder(pb::WantOrder {
                 base: digest_bytes(*base),
@@ -367,6 +380,7 @@ impl AgentSays {
                     epoch: hello.epoch,
                     sequence: hello.sequence,
                 },
+                instance: hello.instance,
             }),
             Says::WantOrder(want) => Self::WantOrder {
                 base: maybe_digest("base in request for an order", &want.base)?,
@@ -405,6 +419,7 @@ impl HubSays {
             Self::Ended { reason } => Says::Ended(pb::Ended {
                 reason: reason.clone(),
             }),
+            Self::Leave => Says::Leave(pb::Leave {}),
         };
         Ok(pb::HubMessage { says: Some(says) })
     }
@@ -439,6 +454,7 @@ impl HubSays {
             }),
             Says::NeedStatus(pb::NeedStatus {}) => Self::NeedStatus,
             Says::Ended(pb::Ended { reason }) => Self::Ended { reason },
+            Says::Leave(pb::Leave {}) => Self::Leave,
         }))
     }
 }

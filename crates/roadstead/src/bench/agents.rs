@@ -230,6 +230,7 @@ impl Agent {
                     session.outbound.send(&says).await?;
                 }
                 HubSays::Ended { reason } => bail!("the hub ended the session: {reason}"),
+                HubSays::Leave => bail!("the hub let go of the cluster"),
                 HubSays::RootIs(_) | HubSays::Welcome(_) | HubSays::Detail(_) => {}
             }
         }

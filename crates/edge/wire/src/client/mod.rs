@@ -208,6 +208,7 @@ impl AgentClient {
         let mut inbound = FromHub {
             stream,
             fate: self.fate.clone(),
+            beats: sender.downgrade(),
         };
         let heard = within("the hub's welcome", WELCOME_TIMEOUT, inbound.next()).await??;
         let welcome = match heard {
@@ -350,6 +351,7 @@ pub struct AgentSession {
 pub struct FromHub {
     stream: Streaming<pb::HubMessage>,
     fate: Fate,
+    beats: mpsc::WeakSender<Queued>,
 }
 
 impl std::fmt::Debug for FromHub {
@@ -366,9 +368,25 @@ impl FromHub {
             let message = message.map_err(|status| explain(&self.fate, &status))?;
             match message.map(HubSays::decode).transpose()? {
                 None => return Ok(None),
-                Some(Some(says)) => return Ok(Some(says)),
+                Some(Some(says)) => {
+                    if says == HubSays::NeedStatus {
+                        self.here();
+                    }
+                    return Ok(Some(says));
+                }
                 Some(None) => {}
             }
+        }
+    }
+
+    /// Says at once that somebody is here: gathering the status may take a while, and the hub may ask because another
+    /// agent says that it is this one.
+    fn here(&self) {
+        if let Some(beats) = self.beats.upgrade() {
+            let beat = pb::AgentMessage {
+                says: Some(pb::agent_message::Says::Beat(pb::Beat {})),
+            };
+            let _ = beats.try_send(Queued::Says(beat));
         }
     }
 }

@@ -102,6 +102,9 @@ pub struct Hello {
     pub epoch: u64,
     #[prost(uint64, tag = "7")]
     pub sequence: u64,
+    /// Names the agent's process, so that two agents with one identity are told apart; empty when it does not say.
+    #[prost(string, tag = "8")]
+    pub instance: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WantOrder {
@@ -113,7 +116,7 @@ pub struct WantOrder {
 pub struct Beat {}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct HubMessage {
-    #[prost(oneof = "hub_message::Says", tags = "1, 2, 3, 4, 5, 6")]
+    #[prost(oneof = "hub_message::Says", tags = "1, 2, 3, 4, 5, 6, 7")]
     pub says: ::core::option::Option<hub_message::Says>,
 }
 /// Nested message and enum types in `HubMessage`.
@@ -133,6 +136,8 @@ pub mod hub_message {
         NeedStatus(super::NeedStatus),
         #[prost(message, tag = "6")]
         Ended(super::Ended),
+        #[prost(message, tag = "7")]
+        Leave(super::Leave),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -174,6 +179,9 @@ pub struct Ended {
     #[prost(string, tag = "1")]
     pub reason: ::prost::alloc::string::String,
 }
+/// The cluster was let go of: the agent takes itself away and leaves everything else as it is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Leave {}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct FetchRequest {
     #[prost(message, repeated, tag = "1")]

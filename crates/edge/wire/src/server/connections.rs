@@ -124,6 +124,14 @@ impl Connections {
         self.close_where(reason, |entry| entry.cluster() == Some(cluster))
     }
 
+    /// Ends a cluster's connections whose certificates were revoked, such as by the join of another agent in its place.
+    pub(super) fn close_revoked(&self, cluster: &ClusterId, is_revoked: impl Fn(&str) -> bool) {
+        let reason = "another agent joined in the place of this one; its certificate was revoked";
+        self.close_where(reason, |entry| {
+            entry.cluster() == Some(cluster) && entry.serial().is_some_and(&is_revoked)
+        });
+    }
+
     /// Ends every connection that was made with one certificate, by its serial number.
     pub fn close_serial(&self, serial: &str, reason: &str) -> usize {
         self.close_where(reason, |entry| entry.serial() == Some(serial))

@@ -2,6 +2,7 @@
 
 mod connections;
 mod rpc;
+mod seats;
 
 use std::future::Future;
 use std::io;
@@ -180,6 +181,7 @@ pub struct Inbound {
     stream: tonic::Streaming<pb::AgentMessage>,
     beat: Duration,
     closed: CloseSignal,
+    heard: watch::Sender<u64>,
 }
 
 impl Inbound {
@@ -201,6 +203,7 @@ impl Inbound {
             let Some(message) = message else {
                 return Ok(None);
             };
+            self.heard.send_modify(|count| *count += 1);
             match AgentSays::decode(message)? {
                 Some(AgentSays::Hello(_)) => {
                     let text = "hello came a second time in one session";
@@ -330,7 +333,7 @@ where
         connections,
         limits,
     } = port;
-    let (agents, newcomers) = rpc::services(gateway, limits);
+    let (agents, newcomers) = rpc::services(gateway, limits, connections.clone(), tls.clone());
     let shared = Arc::new(Shared {
         tls,
         agents,

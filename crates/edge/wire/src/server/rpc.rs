@@ -7,13 +7,14 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Gateway, Inbound, Limits, Link, Outbound, Refusal, RefusalKind, Session};
+use super::seats::Seats;
+use super::{Connections, Gateway, Inbound, Limits, Link, Outbound, Refusal, RefusalKind, Session};
 use crate::blob::{BlobSender, MAX_WANTS, Want};
 use crate::identity::AgentIdentity;
 use crate::message::{AgentSays, Answer, HubSays, JoinRequest, MAX_CONTENT, MAX_MESSAGE};
 use crate::pki;
 use crate::proto as pb;
-use crate::tls::now;
+use crate::tls::{ServerTls, now};
 
 /// How long an agent may take to say hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
@@ -21,6 +22,8 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 const AFTERMATH: Duration = Duration::from_secs(5);
 /// The most bytes of a message of somebody without an agent's certificate.
 const MAX_JOIN: usize = 64 << 10;
+/// The most bytes of the name of an agent's process.
+const MAX_INSTANCE: usize = 256;
 /// How many messages wait for a slow agent.
 const QUEUE: usize = 8;
 
@@ -28,17 +31,28 @@ pub(super) struct Agents<G> {
     gateway: Arc<G>,
     limits: Limits,
     joins: Semaphore,
+    seats: Seats,
+    connections: Connections,
+    tls: Arc<ServerTls>,
 }
 
 /// The service, as the transport wants it.
 pub(super) type Service<G> = pb::agent_server::AgentServer<Agents<G>>;
 
 /// The service for agents, and the same for newcomers, who may send little.
-pub(super) fn services<G: Gateway>(gateway: Arc<G>, limits: Limits) -> (Service<G>, Service<G>) {
+pub(super) fn services<G: Gateway>(
+    gateway: Arc<G>,
+    limits: Limits,
+    connections: Connections,
+    tls: Arc<ServerTls>,
+) -> (Service<G>, Service<G>) {
     let agents = Arc::new(Agents {
         gateway,
         limits,
         joins: Semaphore::new(limits.joins),
+        seats: Seats::default(),
+        connections,
+        tls,
     });
     let [agents, newcomers] =
         [(agents.clone(), MAX_MESSAGE), (agents, MAX_JOIN)].map(|(agents, limit)| {
@@ -90,6 +104,8 @@ impl<G: Gateway> pb::agent_server::Agent for Agents<G> {
         };
         let request = JoinRequest::decode(request.into_inner()).map_err(Refusal::from)?;
         let reply = self.gateway.join(request, link.info.remote).await?;
+        self.connections
+            .close_revoked(&reply.cluster, |serial| self.tls.is_revoked(serial));
         Ok(Response::new(pb::JoinReply {
             cluster_id: reply.cluster.0,
             certificate_pem: reply.certificate_pem,
@@ -135,15 +151,22 @@ impl<G: Gateway> pb::agent_server::Agent for Agents<G> {
         let (sender, receiver) = mpsc::channel(QUEUE);
         let gateway = self.gateway.clone();
         let beat = self.limits.beat;
+        let seats = self.seats.clone();
         let stream = request.into_inner();
         tokio::spawn(async move {
             let _place = place;
-            let held = hold(&gateway, agent, &link, stream, beat, sender.clone());
+            let outdated = outdated(agent.clone());
+            let held = hold(&gateway, &seats, agent, &link, stream, beat, sender.clone());
             let mut held = std::pin::pin!(held);
             let ended = tokio::select! {
                 // first: the gateway hears of the end too, and may be quicker to return than the farewell
                 biased;
-                refusal = closed.wait() => {
+                refusal = async {
+                    tokio::select! {
+                        refusal = closed.wait() => refusal,
+                        refusal = outdated => refusal,
+                    }
+                } => {
                     let farewell = HubSays::Ended { reason: refusal.message.clone() };
                     let _ = Outbound(sender.clone()).try_send(&farewell);
                     let _ = sender.try_send(Err(refusal.into()));
@@ -226,9 +249,26 @@ impl<G: Gateway> pb::agent_server::Agent for Agents<G> {
     }
 }
 
+/// Waits until the certificate that a session was opened with has ended.
+async fn outdated(agent: AgentIdentity) -> Refusal {
+    loop {
+        let left = agent.not_after.since_ms(now());
+        if left == 0 {
+            let text = format!(
+                "certificate of cluster {} has ended; renew it",
+                agent.cluster
+            );
+            return Refusal::new(RefusalKind::Unauthenticated, text);
+        }
+        // a clock that is set is noticed, and no timer reaches further than it can
+        tokio::time::sleep(Duration::from_millis(left.min(600_000))).await;
+    }
+}
+
 /// Hears the hello, then lets the gateway hold the session.
 async fn hold<G: Gateway>(
     gateway: &Arc<G>,
+    seats: &Seats,
     agent: AgentIdentity,
     link: &Link,
     mut stream: Streaming<pb::AgentMessage>,
@@ -254,17 +294,32 @@ async fn hold<G: Gateway>(
     let version = hello
         .version()
         .map_err(|text| Refusal::new(RefusalKind::Version, text))?;
+    if hello.instance.len() > MAX_INSTANCE {
+        return Err(invalid("name of the agent's process is too long"));
+    }
+    let outbound = Outbound(sender);
+    let remote = link.info.remote;
+    let taken = seats.take(&agent.cluster, &hello.instance, remote, &outbound);
+    let mut seat = taken.await?;
     let session = Session {
         agent,
-        remote: link.info.remote,
+        remote,
         hello,
         version,
         inbound: Inbound {
             stream,
             beat,
             closed: link.closed.clone(),
+            heard: seat.heard(),
         },
-        outbound: Outbound(sender),
+        outbound: outbound.clone(),
     };
-    gateway.session(session).await
+    tokio::select! {
+        held = gateway.session(session) => held,
+        refusal = seat.left() => {
+            let farewell = HubSays::Ended { reason: refusal.message.clone() };
+            let _ = outbound.try_send(&farewell);
+            Err(refusal)
+        }
+    }
 }

@@ -80,13 +80,14 @@ impl Gateway for TestGateway {
             .check(&token, &request.name, now())
             .map_err(|refused| unauthenticated(refused.to_string()))?;
         let mut clusters = self.clusters.lock().unwrap();
-        if clusters.contains_key(&request.name) {
+        let replaces = matches!(record.target, TokenFor::Cluster { .. });
+        if clusters.contains_key(&request.name) && !replaces {
             let text = format!("a cluster named {:?} exists", request.name);
             return Err(Refusal::new(RefusalKind::Taken, text));
         }
         record.uses_left -= 1;
-        let cluster = ClusterId(format!("c-{}", clusters.len()));
-        clusters.insert(request.name, cluster.clone());
+        let next = ClusterId(format!("c-{}", clusters.len()));
+        let cluster = clusters.entry(request.name).or_insert(next).clone();
         let made = self
             .ca
             .agent(

@@ -19,33 +19,7 @@ use roadstead_model::ClusterId;
 use roadstead_sync::{BLOB_PREFIX, Persisted};
 use roadstead_wire::keys::KeySet;
 
-/// The state directory could not be used.
-#[derive(Debug, thiserror::Error)]
-#[error("failed to {step} {path:?}")]
-pub struct StateError {
-    /// What was tried.
-    pub step: &'static str,
-    /// On which file.
-    pub path: PathBuf,
-    /// Why it failed.
-    #[source]
-    pub source: io::Error,
-}
-
-/// Who an agent is.
-#[derive(Clone)]
-pub struct Identity {
-    /// The cluster's id.
-    pub cluster: ClusterId,
-    /// The certificate, in PEM.
-    pub certificate_pem: String,
-    /// The private key, in PEM.
-    pub key_pem: String,
-    /// The hub's CA, in PEM.
-    pub ca_pem: String,
-    /// The keys that orders are signed with.
-    pub keys: KeySet,
-}
+use super::{Identity, StateError};
 
 /// The state directory.
 pub struct StateDir {
@@ -217,8 +191,13 @@ impl StateDir {
 }
 
 fn failed(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StateError {
-    let path = path.to_owned();
-    move |source| StateError { step, path, source }
+    let place = format!("{path:?}");
+    move |source| StateError {
+        step,
+        place,
+        taken: false,
+        source: source.into(),
+    }
 }
 
 /// Writes a key as a file name.

@@ -1,57 +1,57 @@
-//! An agent on a simulated cluster, with a hub of a few lines over real TLS.
+//! A hub of a few lines over real TLS, simulated clusters, and agents on them.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use base_json::{Digest, Value, json};
 use k8s_apiserver::{Clock, Timer};
-use k8s_cluster::{Call, Cluster, Propagation, Reply};
+use k8s_cluster::{Call, Cluster, Reply};
 use k8s_object::{Gvk, ObjectId};
 use k8s_playground::{Config, Handle, Playground};
 use roadstead_agent::{AgentConfig, HubConfig, run};
 use roadstead_dispatch::{
-    AppReport, AppState, Entry, EntryPhase, OrderHeader, Phase, Variant, VariantObject, delta,
-    root_of, sign_header,
+    AppReport, Entry, EntryPhase, OrderHeader, Phase, Variant, VariantObject, delta, root_of,
+    sign_header,
 };
 use roadstead_model::{AppKey, ClusterId, SyncOptions, Time};
 use roadstead_wire::keys::{KeySet, SigningKey};
 use roadstead_wire::pki::{Ca, Validity};
 use roadstead_wire::token::{JoinToken, TOKEN_BYTES};
 use roadstead_wire::{
-    AgentIdentity, AgentSays, Answer, Blob, BlobSender, ClientTrust, Connections, DetailKind,
-    DetailRequest, Gateway, HubSays, JoinReply, JoinRequest, Limits, PeerInfo, Port, Refusal,
-    RefusalKind, RenewReply, ServerTls, Session, Want, async_trait, serve, variant_patch,
+    AgentIdentity, AgentSays, Answer, Blob, BlobSender, ClientTrust, Connections, DetailRequest,
+    Gateway, HubSays, JoinReply, JoinRequest, Limits, PeerInfo, Port, Refusal, RefusalKind,
+    RenewReply, ServerTls, Session, Want, async_trait, serve, variant_patch,
 };
 use tokio::sync::{oneshot, watch};
 
-const DAY: Duration = Duration::from_secs(86_400);
+pub(crate) const DAY: Duration = Duration::from_secs(86_400);
 
-fn now() -> Time {
+pub(crate) fn now() -> Time {
     Time(jiff::Timestamp::now().as_millisecond())
 }
 
-fn app() -> AppKey {
+pub(crate) fn app() -> AppKey {
     AppKey::new("p", "shop")
 }
 
-struct Hub {
-    ca: Ca,
-    key: SigningKey,
-    token: Digest,
-    joined: Mutex<u32>,
-    blobs: Mutex<BTreeMap<Digest, Vec<u8>>>,
-    fetched: Mutex<Vec<(Digest, bool)>>,
-    order: watch::Sender<(u64, BTreeMap<AppKey, Entry>)>,
+pub(crate) struct Hub {
+    pub(crate) ca: Ca,
+    pub(crate) key: SigningKey,
+    pub(crate) token: Digest,
+    pub(crate) joined: Mutex<u32>,
+    pub(crate) blobs: Mutex<BTreeMap<Digest, Vec<u8>>>,
+    pub(crate) fetched: Mutex<Vec<(Digest, bool)>>,
+    pub(crate) order: watch::Sender<(u64, BTreeMap<AppKey, Entry>)>,
     /// Whom orders are signed for; tests of replay change it.
-    signed_for: Mutex<Option<ClusterId>>,
-    reports: watch::Sender<BTreeMap<AppKey, AppReport>>,
-    refused: watch::Sender<String>,
-    detail: watch::Sender<Option<DetailRequest>>,
-    answers: watch::Sender<Vec<Answer>>,
-    facts: watch::Sender<String>,
+    pub(crate) signed_for: Mutex<Option<ClusterId>>,
+    pub(crate) reports: watch::Sender<BTreeMap<AppKey, AppReport>>,
+    pub(crate) refused: watch::Sender<String>,
+    pub(crate) detail: watch::Sender<Option<DetailRequest>>,
+    pub(crate) answers: watch::Sender<Vec<Answer>>,
+    pub(crate) facts: watch::Sender<String>,
 }
 
 #[async_trait]
@@ -181,7 +181,7 @@ impl Gateway for Hub {
 }
 
 impl Hub {
-    fn order(&self, sequence: u64, objects: &[Value]) {
+    pub(crate) fn order(&self, sequence: u64, objects: &[Value]) {
         let mut blobs = self.blobs.lock().expect("a lock");
         let mut variant = Variant {
             objects: Vec::new(),
@@ -227,7 +227,7 @@ impl Hub {
             .send_replace((sequence, BTreeMap::from([(app(), entry)])));
     }
 
-    async fn until(&self, what: &str, good: impl Fn(&AppReport) -> bool) -> AppReport {
+    pub(crate) async fn until(&self, what: &str, good: impl Fn(&AppReport) -> bool) -> AppReport {
         let mut reports = self.reports.subscribe();
         let found = reports.wait_for(|reports| reports.get(&app()).is_some_and(&good));
         match tokio::time::timeout(Duration::from_secs(30), found).await {
@@ -237,7 +237,7 @@ impl Hub {
     }
 }
 
-async fn start() -> (Arc<Hub>, String, String) {
+pub(crate) async fn start() -> (Arc<Hub>, String, String) {
     let validity = Validity::starting(now(), 100 * DAY);
     let ca = Ca::generate("test", validity).expect("a CA");
     let server = ca
@@ -284,7 +284,7 @@ async fn start() -> (Arc<Hub>, String, String) {
     (hub, url, token.to_string())
 }
 
-fn cluster() -> Handle {
+pub(crate) fn cluster() -> Handle {
     let clock: Arc<dyn Clock> = Arc::new(jiff::Timestamp::now);
     let timer: Arc<dyn Timer> = Arc::new(|duration: Duration| -> k8s_apiserver::Sleep {
         Box::pin(tokio::time::sleep(duration))
@@ -300,12 +300,12 @@ fn cluster() -> Handle {
     handle
 }
 
-struct Agent {
-    stop: oneshot::Sender<()>,
-    task: tokio::task::JoinHandle<Result<(), roadstead_agent::AgentError>>,
+pub(crate) struct Agent {
+    pub(crate) stop: oneshot::Sender<()>,
+    pub(crate) task: tokio::task::JoinHandle<Result<(), roadstead_agent::AgentError>>,
 }
 
-fn agent(cluster: &Handle, folder: &Path, url: &str, token: Option<String>) -> Agent {
+pub(crate) fn agent(cluster: &Handle, folder: &Path, url: &str, token: Option<String>) -> Agent {
     let config = AgentConfig {
         cluster: Arc::new(cluster.clone()),
         state_dir: folder.join("state"),
@@ -325,28 +325,28 @@ fn agent(cluster: &Handle, folder: &Path, url: &str, token: Option<String>) -> A
 }
 
 impl Agent {
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         let _ = self.stop.send(());
         self.task.await.expect("no panic").expect("a clean end");
     }
 }
 
-fn config(value: &str) -> Value {
+pub(crate) fn config(value: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "shop"}, "data": {"k": value}})
 }
 
-fn secret() -> Value {
+pub(crate) fn secret() -> Value {
     json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": "shop"}, "stringData": {"p": "hidden"}})
 }
 
-fn web(image: &str) -> Value {
+pub(crate) fn web(image: &str) -> Value {
     json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "shop"},
         "spec": {"replicas": 2, "selector": {"matchLabels": {"app": "web"}},
             "template": {"metadata": {"labels": {"app": "web"}},
                 "spec": {"containers": [{"name": "main", "image": image}]}}}})
 }
 
-async fn get(cluster: &Handle, api_version: &str, id: &str) -> Option<Value> {
+pub(crate) async fn get(cluster: &Handle, api_version: &str, id: &str) -> Option<Value> {
     let id: ObjectId = id.parse().expect("an id");
     let call = Call::Get {
         gvk: Gvk::new(api_version, &id.kind),
@@ -358,162 +358,4 @@ async fn get(cluster: &Handle, api_version: &str, id: &str) -> Option<Value> {
     }
 }
 
-const WEB: &str = "apps/Deployment/shop/web";
-
-#[tokio::test]
-async fn a_cluster_joins_obeys_heals_and_goes_on_after_a_restart() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let (hub, url, token) = start().await;
-    let cluster = cluster();
-    let first = agent(&cluster, folder.path(), &url, Some(token));
-    hub.order(1, &[config("1"), secret(), web("i:1")]);
-    let report = hub
-        .until("healthy", |report| report.state == AppState::Healthy)
-        .await;
-    assert_eq!((report.health.total, report.health.healthy), (3, 3));
-    assert!(
-        hub.facts.borrow().starts_with('v'),
-        "{:?}",
-        hub.facts.borrow()
-    );
-
-    // a change sends the one object that changed, and the list as a patch
-    hub.fetched.lock().expect("a lock").clear();
-    hub.order(2, &[config("2"), secret(), web("i:1")]);
-    let variant = hub.order.borrow().1[&app()].variant;
-    hub.until("healthy on the second", |report| {
-        report.variant == variant && report.state == AppState::Healthy
-    })
-    .await;
-    assert_eq!(
-        get(&cluster, "v1", "/ConfigMap/shop/a")
-            .await
-            .expect("there")["data"]["k"],
-        "2"
-    );
-    let fetched = hub.fetched.lock().expect("a lock").clone();
-    assert_eq!(fetched.len(), 2, "{fetched:?}");
-    assert_eq!(fetched[0], (variant, true));
-
-    // detail is masked
-    let ask = |id: u64, object: &str| {
-        hub.detail.send_replace(Some(DetailRequest {
-            id,
-            kind: DetailKind::Object,
-            object: object.parse().expect("an id"),
-        }));
-    };
-    let answered = async |count: usize| {
-        let mut answers = hub.answers.subscribe();
-        let found = answers.wait_for(|answers| answers.len() == count);
-        let found = tokio::time::timeout(Duration::from_secs(10), found).await;
-        found
-            .expect("an answer")
-            .expect("a hub")
-            .last()
-            .expect("one")
-            .clone()
-    };
-    ask(1, "/Secret/shop/s");
-    let answer = answered(1).await;
-    let text = String::from_utf8(answer.outcome.expect("an object").to_vec()).expect("text");
-    assert!(text.contains("***") && !text.contains("aGlkZGVu"), "{text}");
-    ask(2, "/Secret/kube-system/other");
-    assert!(
-        answered(2)
-            .await
-            .outcome
-            .expect_err("refused")
-            .contains("belongs to no App")
-    );
-
-    // what is removed by hand is back within a second
-    let remove = || Call::Delete {
-        gvk: Gvk::new("apps/v1", "Deployment"),
-        id: WEB.parse().expect("an id"),
-        uid: String::new(),
-        propagation: Propagation::Background,
-    };
-    let begun = Instant::now();
-    cluster.call(remove()).await.expect("removed");
-    while get(&cluster, "apps/v1", WEB).await.is_none() {
-        assert!(
-            begun.elapsed() < Duration::from_secs(1),
-            "not healed in a second"
-        );
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    let healed = hub
-        .until("healed", |report| {
-            report.healed == 1 && report.state == AppState::Healthy
-        })
-        .await;
-
-    // an order that was signed for another cluster is refused
-    *hub.signed_for.lock().expect("a lock") = Some(ClusterId("c-2".to_owned()));
-    hub.order(3, &[config("3")]);
-    let mut refused = hub.refused.subscribe();
-    let found = refused.wait_for(|refused| refused.contains("order is for cluster c-2"));
-    tokio::time::timeout(Duration::from_secs(10), found)
-        .await
-        .expect("refused")
-        .expect("a hub");
-    assert_eq!(
-        get(&cluster, "v1", "/ConfigMap/shop/a")
-            .await
-            .expect("there")["data"]["k"],
-        "2"
-    );
-    // and so is an old one
-    *hub.signed_for.lock().expect("a lock") = None;
-    hub.order(1, &[config("1")]);
-    let found = refused.wait_for(|refused| refused.contains("was obeyed already"));
-    tokio::time::timeout(Duration::from_secs(10), found)
-        .await
-        .expect("refused")
-        .expect("a hub");
-    first.stop().await;
-
-    // without the hub it goes on from what it kept, and writes nothing that is right already
-    hub.reports.send_replace(BTreeMap::new());
-    let second = agent(&cluster, folder.path(), "https://127.0.0.1:1", None);
-    let begun = Instant::now();
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    cluster.call(remove()).await.expect("removed");
-    while get(&cluster, "apps/v1", WEB).await.is_none() {
-        assert!(
-            begun.elapsed() < Duration::from_secs(5),
-            "not healed without a hub"
-        );
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    second.stop().await;
-    hub.order(4, &[config("2"), secret(), web("i:1")]);
-    let third = agent(&cluster, folder.path(), &url, None);
-    let report = hub
-        .until("healthy again", |report| report.state == AppState::Healthy)
-        .await;
-    assert_eq!(*hub.joined.lock().expect("a lock"), 1);
-    // one write: the Deployment that was healed while the hub was away
-    assert_eq!((report.healed, report.writes), (2, healed.writes + 1));
-    third.stop().await;
-}
-
-#[tokio::test]
-async fn a_bad_token_is_told() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let (_hub, url, token) = start().await;
-    let cluster = cluster();
-    for (token, text) in [
-        (None, "has not joined"),
-        (Some("nonsense".to_owned()), "join token cannot be used"),
-        (
-            Some(token.replace("rs1.", "rs9.")),
-            "join token cannot be used",
-        ),
-    ] {
-        let agent = agent(&cluster, folder.path(), &url, token);
-        let error = agent.task.await.expect("no panic").expect_err("refused");
-        assert!(error.to_string().contains(text), "{error}");
-    }
-}
+pub(crate) const WEB: &str = "apps/Deployment/shop/web";

@@ -1,0 +1,5 @@
+//! Agents on simulated clusters, with a hub of a few lines over real TLS.
+
+mod deliver;
+mod hub;
+mod replicas;
