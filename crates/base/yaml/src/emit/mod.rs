@@ -6,6 +6,7 @@ mod sort;
 mod trip;
 
 pub(crate) use sort::{Key, compare, sort_by_key};
+pub(crate) use trip::valid;
 
 use crate::GoError;
 use crate::number;
@@ -49,6 +50,8 @@ pub struct Writer {
     /// Is a key that is being written in the short form?
     simple_key: bool,
     in_mapping: bool,
+    /// Is every key to read back as itself?
+    readable: bool,
     error: Option<GoError>,
 }
 
@@ -111,6 +114,7 @@ impl Writer {
             indention: true,
             simple_key: false,
             in_mapping: false,
+            readable: false,
             error: None,
         }
     }
@@ -342,4 +346,12 @@ impl Writer {
         self.whitespace = is_space;
         self.indention &= is_indention;
     }
+}
+
+/// Writes a value for people and for us: always, and so that it reads back.
+pub(crate) fn printed(value: &base_json::Value) -> String {
+    let mut writer = Writer::new(Stack::V2, 2, false);
+    writer.readable = true;
+    writer.value(value);
+    writer.finish().unwrap_or_default()
 }

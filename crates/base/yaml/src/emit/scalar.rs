@@ -9,7 +9,9 @@ impl Writer {
     pub(super) fn text(&mut self, text: &str) {
         let style = if text.contains('\n') {
             Style::Literal
-        } else if is_plain_string(text, self.stack) {
+        } else if is_plain_string(text, self.stack)
+            && !(self.readable && text == "<<" && self.at_key())
+        {
             Style::Plain
         } else {
             Style::Double
