@@ -12,7 +12,7 @@ use crate::GoError;
 use crate::number;
 use crate::resolve::Stack;
 
-/// Scalars of more columns than this are folded at spaces.
+/// Version 2 folds scalars of more columns than this at spaces.
 const WIDTH: usize = 80;
 /// A key of more bytes than this is written in the long form.
 const SIMPLE_KEY: usize = 128;
@@ -41,6 +41,7 @@ pub struct Writer {
     /// Do values pass through JSON first?
     json: bool,
     step: usize,
+    width: usize,
     frames: Vec<Frame>,
     indent: Option<usize>,
     /// In characters.
@@ -107,6 +108,11 @@ impl Writer {
             stack,
             json,
             step,
+            width: if stack == Stack::V2 {
+                WIDTH
+            } else {
+                usize::MAX
+            },
             frames: Vec::new(),
             indent: None,
             column: 0,
