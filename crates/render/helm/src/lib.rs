@@ -1,0 +1,15 @@
+//! Helm charts to manifests, as Helm itself renders them.
+
+mod diag;
+mod dialect;
+mod limits;
+mod load;
+mod semver;
+mod values;
+mod yaml;
+
+pub use diag::{Code, Diagnostic, Diagnostics, Frame, Place, SetBy};
+pub use dialect::{Dialect, UnknownDialect};
+pub use limits::Limits;
+pub use load::{Chart, Dependency, File, Maintainer, Metadata};
+pub use values::layers::Layer;
