@@ -57,3 +57,43 @@ fn excerpt(text: &str, line: usize, column: usize) -> String {
     let space = " ".repeat(column.saturating_sub(1).saturating_sub(first));
     format!("{number} | {}\n{gutter} | {space}^", shown.trim_end())
 }
+
+/// A mistake in Go's words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub struct GoError {
+    /// What Go's library says, its own prefixes included.
+    pub text: String,
+    /// The line and column of the mistake, from 1, where they are known. They may be nearer to it than Go's own line.
+    pub place: Option<(usize, usize)>,
+}
+
+impl GoError {
+    pub(crate) fn plain(text: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            place: None,
+        }
+    }
+
+    pub(crate) fn at(text: impl Into<String>, line: usize, column: usize) -> Self {
+        Self {
+            text: text.into(),
+            place: Some((line, column)),
+        }
+    }
+
+    /// Puts a step before the text, as Go wraps errors.
+    pub fn within(mut self, step: &str) -> Self {
+        self.text.insert_str(0, ": ");
+        self.text.insert_str(0, step);
+        self
+    }
+
+    /// The same mistake with file and excerpt, for people.
+    pub fn in_file(&self, text: &str, file: &str) -> YamlError {
+        let (line, column) = self.place.unwrap_or((1, 1));
+        let message = self.text.strip_prefix("yaml: ").unwrap_or(&self.text);
+        YamlError::new(text, file, line, column, message)
+    }
+}

@@ -8,13 +8,18 @@
 //! This crate does no I/O and keeps no state.
 
 mod build;
+mod decode;
+mod emit;
 mod error;
+pub mod go;
 mod number;
+mod resolve;
 mod scalar;
+mod time;
 mod write;
 
 pub use base_json::Value;
-pub use error::YamlError;
+pub use error::{GoError, YamlError};
 pub use write::to_string;
 
 /// How deep maps and lists may nest; one level less than JSON readers commonly accept.

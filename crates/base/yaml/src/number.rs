@@ -117,6 +117,41 @@ fn split_digits(text: &str) -> Option<(bool, String, i32)> {
     Some((negative, digits, exponent.parse::<i32>().ok()? + 1))
 }
 
+/// Writes a finite float as Go's JSON does: shortest digits, an exponent below 1e-6 and from 1e21 on.
+pub(crate) fn json_text(float: f64) -> Option<String> {
+    if !float.is_finite() {
+        return None;
+    }
+    let (negative, digits, point) = digits(float)?;
+    let sign = if negative { "-" } else { "" };
+    if digits == "0" {
+        return Some(format!("{sign}0"));
+    }
+    let exponent = point - 1;
+    if !(-6..21).contains(&exponent) {
+        let fraction = if digits.len() > 1 { "." } else { "" };
+        let exponent_sign = if exponent < 0 { '-' } else { '+' };
+        return Some(format!(
+            "{sign}{}{fraction}{}e{exponent_sign}{}",
+            &digits[..1],
+            &digits[1..],
+            exponent.abs()
+        ));
+    }
+    Some(plain_form(sign, &digits, point))
+}
+
+/// Writes a float as go-yaml does: Go's `%g`, and YAML's words for what is no number.
+pub(crate) fn go_g_or_odd(float: f64) -> String {
+    if float.is_nan() {
+        ".nan".to_owned()
+    } else if float.is_infinite() {
+        if float > 0.0 { ".inf" } else { "-.inf" }.to_owned()
+    } else {
+        go_g(float)
+    }
+}
+
 /// Writes a float in Go's `%g` form with the shortest digits.
 pub(crate) fn go_g(float: f64) -> String {
     go_form(digits(float))
@@ -151,6 +186,10 @@ fn go_form(parts: Option<(bool, String, i32)>) -> String {
             exponent.abs()
         );
     }
+    plain_form(sign, &digits, point)
+}
+
+fn plain_form(sign: &str, digits: &str, point: i32) -> String {
     match usize::try_from(point) {
         Ok(point) if point >= digits.len() => {
             format!("{sign}{digits}{}", "0".repeat(point - digits.len()))
