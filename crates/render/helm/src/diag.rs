@@ -158,6 +158,14 @@ impl Diagnostic {
         self
     }
 
+    /// Adds a line of what was rendered.
+    pub(crate) fn rendered(mut self, text: &str, line: usize, column: usize) -> Self {
+        if let Some(excerpt) = excerpt(text, line, column) {
+            self.excerpt = Some(format!("  in what was rendered:\n{excerpt}"));
+        }
+        self
+    }
+
     /// Adds what to do about it.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());

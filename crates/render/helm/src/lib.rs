@@ -1,9 +1,11 @@
 //! Helm charts to manifests, as Helm itself renders them.
 
+mod deps;
 mod diag;
 mod dialect;
 mod limits;
 mod load;
+mod post;
 mod semver;
 mod values;
 mod yaml;
@@ -12,4 +14,5 @@ pub use diag::{Code, Diagnostic, Diagnostics, Frame, Place, SetBy};
 pub use dialect::{Dialect, UnknownDialect};
 pub use limits::Limits;
 pub use load::{Chart, Dependency, File, Maintainer, Metadata};
+pub use post::{Event, Head, Hook, Manifest};
 pub use values::layers::Layer;

@@ -6,3 +6,7 @@ pub(crate) fn is_version(text: &str) -> bool {
         .next()
         .is_some_and(|it| it.parse::<u64>().is_ok())
 }
+
+pub(crate) fn in_range(_range: &str, version: &str) -> bool {
+    is_version(version)
+}

@@ -34,16 +34,23 @@ impl Failure {
 
 /// Reads the first document of a text; nothing is null.
 pub(crate) fn read(bytes: &[u8]) -> Result<Value, Failure> {
-    let documents = base_yaml::parse_file(bytes, "").map_err(|error| Failure {
-        helm: format!("error converting YAML to JSON: yaml: {}", error.message),
-        message: error.message.clone(),
-        line: error.line,
-        column: error.column,
-    })?;
-    Ok(documents
-        .into_iter()
-        .next()
-        .map_or(Value::Null, |document| document.value))
+    base_yaml::go::unmarshal(bytes).map_err(|error| {
+        let (line, column) = error.place.unwrap_or_default();
+        let message = error
+            .text
+            .strip_prefix("error converting YAML to JSON: ")
+            .unwrap_or(&error.text)
+            .to_owned();
+        Failure {
+            message: message
+                .strip_prefix("yaml: ")
+                .unwrap_or(&message)
+                .to_owned(),
+            helm: error.text,
+            line,
+            column,
+        }
+    })
 }
 
 /// Reads the first document into a map with floats for all numbers, as Helm holds values.
@@ -102,9 +109,42 @@ fn go_name(of: Type, package: &str) -> String {
         Type::List(Type::Struct(of)) => format!("[]*{package}.{}", of.name),
         Type::List(of) => format!("[]{}", go_name(*of, package)),
         Type::Map(of) => format!("map[string]{}", go_name(*of, package)),
+        Type::Struct(of) if of.name.is_empty() => {
+            let fields: Vec<String> = of
+                .fields
+                .iter()
+                .map(|(name, of)| {
+                    let mut field = name.to_string();
+                    if let Some(first) = field.get_mut(..1) {
+                        first.make_ascii_uppercase();
+                    }
+                    format!("{field} {} \"json:\\\"{name}\\\"\"", go_name(*of, package))
+                })
+                .collect();
+            format!("struct {{ {} }}", fields.join("; "))
+        }
         Type::Struct(of) => format!("{package}.{}", of.name),
         Type::Time => "time.Time".to_owned(),
     }
+}
+
+/// As [`fit`], where the value is needed afterwards.
+pub(crate) fn fit_ref(value: &Value, to: Type, package: &str) -> Result<Value, Failure> {
+    // Only what the type names is copied.
+    let pruned = match (to, value) {
+        (Type::Struct(of), Value::Object(map)) => Value::Object(
+            map.iter()
+                .filter(|(key, _)| {
+                    of.fields
+                        .iter()
+                        .any(|(name, _)| name.eq_ignore_ascii_case(key))
+                })
+                .map(|(key, value)| (key.clone(), value.clone()))
+                .collect(),
+        ),
+        (_, other) => other.clone(),
+    };
+    fit(pruned, to, package)
 }
 
 /// Fits a value to a type, as `sigs.k8s.io/yaml` and Go's JSON reader do. Fields that the type does not have are dropped.
@@ -193,28 +233,12 @@ impl Fitter<'_> {
 /// A number as the string that Go makes of it.
 fn number_text(number: &serde_json::Number) -> String {
     if number.is_f64() {
-        number.as_f64().map_or_else(String::new, go_float)
+        number
+            .as_f64()
+            .map_or_else(String::new, base_yaml::go::format_g)
     } else {
         number.to_string()
     }
-}
-
-/// A float as `strconv.FormatFloat(f, 'g', -1, 64)` writes it.
-pub(crate) fn go_float(float: f64) -> String {
-    if float == 0.0 {
-        return if float.is_sign_negative() { "-0" } else { "0" }.to_owned();
-    }
-    let scientific = format!("{float:e}");
-    let Some((digits, exponent)) = scientific.split_once('e') else {
-        // infinite, or no number
-        return scientific;
-    };
-    let exponent: i32 = exponent.parse().unwrap_or(0);
-    if !(-4..6).contains(&exponent) {
-        let sign = if exponent < 0 { '-' } else { '+' };
-        return format!("{digits}e{sign}{:02}", exponent.abs());
-    }
-    format!("{float}")
 }
 
 #[cfg(test)]
@@ -284,25 +308,5 @@ mod tests {
             Err("array into Go struct field Person.tags of type string"),
         );
         check(json!("x"), Err("string into Go value of type p.Person"));
-    }
-
-    #[test]
-    fn floats_are_written_as_go_does() {
-        for (float, wanted) in [
-            (1.1, "1.1"),
-            (1e6, "1e+06"),
-            (123456.0, "123456"),
-            (1234567.0, "1.234567e+06"),
-            (1234567.5, "1.2345675e+06"),
-            (100000.0, "100000"),
-            (0.0001, "0.0001"),
-            (0.00001, "1e-05"),
-            (1e21, "1e+21"),
-            (-2.5e-7, "-2.5e-07"),
-            (0.0, "0"),
-            (12345678.9, "1.23456789e+07"),
-        ] {
-            assert_eq!(go_float(float), wanted);
-        }
     }
 }

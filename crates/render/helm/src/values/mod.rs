@@ -1,5 +1,7 @@
 //! Values: how they are given, put together and checked.
 
+pub(crate) mod coalesce;
+pub(crate) mod frozen;
 pub(crate) mod layers;
 pub(crate) mod strvals;
 
