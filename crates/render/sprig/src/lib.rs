@@ -1,0 +1,3 @@
+//! The functions that Helm gives to templates.
+
+pub mod go;
