@@ -118,13 +118,23 @@ pub(crate) fn deep_copy_map(map: &Map) -> Map {
     })
 }
 
+/// Bytes as the text that Go's JSON writer makes of them: each invalid one becomes U+FFFD.
+pub(crate) fn lossy(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        out.push_str(chunk.valid());
+        out.extend(chunk.invalid().iter().map(|_| '\u{fffd}'));
+    }
+    out
+}
+
 /// What a value is as JSON, for schemas.
 pub(crate) fn to_json(value: &Value) -> serde_json::Value {
     match value {
         Value::Bool(it) => (*it).into(),
         Value::Int(int) => int.as_i64().into(),
         Value::Float(float) => (*float).into(),
-        Value::Str(text) => text.to_text().into_owned().into(),
+        Value::Str(text) => lossy(text).into(),
         Value::List(list) => list.items().iter().map(to_json).collect(),
         Value::Map(map) => serde_json::Value::Object(map_to_json(map)),
         _ => serde_json::Value::Null,

@@ -3,6 +3,7 @@
 pub(crate) mod coalesce;
 pub(crate) mod frozen;
 pub(crate) mod layers;
+pub(crate) mod schema;
 pub(crate) mod strvals;
 
 use serde_json::Value;
