@@ -1,0 +1,21 @@
+//! Helm charts to manifests, as Helm itself renders them.
+
+mod caps;
+mod deps;
+mod diag;
+mod dialect;
+mod limits;
+mod load;
+mod object;
+mod post;
+mod semver;
+mod values;
+mod yaml;
+
+pub use caps::{Capabilities, HelmVersion, KubeVersion};
+pub use diag::{Code, Diagnostic, Diagnostics, Frame, Place, SetBy};
+pub use dialect::{Dialect, UnknownDialect};
+pub use limits::Limits;
+pub use load::{Chart, Dependency, File, Maintainer, Metadata};
+pub use post::{Event, Head, Hook, Manifest};
+pub use values::layers::Layer;
