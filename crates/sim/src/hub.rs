@@ -631,7 +631,11 @@ impl World {
         else {
             return Ok(());
         };
-        let mut outcome = render(job, &files, (&job.app.project, &project));
+        let inputs = roadstead_render::Inputs {
+            first: files,
+            ..roadstead_render::Inputs::default()
+        };
+        let mut outcome = render(job, &inputs, (&job.app.project, &project));
         self.stats.renders += 1;
         self.hub_effect()?;
         let stored = self.hub()?.store.put_blobs(&outcome.blobs);

@@ -1,3 +1,4 @@
 //! The functions that Helm gives to templates.
 
 pub mod go;
+pub mod semver;

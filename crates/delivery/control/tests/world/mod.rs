@@ -326,8 +326,11 @@ impl World {
         assert!(self.commit(ops));
         if let Some(job) = job {
             let project = self.index.project("default").unwrap().spec.clone();
-            let files = &self.git[&job.record.inputs[0].path];
-            let done = render(&job, files, ("default", &project));
+            let inputs = roadstead_render::Inputs {
+                first: self.git[&job.record.inputs[0].path].clone(),
+                ..roadstead_render::Inputs::default()
+            };
+            let done = render(&job, &inputs, ("default", &project));
             self.blobs.extend(done.blobs.iter().cloned());
             let ops = rendered(&self.index, app, job.number, &done, self.now);
             self.commit(ops);
