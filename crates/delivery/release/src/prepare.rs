@@ -126,7 +126,7 @@ impl Prepared {
         let files = files.iter().map(|(name, b)| (name.clone(), bytes(b)));
         let inputs = Inputs {
             first: files.collect(),
-            others: BTreeMap::new(),
+            ..Inputs::default()
         };
         Self::of(app, spec, release, &inputs)
     }
@@ -139,7 +139,7 @@ impl Prepared {
         inputs: &Inputs,
     ) -> Result<Self, BuildError> {
         if Chart::wanted(spec, inputs) {
-            let chart = Chart::compile(&app.name, spec, release, inputs)?;
+            let chart = Chart::compile(app, spec, release, inputs)?;
             let uses = uses_of(spec, &[])?;
             let content = Content::Chart(Box::new(chart));
             return Ok(Self::with(app, spec, release, content, uses));

@@ -18,12 +18,14 @@ pub(crate) fn chart_values(spec: &AppSpec, input: &TargetInput) -> Result<ChartV
     let at = "spec.render.helm";
     let text =
         |text: &str| substitute_text(text, &input.values).map_err(|problem| told(at, problem));
-    let mut layers = vec![layer(&helm.values, input).map_err(|problem| told(at, problem))?];
+    let own = layer(&helm.values, input).map_err(|problem| told(at, problem))?;
+    let mut layers = vec![(at.to_owned(), own)];
     for name in &input.overlays {
         let overlay = spec.overlays.iter().find(|overlay| overlay.name == *name);
         if let Some(values) = overlay.and_then(|overlay| overlay.helm.as_ref()) {
             let at = format!("overlay {name:?}");
-            layers.push(layer(values, input).map_err(|problem| told(&at, problem))?);
+            let own = layer(values, input).map_err(|problem| told(&at, problem))?;
+            layers.push((at, own));
         }
     }
     let fact = |fact: ClusterFact| input.values.get(fact_key(fact));

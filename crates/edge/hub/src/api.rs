@@ -193,6 +193,8 @@ pub(crate) struct Api {
     pub(crate) identity: Arc<Identity>,
     pub(crate) details: Arc<Details>,
     pub(crate) reader: Arc<crate::reader::Reader>,
+    /// What charts draw random texts from.
+    pub(crate) seed: [u8; 32],
     pub(crate) asked: Arc<crate::sources::Asked>,
     pub(crate) connections: roadstead_wire::Connections,
 }

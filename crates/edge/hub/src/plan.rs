@@ -68,8 +68,9 @@ impl Api {
             .ok_or_else(ending)?;
         let known = Arc::new(known.ok_or_else(|| missing_app(&app))?);
 
+        let seed = self.seed;
         let (reader, read, key) = (Arc::clone(&self.reader), Arc::clone(&known), app.clone());
-        let prepared = blocking(move || prepare(&key, &read, &reader, asked)).await??;
+        let prepared = blocking(move || prepare(&key, &read, &reader, asked, seed)).await??;
 
         let (record, key) = (prepared.record.clone(), app.clone());
         let placed = self
@@ -224,7 +225,13 @@ fn fact(input: &Input, files: &Files) -> InputFact {
     }
 }
 
-fn prepare(app: &AppKey, known: &Known, reader: &Reader, asked: Asked) -> Result<Prepared, Status> {
+fn prepare(
+    app: &AppKey,
+    known: &Known,
+    reader: &Reader,
+    asked: Asked,
+    seed: [u8; 32],
+) -> Result<Prepared, Status> {
     let Some(input) = known.spec.inputs.first() else {
         return Err(refuse(format!("App {app} has no input")));
     };
@@ -259,7 +266,12 @@ fn prepare(app: &AppKey, known: &Known, reader: &Reader, asked: Asked) -> Result
         }
     };
     let mut facts = vec![fact(input, &first)];
-    let mut inputs = Inputs::default();
+    // as delivery does, but for clocks: a plan says now
+    let mut inputs = Inputs {
+        seed,
+        now_ms: now().0,
+        ..Inputs::default()
+    };
     // the others are taken as they stand
     for (input, source) in known.spec.inputs.iter().zip(&known.sources).skip(1) {
         let (files, _) = read(app, input, source.as_ref(), reader, None)?;

@@ -3,13 +3,16 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use base_store::Store;
+use base_store::{At, Batch, CommitId, Expect, Op, Store};
+use bytes::Bytes;
 use roadstead_control::{RenderJob, Rendered};
 use roadstead_model::{Key, ProjectSpec};
 use roadstead_render::Inputs;
 use tokio::sync::Semaphore;
 
 use crate::brain::{Brain, Input};
+use crate::clock::{commit_id, random};
+use crate::error::HubError;
 use crate::metrics::Metrics;
 use crate::reader::{Reader, Wanted, request_of};
 
@@ -24,6 +27,30 @@ pub(crate) struct Renders {
     pub(crate) brain: Brain,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) room: Arc<Semaphore>,
+    /// What charts draw random texts from.
+    pub(crate) seed: [u8; 32],
+}
+
+/// Where the seed lies.
+const SEED: &str = "s/seed";
+
+/// The hub's own secret that charts draw random texts from; made at the first start.
+pub(crate) fn seed(store: &dyn Store) -> Result<[u8; 32], HubError> {
+    if let Some(entry) = store.get(SEED, At::Newest)? {
+        return <[u8; 32]>::try_from(&entry.value[..]).map_err(|_| HubError::Damaged {
+            key: SEED.to_owned(),
+            problem: format!("it has {} bytes in the place of 32", entry.value.len()),
+        });
+    }
+    let mut seed = [0; 32];
+    random(&mut seed);
+    let op = Op::Put {
+        key: SEED.to_owned(),
+        value: Bytes::copy_from_slice(&seed),
+        expect: Expect::Absent,
+    };
+    store.commit(Batch::new(CommitId(commit_id()), vec![op]))?;
+    Ok(seed)
 }
 
 impl Renders {
@@ -89,7 +116,11 @@ impl Renders {
         project: &ProjectSpec,
         wanted: &[Option<Wanted>],
     ) -> Rendered {
-        let mut inputs = Inputs::default();
+        let mut inputs = Inputs {
+            seed: self.seed,
+            now_ms: job.record.committed_at.0,
+            ..Inputs::default()
+        };
         for (index, (input, wanted)) in job.record.inputs.iter().zip(wanted).enumerate() {
             let Some(wanted) = wanted else {
                 return failed(format!("Source {:?} is gone", input.source));

@@ -180,12 +180,14 @@ impl Hub {
         let reader = Arc::new(Reader::new(sources, artifacts, move |project, name| {
             secret(&secrets, project, name)
         }));
+        let seed = tokio::task::block_in_place(|| crate::renders::seed(&*store))?;
         let renders = Renders {
             store: Arc::clone(&store),
             reader: Arc::clone(&reader),
             brain: brain.clone(),
             metrics: Arc::clone(&metrics),
             room: Renders::room(),
+            seed,
         };
         let asked = Arc::new(Asked::default());
         let poller = Poller {

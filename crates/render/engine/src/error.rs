@@ -68,6 +68,36 @@ pub enum RenderError {
         /// What to do.
         hint: &'static str,
     },
+    /// A chart that cannot be loaded, or does not render with these values.
+    #[error("{problem}")]
+    Chart {
+        /// What is wrong, and where.
+        problem: String,
+        /// The line, where there is one to show.
+        excerpt: Option<String>,
+    },
+    /// No chart where the App says that there is one.
+    #[error("path {path:?} holds no Helm chart: there is no Chart.yaml in it")]
+    NoChart {
+        /// The path.
+        path: String,
+    },
+    /// A chart that renders to nothing. An App that renders to nothing would look like one whose objects all went.
+    #[error("chart {chart:?} renders to no object with these values")]
+    NoObjects {
+        /// The chart.
+        chart: String,
+    },
+    /// A file of values that is not there.
+    #[error(
+        "{place}: there is no values file {file:?}; name it relative to the chart, or as $input/path, or set ignoreMissingValuesFiles"
+    )]
+    NoValuesFile {
+        /// The field or overlay that names it.
+        place: String,
+        /// The file.
+        file: String,
+    },
     /// A file that cannot be read.
     #[error(transparent)]
     Syntax(#[from] base_yaml::YamlError),

@@ -4,13 +4,17 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-/// The files of an App's inputs.
+/// The files of an App's inputs, and what else a rendering hangs on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Inputs {
     /// Those of the first input, by their paths from its tree's root.
     pub first: BTreeMap<String, Bytes>,
     /// Those of the others, by the input's name, and by their paths from the input's own path.
     pub others: BTreeMap<String, BTreeMap<String, Bytes>>,
+    /// What random functions of charts draw from: the hub's own secret.
+    pub seed: [u8; 32],
+    /// What clocks of charts say, in milliseconds since 1970: when the Release was committed.
+    pub now_ms: i64,
 }
 
 impl Inputs {

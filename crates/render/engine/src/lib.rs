@@ -1,6 +1,7 @@
 //! Tree and settings to objects: the one entry point of rendering.
 //!
-//! The plain renderer takes every `*.yaml`, `*.yml` and `*.json` file below a path. What it takes must be manifests:
+//! A folder with a `Chart.yaml` is a Helm chart ([`Chart`]), rendered by `render/helm`. Any other one goes to the plain
+//! renderer, which takes every `*.yaml`, `*.yml` and `*.json` file below a path. What it takes must be manifests:
 //! anything else is an error with its place. It reads only the files that it is given: no clock, network or environment.
 //! Substitution, overlays and namespaces are the release's work, since they differ from cluster to cluster.
 
@@ -9,7 +10,7 @@ mod error;
 mod inputs;
 mod plain;
 
-pub use chart::{Chart, ChartValues};
+pub use chart::{Chart, ChartValues, KUBE_VERSION};
 pub use error::{Origin, RenderError};
 pub use inputs::Inputs;
 pub use plain::{Limits, RenderSettings, Rendered, render};

@@ -233,7 +233,7 @@ fn other_renderer(file: &str) -> Result<(), RenderError> {
         ),
         "Chart.yaml" => (
             "Helm chart",
-            "commit the manifests that the chart makes and point the input's path at them",
+            "point the input's path at this folder, or leave the folder out with spec.render.plain.exclude",
         ),
         _ => return Ok(()),
     };
@@ -241,7 +241,7 @@ fn other_renderer(file: &str) -> Result<(), RenderError> {
     Err(RenderError::OtherRenderer { file, what, hint })
 }
 
-fn flatten(value: Value, origin: Origin, out: &mut Vec<Rendered>) -> Result<(), RenderError> {
+pub(crate) fn flatten(value: Value, origin: Origin, out: &mut Vec<Rendered>) -> Result<(), RenderError> {
     if value.is_object() && k8s_object::is_list(&value) {
         for (index, item) in k8s_object::list_items(value).into_iter().enumerate() {
             let item_origin = Origin {
@@ -346,7 +346,7 @@ fn problem_of(value: &Value) -> Option<String> {
     None
 }
 
-fn refuse_duplicates(
+pub(crate) fn refuse_duplicates(
     objects: &[Rendered],
     settings: &RenderSettings<'_>,
 ) -> Result<(), RenderError> {
