@@ -273,6 +273,7 @@ impl Hub {
             identity: Arc::clone(&identity),
             details: Arc::clone(&details),
             reader,
+            seed,
             asked: Arc::clone(&asked),
             connections: connections.clone(),
         };
