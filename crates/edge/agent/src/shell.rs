@@ -265,6 +265,10 @@ impl Shell {
                     tracing::error!(error = %chain(&error), "cannot keep the certificate; trying again");
                     tokio::time::sleep(DISK_PAUSE).await;
                 }
+                if identity.keys.ids().len() > self.identity.keys.ids().len() {
+                    // asking helped; a key that comes soon after may be asked for at once
+                    self.keys_asked = None;
+                }
                 self.identity = *identity;
                 // an order that was signed by a key that was not known yet may be believed now
                 self.want_order(Some(self.machine.root())).await;

@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 use crate::brain::{Brain, Input};
 use crate::metrics::Metrics;
 use crate::sources::Reader;
+use crate::tasks::Task;
 
 /// How many renders run at once.
 const AT_ONCE: usize = 2;
@@ -25,6 +26,7 @@ pub(crate) struct Renders {
     pub(crate) brain: Brain,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) room: Arc<Semaphore>,
+    pub(crate) task: Arc<Task>,
 }
 
 impl Renders {
@@ -59,6 +61,7 @@ impl Renders {
             let Some((project, request)) = asked else {
                 return;
             };
+            let run = this.task.begin();
             let this_again = this.clone();
             let outcome = tokio::task::spawn_blocking(move || {
                 let started = Instant::now();
@@ -73,6 +76,12 @@ impl Renders {
             .await
             .unwrap_or_else(|_| {
                 failed("the renderer ended by a bug; see the hub's log".to_owned())
+            });
+            run.ended(match (&outcome.transient, outcome.error.as_str()) {
+                (Some(problem), _) => Err(format!("{app}: {problem}")),
+                // what is wrong in Git is the App's own trouble, and is told there
+                (None, "") => Ok(format!("release {number} of {app}")),
+                (None, error) => Ok(format!("release {number} of {app}: {error}")),
             });
             let brain = this.brain.clone();
             let _ = tokio::task::spawn_blocking(move || {
