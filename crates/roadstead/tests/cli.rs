@@ -29,6 +29,8 @@ impl Session {
             offline_grace: Duration::from_secs(3600),
             beat: Duration::from_secs(30),
             webhook_secret: None,
+            seal: None,
+            audit_keep: Duration::from_secs(3600),
         })
         .await
         .expect("the hub starts");

@@ -493,6 +493,10 @@ impl Shell {
                 }
             }
             FromSession::Renewed(identity) => {
+                if identity.keys.ids().len() > self.identity.keys.ids().len() {
+                    // asking helped; a key that comes soon after may be asked for at once
+                    self.keys_asked = None;
+                }
                 self.identity = *identity;
                 self.renewed = true;
                 // an order that was signed by a key that was not known yet may be believed now

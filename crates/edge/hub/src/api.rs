@@ -17,11 +17,14 @@ use roadstead_wire::DetailKind;
 use roadstead_wire::token::{TokenFor, TokenRecord};
 use serde_json::{Value, json};
 
+use crate::audit::Auditor;
 use crate::brain::Brain;
 use crate::clock::{commit_id, now, random};
 use crate::gateway::Details;
 use crate::identity::Identity;
+use crate::itself::Itself;
 use crate::shown::FINALIZER;
+use crate::tasks::Tasks;
 
 /// A finding as Kubernetes words it: a field that is not there is required, one that is has its value shown.
 fn refused(object: &Value, error: &roadstead_model::FieldError) -> FieldError {
@@ -145,9 +148,12 @@ pub(crate) fn catalog() -> Catalog {
     for def in borrowed {
         catalog.add_shared(Arc::clone(def));
     }
-    catalog
-        .with(nouns().into_iter().map(resource))
-        .with([assignment_resource()])
+    catalog.with(nouns().into_iter().map(resource)).with([
+        assignment_resource(),
+        crate::tasks::resource(),
+        crate::audit::resource(),
+        crate::itself::resource(),
+    ])
 }
 
 /// The API server's settings.
@@ -164,24 +170,7 @@ pub(crate) fn config() -> Config {
         git_version: format!("v1.36.0+roadstead-{}", env!("CARGO_PKG_VERSION")),
         ..VersionInfo::default()
     };
-    config.audit = Some(Arc::new(|record| {
-        let reads = ["get", "list", "watch"].contains(&record.verb);
-        // who only looks is not written down, unless it was refused
-        if reads && !matches!(record.code, 401 | 403) {
-            return;
-        }
-        tracing::info!(
-            target: "audit",
-            user = %record.user.name,
-            verb = %record.verb,
-            resource = %record.resource,
-            subresource = %record.subresource,
-            namespace = %record.namespace,
-            name = %record.name,
-            code = record.code,
-            "request"
-        );
-    }));
+    config.audit = Some(Arc::new(crate::audit::note));
     config
 }
 
@@ -197,19 +186,37 @@ pub(crate) struct Api {
     pub(crate) seed: [u8; 32],
     pub(crate) asked: Arc<crate::sources::Asked>,
     pub(crate) connections: roadstead_wire::Connections,
+    pub(crate) tasks: Arc<Tasks>,
+    pub(crate) auditor: Arc<Auditor>,
+    pub(crate) itself: Arc<Itself>,
 }
 
 /// Puts the server together.
 pub(crate) fn server(api: Api) -> Server {
     let registry = api.registry.clone();
+    let itself = Arc::clone(&api.itself);
+    let virtuals: [(&str, Arc<dyn VirtualResource>); 3] = [
+        ("tasks", Arc::clone(&api.tasks) as _),
+        ("auditrecords", Arc::clone(&api.auditor) as _),
+        ("hubs", Arc::clone(&itself) as _),
+    ];
+    let tasks = Arc::clone(&api.tasks) as Arc<dyn SubresourceHandler>;
     let shared = Arc::new(api);
-    let extensions = Extensions::new()
+    let mut extensions = Extensions::new()
         .authorizer(Arc::new(Rbac::new()))
         .virtual_resource(
             GROUP,
             "assignments",
             Arc::clone(&shared) as Arc<dyn VirtualResource>,
         );
+    extensions = extensions.subresource(GROUP, "tasks", "run", tasks);
+    for (plural, resource) in virtuals {
+        extensions = extensions.virtual_resource(GROUP, plural, resource);
+    }
+    for name in ["backup", "rotate-key"] {
+        let handler = Arc::clone(&itself) as Arc<dyn SubresourceHandler>;
+        extensions = extensions.subresource(GROUP, "hubs", name, handler);
+    }
     let subresources = [
         ("apps", "why"),
         ("apps", "actions"),
@@ -309,36 +316,11 @@ impl VirtualResource for Api {
         request: &VirtualRequest,
         options: &ListOptions,
     ) -> Result<VirtualList, Status> {
-        let (views, resource_version) = self.views().await?;
-        let after = options.continue_token.as_str();
-        let place =
-            |view: &Value| format!("{}/{}", k8s_object::namespace(view), k8s_object::name(view));
-        let mut items: Vec<Value> = views
-            .into_iter()
-            .filter(|view| {
-                request.namespace.is_empty() || k8s_object::namespace(view) == request.namespace
-            })
-            .filter(|view| options.selector.matches(view))
-            .collect();
-        items.sort_by_key(place);
-        items.retain(|view| place(view).as_str() > after);
-        let remaining = options
-            .limit
-            .gt(&0)
-            .then(|| items.len().saturating_sub(options.limit));
-        if options.limit > 0 {
-            items.truncate(options.limit);
+        let (mut views, resource_version) = self.views().await?;
+        if !request.namespace.is_empty() {
+            views.retain(|view| k8s_object::namespace(view) == request.namespace);
         }
-        let continue_token = match (remaining, items.last()) {
-            (Some(left), Some(last)) if left > 0 => place(last),
-            _ => String::new(),
-        };
-        Ok(VirtualList {
-            items,
-            resource_version,
-            continue_token,
-            remaining: remaining.filter(|left| *left > 0),
-        })
+        Ok(crate::listing::page(views, options, resource_version))
     }
 }
 
@@ -519,6 +501,11 @@ impl Api {
             .await
             .map_err(|_| ending())?
             .map_err(|error| Status::new(500, "InternalError", error.to_string()))?;
+        crate::audit::say(format!(
+            "token {} for {uses} {}, until {expires_at}",
+            token.id(),
+            if uses == 1 { "use" } else { "uses" },
+        ));
         Ok(SubresourceResponse::Object(
             json!({ "token": token.to_string(), "expiresAt": expires_at }),
         ))
@@ -542,6 +529,10 @@ impl Api {
             revoked.map_err(|error| Status::new(500, "InternalError", error.to_string()))?;
         self.connections
             .close_cluster(&id, "the certificate of this cluster was revoked");
+        crate::audit::say(match &revoked {
+            Some(serial) => format!("certificate {serial} of {id}, and those before it"),
+            None => format!("{id} had no certificate"),
+        });
         Ok(SubresourceResponse::Object(json!({ "revoked": revoked })))
     }
 

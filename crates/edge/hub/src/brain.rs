@@ -11,16 +11,20 @@ use std::time::{Duration, Instant};
 use base_store::{At, Batch, CommitError, CommitId, Op, Range, Revision, Store, WatchItem};
 use parking_lot::Mutex;
 use roadstead_control::{
-    Decision, Index, RenderJob, Rendered, decide, entries, ingest, leftovers, project, rendered,
+    Decision, Index, Notice, RenderJob, Rendered, decide, entries, ingest, leftovers, project,
+    rendered,
 };
 use roadstead_dispatch::Report;
 use roadstead_model::{AppKey, ClusterId, Key, Time};
 use roadstead_rollout::Sighting;
 
 use crate::clock::{commit_id, now};
+use crate::events::{Notices, about};
+use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::orders::Orders;
 use crate::shown::Shown;
+use crate::tasks::Task;
 use crate::variants::Variants;
 
 /// How many inputs may wait before those who bring them do.
@@ -114,6 +118,9 @@ pub(crate) struct Thread {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) offline_after_ms: u64,
     pub(crate) epoch: u64,
+    pub(crate) health: Arc<Health>,
+    pub(crate) notices: Notices,
+    pub(crate) task: Arc<Task>,
 }
 
 struct State {
@@ -185,6 +192,7 @@ impl Thread {
         };
         state.sources_shown = state.index.sources().map(|(key, _)| key.clone()).collect();
         loop {
+            self.health.beat();
             let first = self.inputs.recv_timeout(self.patience(&state));
             let mut batch = Vec::new();
             match first {
@@ -270,7 +278,7 @@ impl Thread {
                     if let Some(problem) = &outcome.transient {
                         tracing::warn!(%app, number, %problem, "failed to render for now");
                         let told = ("RenderWaits".to_owned(), problem.clone());
-                        state.waiting.insert(app.clone(), told);
+                        self.waits(state, &app, told, now);
                         state.apps_shown.insert(app.clone());
                         state.wakes.insert(app, now.plus_ms(RENDER_AGAIN_MS));
                         continue;
@@ -278,9 +286,8 @@ impl Thread {
                     let writes = rendered(&state.index, &app, number, &outcome, now);
                     if writes.is_empty() && !outcome.error.is_empty() {
                         // others have their variants; for these it may work later
-                        state
-                            .waiting
-                            .insert(app.clone(), ("RenderFailed".to_owned(), outcome.error));
+                        let told = ("RenderFailed".to_owned(), outcome.error);
+                        self.waits(state, &app, told, now);
                         state.apps_shown.insert(app.clone());
                         state.wakes.insert(app, now.plus_ms(3 * RENDER_AGAIN_MS));
                         continue;
@@ -387,6 +394,8 @@ impl Thread {
             self.show(state);
             return;
         }
+        let run = self.task.begin();
+        let mut refused = None;
         let dirty = state.index.take_dirty();
         let done: Arc<Mutex<Vec<Result<base_store::Committed, CommitError>>>> = Arc::default();
         let mut sent = 0;
@@ -401,7 +410,7 @@ impl Thread {
             } = decide(&mut state.index, app, now, true);
             self.metrics.decided(started.elapsed());
             match waiting {
-                Some(waiting) => drop(state.waiting.insert(app.clone(), waiting)),
+                Some(waiting) => self.waits(state, app, waiting, now),
                 None => drop(state.waiting.remove(app)),
             }
             match wake {
@@ -442,6 +451,7 @@ impl Thread {
                 Ok(committed) => state.committed = state.committed.max(committed.last),
                 Err(error) => {
                     self.refused(&error);
+                    refused = Some(error.to_string());
                     // look again with what the log brings
                     for app in &dirty.apps {
                         let soon = now.plus_ms(50);
@@ -480,9 +490,26 @@ impl Thread {
                 .order_seconds
                 .observe(started.elapsed().as_secs_f64());
         }
+        let looked = format!(
+            "{} Apps looked at, {} orders made",
+            dirty.apps.len(),
+            dirty.orders.len()
+        );
+        run.ended(refused.map_or(Ok(looked), Err));
         state.apps_shown.extend(dirty.shown);
         state.clusters_shown.extend(dirty.shown_clusters);
         self.show(state);
+    }
+
+    /// Notes that an App waits; tells it when it waits for something else than before.
+    fn waits(&self, state: &mut State, app: &AppKey, waiting: (String, String), now: Time) {
+        let before = state.waiting.get(app);
+        if before.is_none_or(|before| before.0 != waiting.0) {
+            let (reason, message) = &waiting;
+            self.notices
+                .tell(Notice::waiting(app, reason, message, now));
+        }
+        state.waiting.insert(app.clone(), waiting);
     }
 
     /// Notices clusters that came or went by the clock alone.
@@ -498,6 +525,16 @@ impl Thread {
         }
         self.metrics.connected.set(connected);
         for (id, sighting) in moved {
+            if sighting == Sighting::Offline && state.sightings.contains_key(&id) {
+                let name = state.index.cluster_name(&id);
+                let told = (
+                    true,
+                    "Offline",
+                    "the agent has not been heard of for too long",
+                );
+                self.notices
+                    .tell(about("Cluster", "clusters", ("", name), told));
+            }
             state.index.touch_apps_of(&id);
             state.clusters_shown.insert(id.clone());
             state.sightings.insert(id, sighting);

@@ -50,6 +50,14 @@ pub enum HubError {
     /// The API refuses what the hub itself writes.
     #[error("failed to set up the API: {0}")]
     Api(String),
+    /// The store's secrets are sealed, and nothing was given to open them with.
+    #[error(
+        "the hub's keys and Secrets are sealed: start it with --seal-key-file and the file that it was sealed with"
+    )]
+    Sealed,
+    /// The store's secrets cannot be sealed or opened.
+    #[error("failed to unseal the hub's keys and Secrets")]
+    Unseal(#[source] crate::seal::SealError),
     /// A thread cannot be started.
     #[error("failed to start a thread")]
     Thread(#[source] std::io::Error),

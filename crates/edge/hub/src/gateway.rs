@@ -11,8 +11,10 @@ use base_store::Store;
 use bytes::Bytes;
 use k8s_apiserver::{Registry, WriteOptions};
 use parking_lot::Mutex;
+use roadstead_control::{Audit, AuditObject, AuditResult};
 use roadstead_dispatch::{OrderHeader, delta, sign_header};
 use roadstead_model::{ClusterId, GROUP, VERSION};
+use roadstead_rollout::By;
 use roadstead_wire::token::{JoinToken, TokenFor};
 use roadstead_wire::{
     AgentIdentity, AgentSays, Answer, Blob, BlobSender, DetailKind, DetailRequest, Gateway,
@@ -23,8 +25,10 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use crate::HubError;
+use crate::audit::Auditor;
 use crate::brain::{Brain, Input};
-use crate::clock::now;
+use crate::clock::{now, random};
+use crate::events::{Notices, about};
 use crate::identity::Identity;
 use crate::metrics::Metrics;
 use crate::orders::{ClusterOrder, Orders};
@@ -32,6 +36,11 @@ use crate::variants::Variants;
 
 /// How long somebody waits for an agent's answer.
 const DETAIL_PATIENCE: Duration = Duration::from_secs(10);
+/// How much later each connected agent may get its order signed again, for each agent that is: all of them ask for
+/// keys then, and each that asks costs a signature and a commit.
+const AGAIN_EACH_MS: u64 = 10;
+/// The same, at most in all.
+const AGAIN_MOST_MS: u64 = 60_000;
 /// How many orders a session remembers, to send deltas against.
 const REMEMBERED: usize = 4;
 
@@ -90,6 +99,8 @@ pub(crate) struct Agents {
     pub(crate) details: Arc<Details>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) ready: Ready,
+    pub(crate) auditor: Arc<Auditor>,
+    pub(crate) notices: Notices,
 }
 
 /// How many bytes of contents are kept ready to be sent.
@@ -123,6 +134,38 @@ impl Ready {
     }
 }
 
+/// What is kept of a join: the token's public part, never its secret one.
+fn joined(request: &JoinRequest, from: SocketAddr, outcome: &Result<JoinReply, Refusal>) -> Audit {
+    let token = request.token.parse::<JoinToken>();
+    let by = By {
+        actor: match &token {
+            Ok(token) => format!("token {}", token.id()),
+            Err(_) => "system:anonymous".to_owned(),
+        },
+        at: now(),
+        reason: String::new(),
+    };
+    let object = AuditObject {
+        resource: "clusters".to_owned(),
+        name: request.name.clone(),
+        ..AuditObject::default()
+    };
+    let (result, said) = match outcome {
+        Ok(reply) => (AuditResult::Done, format!("joined as {}", reply.cluster)),
+        Err(refusal) => {
+            let result = match refusal.kind {
+                RefusalKind::Internal | RefusalKind::Unavailable => AuditResult::Failed,
+                RefusalKind::Unauthenticated | RefusalKind::Denied => AuditResult::Forbidden,
+                _ => AuditResult::Refused,
+            };
+            (result, refusal.message.clone())
+        }
+    };
+    Audit::new(&by, "join", object, result)
+        .saying(&said)
+        .from(&from.ip().to_string())
+}
+
 fn internal(error: &HubError) -> Refusal {
     tracing::error!(%error, "failed to serve an agent");
     Refusal::new(RefusalKind::Internal, error.to_string())
@@ -151,7 +194,7 @@ impl Agents {
             root: order.root,
             critical: Vec::new(),
         };
-        let signed = sign_header(&header, &self.identity.key);
+        let signed = sign_header(&header, &self.identity.order_keys().key);
         let known = base.and_then(|base| sent.iter().find(|old| old.root == base).cloned());
         let delta = delta(
             known.as_ref().map(|old| (old.root, &old.entries)),
@@ -194,7 +237,15 @@ impl Agents {
                 .await?;
         }
         session.outbound.send(&HubSays::NeedStatus).await?;
+        let mut signings = self.orders.signings();
+        let mut again_at: Option<tokio::time::Instant> = None;
         loop {
+            let again = async {
+                match again_at {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 said = session.inbound.next() => match said? {
                     None => return Ok(()),
@@ -207,6 +258,27 @@ impl Agents {
                     Some(AgentSays::Report(report)) => self.tell(Input::Report(cluster.clone(), report)).await,
                     Some(AgentSays::Beat | AgentSays::Hello(_)) => {}
                 },
+                changed = signings.changed() => {
+                    if changed.is_err() {
+                        return Ok(());
+                    }
+                    let most = AGAIN_EACH_MS * u64::try_from(self.metrics.connected.get()).unwrap_or(0);
+                    let mut seed = [0; 8];
+                    random(&mut seed);
+                    let wait = u64::from_le_bytes(seed) % (most.min(AGAIN_MOST_MS) + 1);
+                    again_at = Some(tokio::time::Instant::now() + Duration::from_millis(wait));
+                }
+                () = again => {
+                    again_at = None;
+                    let current = order.borrow().clone();
+                    // an agent whose order is not this one asks by itself
+                    if let Some(current) = current
+                        && let Some(held) = sent.iter().find(|held| held.root == current.root)
+                    {
+                        let base = Some(held.root);
+                        self.send_order(session, &current, base, &mut sent).await?;
+                    }
+                }
                 changed = order.changed() => {
                     if changed.is_err() {
                         return Ok(());
@@ -351,7 +423,7 @@ impl Agents {
             cluster,
             certificate_pem: issued.certificate_pem,
             ca_pem: self.identity.ca.certificate_pem(),
-            keys_json: self.identity.keys.to_json(),
+            keys_json: self.identity.order_keys().set.to_json(),
             epoch: self.identity.epoch,
         })
     }
@@ -359,8 +431,18 @@ impl Agents {
 
 #[async_trait]
 impl Gateway for Agents {
-    async fn join(&self, request: JoinRequest, _: SocketAddr) -> Result<JoinReply, Refusal> {
-        tokio::task::block_in_place(|| self.join_now(&request))
+    async fn join(&self, request: JoinRequest, from: SocketAddr) -> Result<JoinReply, Refusal> {
+        tokio::task::block_in_place(|| {
+            let outcome = self.join_now(&request);
+            self.auditor.keep_now(joined(&request, from, &outcome));
+            if outcome.is_ok() {
+                let told = (false, "Joined", "an agent joined as this cluster");
+                let name = request.name.as_str();
+                self.notices
+                    .tell(about("Cluster", "clusters", ("", name), told));
+            }
+            outcome
+        })
     }
 
     async fn renew(&self, agent: &AgentIdentity, request_pem: &str) -> Result<RenewReply, Refusal> {
@@ -371,7 +453,7 @@ impl Gateway for Agents {
         Ok(RenewReply {
             certificate_pem: issued.certificate_pem,
             ca_pem: self.identity.ca.certificate_pem(),
-            keys_json: self.identity.keys.to_json(),
+            keys_json: self.identity.order_keys().set.to_json(),
         })
     }
 

@@ -26,6 +26,9 @@ const REVOKED: &str = "s/revoked/";
 const AGENTS: &str = "s/agent/";
 const TOKENS: &str = "s/token/";
 
+/// How long the record of an ended token is kept, so that it is told from one that never was.
+const TOKEN_KEPT_MS: u64 = 7 * 86_400_000;
+
 const TEN_YEARS: Duration = Duration::from_secs(10 * 365 * 86_400);
 const AGENT_DAYS: Duration = Duration::from_secs(90 * 86_400);
 const USER_DAYS: Duration = Duration::from_secs(365 * 86_400);
@@ -40,6 +43,9 @@ struct StoredCa {
 #[derive(Serialize, Deserialize)]
 struct StoredKey {
     key: String,
+    /// The keys that were before it, each with its successor's statement; none until the first rotation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    set: Option<serde_json::Value>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -67,12 +73,28 @@ impl AgentRecord {
     }
 }
 
+/// The key that orders are signed with now, and the set by which agents come to trust it.
+pub(crate) struct OrderKeys {
+    pub(crate) key: SigningKey,
+    pub(crate) set: KeySet,
+}
+
+impl OrderKeys {
+    fn read(stored: &StoredKey) -> Result<Self, HubError> {
+        let key = SigningKey::from_pem(&stored.key)?;
+        let set = match &stored.set {
+            Some(set) => KeySet::from_json(set.to_string().as_bytes())?,
+            None => KeySet::new(key.public().clone()),
+        };
+        Ok(Self { key, set })
+    }
+}
+
 /// Who the hub is.
 pub(crate) struct Identity {
     store: Arc<dyn Store>,
     pub(crate) ca: Ca,
-    pub(crate) key: SigningKey,
-    pub(crate) keys: KeySet,
+    orders: RwLock<Arc<OrderKeys>>,
     pub(crate) hub_id: String,
     pub(crate) epoch: u64,
     revoked: RwLock<BTreeSet<String>>,
@@ -118,7 +140,14 @@ impl Identity {
                     },
                     Expect::Absent,
                 ),
-                put(KEY, &StoredKey { key: key.to_pem()? }, Expect::Absent),
+                put(
+                    KEY,
+                    &StoredKey {
+                        key: key.to_pem()?,
+                        set: None,
+                    },
+                    Expect::Absent,
+                ),
                 put(HUB, &StoredHub { id }, Expect::Absent),
             ];
             store.commit(Batch::new(CommitId(commit_id()), ops))?;
@@ -131,8 +160,7 @@ impl Identity {
         let (key, _): (StoredKey, _) = read(&*store, KEY)?.ok_or_else(|| missing(KEY))?;
         let (hub, _): (StoredHub, _) = read(&*store, HUB)?.ok_or_else(|| missing(HUB))?;
         let ca = Ca::load(&ca.certificate, &ca.key)?;
-        let key = SigningKey::from_pem(&key.key)?;
-        let keys = KeySet::new(key.public().clone());
+        let orders = RwLock::new(Arc::new(OrderKeys::read(&key)?));
         let range = Range {
             prefix: REVOKED.to_owned(),
             after: None,
@@ -147,13 +175,94 @@ impl Identity {
         let revoked = RwLock::new(revoked.collect());
         Ok(Self {
             ca,
-            key,
-            keys,
+            orders,
             hub_id: hub.id,
             epoch,
             revoked,
             store,
         })
+    }
+
+    /// The key that orders are signed with now, and the set that agents are given.
+    pub(crate) fn order_keys(&self) -> Arc<OrderKeys> {
+        Arc::clone(&self.orders.read())
+    }
+
+    /// Signs orders with a new key from now on; returns its id. The key before it vouches for it, so that agents which
+    /// trust that one believe the new one, whenever they come.
+    pub(crate) fn rotate(&self) -> Result<String, HubError> {
+        // one at a time: two would each vouch for their own successor of the same key
+        let mut orders = self.orders.write();
+        let (stored, revision) =
+            read::<StoredKey>(&*self.store, KEY)?.ok_or_else(|| HubError::Damaged {
+                key: KEY.to_owned(),
+                problem: "it is missing".to_owned(),
+            })?;
+        let before = OrderKeys::read(&stored)?;
+        let key = SigningKey::generate()?;
+        let mut set = before.set;
+        let id = set.admit(&before.key.vouch(key.public()))?;
+        let json = serde_json::from_slice(&set.to_json()).map_err(|error| HubError::Damaged {
+            key: KEY.to_owned(),
+            problem: error.to_string(),
+        })?;
+        let stored = StoredKey {
+            key: key.to_pem()?,
+            set: Some(json),
+        };
+        let op = put(KEY, &stored, Expect::At(revision));
+        self.store
+            .commit(Batch::new(CommitId(commit_id()), vec![op]))?;
+        *orders = Arc::new(OrderKeys { key, set });
+        Ok(id)
+    }
+
+    /// Forgets join tokens that ended a week ago, and revocations of certificates that could not be shown any more
+    /// anyway; how many of each.
+    pub(crate) fn forget_ended(
+        &self,
+        now: Time,
+        offline_grace: Duration,
+    ) -> Result<(usize, usize), HubError> {
+        let mut ops = Vec::new();
+        let mut counts = [0, 0];
+        let grace = u64::try_from(offline_grace.as_millis()).unwrap_or(u64::MAX);
+        for (at, prefix) in [TOKENS, REVOKED].into_iter().enumerate() {
+            let range = Range {
+                prefix: prefix.to_owned(),
+                after: None,
+                limit: 0,
+                at: At::Newest,
+            };
+            for entry in self.store.range(&range)?.entries {
+                let (end, keep) = if prefix == TOKENS {
+                    let token = serde_json::from_slice::<TokenRecord>(&entry.value);
+                    (token.ok().map(|token| token.expires_at), TOKEN_KEPT_MS)
+                } else {
+                    // an ended certificate may still renew for a while, and must be refused so long
+                    let end = serde_json::from_slice::<Time>(&entry.value).ok();
+                    (end, grace.saturating_add(TOKEN_KEPT_MS))
+                };
+                // what cannot be read stays
+                if end.is_some_and(|end| now.since_ms(end) > keep) {
+                    counts[at] += 1;
+                    ops.push(Op::Delete {
+                        key: entry.key,
+                        expect: Expect::At(entry.modified),
+                    });
+                }
+            }
+        }
+        for some in ops.chunks(500) {
+            let batch = Batch::new(CommitId(commit_id()), some.to_vec());
+            self.store.commit(batch)?;
+            let serials = some.iter().filter_map(|op| op.key().strip_prefix(REVOKED));
+            let mut revoked = self.revoked.write();
+            for serial in serials {
+                revoked.remove(serial);
+            }
+        }
+        Ok((counts[0], counts[1]))
     }
 
     /// Was this certificate revoked?

@@ -4,21 +4,30 @@
 //! what people see. Each of them calls a crate and does little else.
 
 mod api;
+mod audit;
 mod brain;
 mod clock;
 mod error;
+mod events;
 mod gateway;
+mod handler;
+mod health;
 mod housekeeping;
 mod identity;
+mod itself;
+mod listing;
 mod metrics;
 mod orders;
 mod plan;
 mod reader;
 mod renders;
+pub mod seal;
 mod serve;
 mod shown;
 mod sources;
+mod tasks;
 mod variants;
+mod vault;
 
 pub use error::HubError;
 pub use serve::{Hub, HubConfig, Kubeconfig};

@@ -36,10 +36,38 @@ impl Default for Kept {
 }
 
 /// The order of each cluster. One level-triggered flag a cluster: nobody queues anything.
-#[derive(Debug, Default)]
-pub(crate) struct Orders(Mutex<BTreeMap<ClusterId, Kept>>);
+#[derive(Debug)]
+pub(crate) struct Orders {
+    kept: Mutex<BTreeMap<ClusterId, Kept>>,
+    /// How often orders were to be signed again.
+    signed_again: watch::Sender<u64>,
+}
+
+impl Default for Orders {
+    fn default() -> Self {
+        Self {
+            kept: Mutex::default(),
+            signed_again: watch::Sender::new(0),
+        }
+    }
+}
 
 impl Orders {
+    /// How many clusters have one.
+    pub(crate) fn len(&self) -> usize {
+        self.kept.lock().len()
+    }
+
+    /// Lets every session sign and send its order once more.
+    pub(crate) fn sign_again(&self) {
+        self.signed_again.send_modify(|times| *times += 1);
+    }
+
+    /// Changes when orders are to be signed again.
+    pub(crate) fn signings(&self) -> watch::Receiver<u64> {
+        self.signed_again.subscribe()
+    }
+
     /// Sets a cluster's entries; wakes its session if they changed.
     pub(crate) fn set(&self, cluster: &ClusterId, entries: BTreeMap<AppKey, Entry>) {
         // most looks change nothing, and comparing costs far less than digesting
@@ -50,7 +78,7 @@ impl Orders {
             return;
         }
         let root = root_of(&entries);
-        let mut all = self.0.lock();
+        let mut all = self.kept.lock();
         let kept = all.entry(cluster.clone()).or_default();
         for entry in entries.values() {
             if !kept.past.contains(&entry.variant) {
@@ -71,7 +99,7 @@ impl Orders {
 
     /// Follows a cluster's order.
     pub(crate) fn follow(&self, cluster: &ClusterId) -> watch::Receiver<Option<Arc<ClusterOrder>>> {
-        self.0
+        self.kept
             .lock()
             .entry(cluster.clone())
             .or_default()
@@ -81,7 +109,7 @@ impl Orders {
 
     /// A cluster's order as it is now.
     pub(crate) fn get(&self, cluster: &ClusterId) -> Option<Arc<ClusterOrder>> {
-        self.0
+        self.kept
             .lock()
             .get(cluster)
             .and_then(|kept| kept.order.borrow().clone())
@@ -90,7 +118,7 @@ impl Orders {
     /// Was this variant ever ordered for the cluster, since the hub started? Only such a one may be the base of a
     /// patch: what changed since another cluster's variant would tell what is in that.
     pub(crate) fn was_ordered(&self, cluster: &ClusterId, variant: &VariantId) -> bool {
-        self.0
+        self.kept
             .lock()
             .get(cluster)
             .is_some_and(|kept| kept.past.contains(variant))

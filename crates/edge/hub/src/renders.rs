@@ -15,6 +15,7 @@ use crate::clock::{commit_id, random};
 use crate::error::HubError;
 use crate::metrics::Metrics;
 use crate::reader::{Reader, Wanted, request_of};
+use crate::tasks::Task;
 
 /// How many renders run at once.
 const AT_ONCE: usize = 2;
@@ -29,6 +30,7 @@ pub(crate) struct Renders {
     pub(crate) room: Arc<Semaphore>,
     /// What charts draw random texts from.
     pub(crate) seed: [u8; 32],
+    pub(crate) task: Arc<Task>,
 }
 
 /// Where the seed lies.
@@ -87,6 +89,7 @@ impl Renders {
             let Some((project, wanted)) = asked else {
                 return;
             };
+            let run = this.task.begin();
             let this_again = this.clone();
             let outcome = tokio::task::spawn_blocking(move || {
                 let started = Instant::now();
@@ -101,6 +104,12 @@ impl Renders {
             .await
             .unwrap_or_else(|_| {
                 failed("the renderer ended by a bug; see the hub's log".to_owned())
+            });
+            run.ended(match (&outcome.transient, outcome.error.as_str()) {
+                (Some(problem), _) => Err(format!("{app}: {problem}")),
+                // what is wrong in Git is the App's own trouble, and is told there
+                (None, "") => Ok(format!("release {number} of {app}")),
+                (None, error) => Ok(format!("release {number} of {app}: {error}")),
             });
             let brain = this.brain.clone();
             let _ = tokio::task::spawn_blocking(move || {

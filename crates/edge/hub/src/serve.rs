@@ -9,34 +9,37 @@ use std::time::Duration;
 use base_store::{Store, WatchItem};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use bytes::Bytes;
-use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Limited};
-use hyper::body::Incoming;
-use k8s_apiserver::{Body, Registry, Server, UserInfo, WriteOptions, bootstrap_rbac};
-use roadstead_control::NOUNS;
+use k8s_apiserver::{Registry, WriteOptions, bootstrap_rbac};
+use roadstead_control::{History, NOUNS, Retention, app_of_history, notices};
 use roadstead_model::{ClusterId, GROUP, ProjectSpec, VERSION};
 use roadstead_source::{Artifacts, Auth, Limits, Sources};
 use roadstead_store_sqlite::{Options, SqliteStore};
-use roadstead_wire::{ClientTrust, Connections, PeerInfo, Port, ServerTls};
+use roadstead_wire::{ClientTrust, Connections, Port, ServerTls};
 use serde_json::json;
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 
 use crate::HubError;
 use crate::api::{self, Api};
+use crate::audit::Auditor;
 use crate::brain::{Brain, Hands, Input, Thread};
+use crate::events::{self, Notices};
 use crate::gateway::{Agents, Details};
+use crate::handler::Handler;
+use crate::health::Health;
+use crate::housekeeping as keep;
 use crate::identity::Identity;
+use crate::itself::{self, Itself};
 use crate::metrics::Metrics;
 use crate::orders::Orders;
 use crate::reader::{Reader, auth_of};
 use crate::renders::Renders;
+use crate::seal::Secret;
 use crate::shown::Shown;
 use crate::sources::{Asked, Poller};
+use crate::tasks::{About, Task, Tasks};
 use crate::variants::Variants;
-
-/// How many bytes a request's body may have.
-const MOST_BODY: usize = 3 << 20;
+use crate::vault::Vault;
 
 /// How a hub is set up.
 #[derive(Debug, Clone)]
@@ -55,6 +58,10 @@ pub struct HubConfig {
     pub beat: Duration,
     /// The secret that webhooks are signed with; without one, webhooks are refused.
     pub webhook_secret: Option<String>,
+    /// What the hub's keys and its Secrets are sealed with in the store; without it they stand there open.
+    pub seal: Option<Secret>,
+    /// How long audit entries are kept.
+    pub audit_keep: Duration,
 }
 
 /// A kubeconfig's parts: how to reach the hub, and as whom.
@@ -98,10 +105,9 @@ pub struct Hub {
     brain: Brain,
     names: Vec<String>,
     stop: tokio::sync::watch::Sender<bool>,
-    serving: tokio::task::JoinHandle<()>,
-    polling: tokio::task::JoinHandle<()>,
-    keeping: tokio::task::JoinHandle<()>,
-    following: tokio::task::JoinHandle<()>,
+    serving: JoinHandle<()>,
+    background: Vec<JoinHandle<()>>,
+    health: Arc<Health>,
     thread: Option<std::thread::JoinHandle<()>>,
     store: Arc<SqliteStore>,
 }
@@ -126,7 +132,12 @@ impl Hub {
         };
         let opened = tokio::task::block_in_place(|| SqliteStore::open(&path, options));
         let sqlite = Arc::new(opened.map_err(HubError::Open)?);
-        let store: Arc<dyn Store> = Arc::clone(&sqlite) as Arc<dyn Store>;
+        itself::remove_left_over(&config.data);
+        let health = Arc::new(Health::default());
+        let store = tokio::task::block_in_place(|| open_vault(&sqlite, &config, &health))?;
+        let tasks = Arc::new(Tasks::default());
+        let auditor = Arc::new(Auditor::new(Arc::clone(&store)));
+        let since = crate::clock::now();
         let identity = Arc::new(Identity::open(Arc::clone(&store), sqlite.epoch())?);
         let api_problem = |status: k8s_apiserver::Status| HubError::Api(status.message.clone());
         let registry = Registry::open(
@@ -142,31 +153,21 @@ impl Hub {
         let metrics = Arc::new(Metrics::new());
         let offline_after_ms = u64::try_from(config.offline_after.as_millis()).unwrap_or(u64::MAX);
         let (index, revision) = Thread::load(&*store, offline_after_ms, identity.epoch)?;
-        let mut log = store.watch("", revision)?;
+        let log = store.watch("", revision)?;
         let (brain, inputs) = Brain::new();
-        let (to_brain, followed) = (brain.clone(), Arc::clone(&store));
-        let following = tokio::spawn(async move {
-            while let Some(item) = log.next().await {
-                if matches!(item, WatchItem::Compacted(_)) {
-                    // followed from here before everything is read again, so that nothing falls in between; what is
-                    // seen twice does no harm
-                    match followed.watch("", followed.revision()) {
-                        Ok(again) => log = again,
-                        Err(error) => {
-                            tracing::error!(%error, "failed to follow the log again");
-                            return;
-                        }
-                    }
-                }
-                let brain = to_brain.clone();
-                if tokio::task::spawn_blocking(move || brain.send(Input::Log(item)))
-                    .await
-                    .is_err()
-                {
-                    return;
-                }
-            }
-        });
+        let (told, waiting) = Notices::new();
+        let following = tokio::spawn(follow(
+            log,
+            Arc::clone(&store),
+            brain.clone(),
+            told.clone(),
+            tasks.register(FOLLOW),
+        ));
+        let showing = tokio::spawn(events::run(
+            registry.clone(),
+            waiting,
+            tasks.register(EVENTS),
+        ));
         let orders = Arc::new(Orders::default());
         let variants = Arc::new(Variants::new(Arc::clone(&store)));
         let cache = config.data.join("sources");
@@ -188,6 +189,7 @@ impl Hub {
             metrics: Arc::clone(&metrics),
             room: Renders::room(),
             seed,
+            task: tasks.register(RENDER),
         };
         let asked = Arc::new(Asked::default());
         let poller = Poller {
@@ -196,30 +198,43 @@ impl Hub {
             brain: brain.clone(),
             metrics: Arc::clone(&metrics),
             asked: Arc::clone(&asked),
+            task: tasks.register(POLL),
+            notices: told.clone(),
         };
         let runtime = tokio::runtime::Handle::current();
         let to_poll = Arc::clone(&asked);
         let connections = Connections::default();
         let (forgets, closes) = (Arc::clone(&identity), connections.clone());
+        let forgotten = Arc::clone(&auditor);
         let thread = Thread {
             store: Arc::clone(&store),
             inputs,
             orders: Arc::clone(&orders),
             variants: Arc::clone(&variants),
-            shown: Shown::start(registry.clone()).map_err(HubError::Thread)?,
+            shown: Shown::start(registry.clone(), tasks.register(SHOW))
+                .map_err(HubError::Thread)?,
             hands: Hands {
                 render: Box::new(move |job| {
                     let _inside = runtime.enter();
                     renders.start(job);
                 }),
                 poll: Box::new(move |keys| to_poll.ask(keys)),
-                forget: Box::new(move |cluster| match forgets.revoke(cluster) {
-                    Ok(_) => drop(closes.close_cluster(cluster, "this cluster was forgotten")),
-                    Err(error) => {
-                        tracing::error!(%cluster, %error, "failed to revoke a forgotten cluster's certificate")
+                forget: Box::new(move |cluster| {
+                    let revoked = forgets.revoke(cluster);
+                    match &revoked {
+                        Ok(_) => drop(closes.close_cluster(cluster, "this cluster was forgotten")),
+                        Err(error) => {
+                            tracing::error!(%cluster, %error, "failed to revoke a forgotten cluster's certificate")
+                        }
+                    }
+                    if !matches!(revoked, Ok(None)) {
+                        forgotten.keep_now(revocation(cluster, &revoked));
                     }
                 }),
             },
+            health: Arc::clone(&health),
+            notices: told.clone(),
+            task: tasks.register(DECIDE),
             metrics: Arc::clone(&metrics),
             offline_after_ms,
             epoch: identity.epoch,
@@ -236,11 +251,9 @@ impl Hub {
                 }
             })
             .map_err(HubError::Thread)?;
-        let polling = tokio::spawn(poller.run());
-        let keeping = tokio::spawn(crate::housekeeping::run(
-            Arc::clone(&store),
-            brain.clone(),
-            Arc::clone(&variants),
+        let mut background = vec![following, showing, tokio::spawn(poller.run())];
+        background.extend(housekeeping(
+            &tasks, &store, &brain, &variants, &health, &identity, &registry, &config,
         ));
 
         let listener =
@@ -267,6 +280,17 @@ impl Hub {
             is_revoked: Arc::new(move |serial| revoked.is_revoked(serial)),
         };
         let details = Arc::new(Details::default());
+        let url = url_of(&config.names, address);
+        let itself = Arc::new(Itself {
+            identity: Arc::clone(&identity),
+            sqlite: Arc::clone(&sqlite),
+            metrics: Arc::clone(&metrics),
+            orders: Arc::clone(&orders),
+            url,
+            folder: config.data.clone(),
+            sealed: config.seal.is_some(),
+            since,
+        });
         let api = Api {
             registry: registry.clone(),
             brain: brain.clone(),
@@ -276,6 +300,9 @@ impl Hub {
             seed,
             asked: Arc::clone(&asked),
             connections: connections.clone(),
+            tasks,
+            auditor: Arc::clone(&auditor),
+            itself,
         };
         let handler = Handler {
             server: api::server(api),
@@ -283,6 +310,8 @@ impl Hub {
             brain: brain.clone(),
             asked,
             webhook_secret: config.webhook_secret.clone().map(Arc::from),
+            health: Arc::clone(&health),
+            auditor: Arc::clone(&auditor),
         };
         let agents = Agents {
             store: Arc::clone(&store),
@@ -294,6 +323,8 @@ impl Hub {
             details,
             metrics,
             ready: crate::gateway::Ready::default(),
+            auditor,
+            notices: told,
         };
         let port = Port {
             listener,
@@ -323,9 +354,8 @@ impl Hub {
             names: config.names,
             stop,
             serving,
-            polling,
-            keeping,
-            following,
+            background,
+            health,
             thread: Some(thread),
             store: sqlite,
         })
@@ -338,12 +368,7 @@ impl Hub {
 
     /// The URL by which it is reached.
     pub fn url(&self) -> String {
-        let name = self
-            .names
-            .first()
-            .cloned()
-            .unwrap_or_else(|| self.address.ip().to_string());
-        format!("https://{name}:{}", self.address.port())
+        url_of(&self.names, self.address)
     }
 
     /// Makes a kubeconfig for a user.
@@ -366,12 +391,17 @@ impl Hub {
             cluster,
             certificate_pem: issued.certificate_pem,
             ca_pem: self.identity.ca.certificate_pem(),
-            keys_json: self.identity.keys.to_json(),
+            keys_json: self.identity.order_keys().set.to_json(),
             epoch: self.identity.epoch,
         })
     }
 
-    /// The store, for backups.
+    /// Waits until only a new start helps, and says why: a store that broke stays closed until it is opened again.
+    pub async fn broken(&self) -> String {
+        self.health.fatal().await
+    }
+
+    /// The store, for backups. Its keys and Secrets are as the disk has them: sealed, if the hub seals.
     pub fn store(&self) -> &SqliteStore {
         &self.store
     }
@@ -380,16 +410,220 @@ impl Hub {
     pub async fn stop(mut self) {
         let _ = self.stop.send(true);
         let _ = self.serving.await;
-        self.polling.abort();
-        self.keeping.abort();
-        // it holds the store, which closes when the last who asks it has gone
-        self.following.abort();
+        for task in &self.background {
+            // they hold the store, which closes when the last who asks it has gone
+            task.abort();
+        }
         let brain = self.brain.clone();
         let _ = tokio::task::spawn_blocking(move || brain.send(Input::Stop)).await;
         if let Some(thread) = self.thread.take() {
             let _ = tokio::task::spawn_blocking(move || thread.join()).await;
         }
     }
+}
+
+const FOLLOW: About = About {
+    name: "follow-log",
+    does: "Brings every commit of the store to what decides, and tells what happened as Events.",
+    period: None,
+    woken_by: "commits",
+};
+const DECIDE: About = About {
+    name: "decide",
+    does: "Looks at the Apps that something changed for, and writes what should happen next.",
+    period: None,
+    woken_by: "commits, agents' reports, renders, and the time that an App waits for",
+};
+const RENDER: About = About {
+    name: "render",
+    does: "Renders a Release for its clusters, two at a time.",
+    period: None,
+    woken_by: "decide",
+};
+const POLL: About = About {
+    name: "poll-sources",
+    does: "Asks each Source whether it has moved, on the Source's own interval.",
+    period: Some(Duration::from_secs(5)),
+    woken_by: "webhooks, `sources/poll`, new and changed Sources",
+};
+const SHOW: About = About {
+    name: "write-status",
+    does: "Writes Releases, Rollouts and the status of every noun, as people see them.",
+    period: None,
+    woken_by: "decide",
+};
+const EVENTS: About = About {
+    name: "write-events",
+    does: "Writes what happened as Kubernetes Events on the hub's nouns.",
+    period: None,
+    woken_by: "follow-log, polls and joins",
+};
+
+/// Opens the store behind its seal. One that is sealed for the first time is cleaned of what stood there open.
+fn open_vault(
+    sqlite: &Arc<SqliteStore>,
+    config: &HubConfig,
+    health: &Arc<Health>,
+) -> Result<Arc<dyn Store>, HubError> {
+    let inner = Arc::clone(sqlite) as Arc<dyn Store>;
+    let (vault, fresh) = Vault::open(inner, config.seal.as_ref(), Arc::clone(health))?;
+    if fresh {
+        sqlite.compact(sqlite.revision())?;
+        sqlite.rewrite().map_err(HubError::Open)?;
+    }
+    if !vault.is_sealed() {
+        tracing::warn!(
+            "the hub's keys and Secrets stand open in its store; --seal-key-file seals them"
+        );
+    }
+    Ok(Arc::new(vault))
+}
+
+fn url_of(names: &[String], address: SocketAddr) -> String {
+    let name = names
+        .first()
+        .cloned()
+        .unwrap_or_else(|| address.ip().to_string());
+    format!("https://{name}:{}", address.port())
+}
+
+/// What is kept when a cluster that is no more loses its certificate.
+fn revocation(
+    cluster: &ClusterId,
+    revoked: &Result<Option<String>, HubError>,
+) -> roadstead_control::Audit {
+    use roadstead_control::{Audit, AuditObject, AuditResult};
+    let by = roadstead_rollout::By {
+        actor: "roadstead".to_owned(),
+        at: crate::clock::now(),
+        reason: "the cluster was forgotten".to_owned(),
+    };
+    let object = AuditObject {
+        resource: "clusters".to_owned(),
+        name: cluster.to_string(),
+        ..AuditObject::default()
+    };
+    let (result, said) = match revoked {
+        Ok(Some(serial)) => (
+            AuditResult::Done,
+            format!("certificate {serial}, and those before it"),
+        ),
+        Ok(None) => (AuditResult::Done, "it had no certificate".to_owned()),
+        Err(error) => (AuditResult::Failed, error.to_string()),
+    };
+    Audit::new(&by, "revoke", object, result).saying(&said)
+}
+
+/// Brings the log to the deciding thread, until the hub ends.
+async fn follow(
+    mut log: base_store::Watch,
+    store: Arc<dyn Store>,
+    brain: Brain,
+    told: Notices,
+    task: Arc<Task>,
+) {
+    while let Some(item) = log.next().await {
+        let run = task.begin();
+        let mut said = "up to date".to_owned();
+        match &item {
+            WatchItem::Compacted(_) => {
+                // followed from here before everything is read again, so that nothing falls in between; what is
+                // seen twice does no harm
+                match store.watch("", store.revision()) {
+                    Ok(again) => log = again,
+                    Err(error) => {
+                        tracing::error!(%error, "failed to follow the log again");
+                        run.failed(error.to_string());
+                        return;
+                    }
+                }
+            }
+            WatchItem::Commit(commit) => {
+                said = format!("at revision {}", commit.revision);
+                for change in commit.changes.iter() {
+                    let (Some(app), None, Some(value)) =
+                        (app_of_history(&change.key), &change.old, &change.new)
+                    else {
+                        continue;
+                    };
+                    if let Ok(history) = serde_json::from_slice::<History>(value) {
+                        notices(&app, &history)
+                            .into_iter()
+                            .for_each(|n| told.tell(n));
+                    }
+                }
+            }
+            WatchItem::Progress(_) => {}
+        }
+        let brain = brain.clone();
+        let sent = tokio::task::spawn_blocking(move || brain.send(Input::Log(item))).await;
+        if sent.is_err() {
+            return;
+        }
+        run.done(said);
+    }
+}
+
+/// Starts the tasks that only have a rhythm.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "each task needs its own part of the hub"
+)]
+fn housekeeping(
+    tasks: &Tasks,
+    store: &Arc<dyn Store>,
+    brain: &Brain,
+    variants: &Arc<Variants>,
+    health: &Arc<Health>,
+    identity: &Arc<Identity>,
+    registry: &Registry,
+    config: &HubConfig,
+) -> Vec<JoinHandle<()>> {
+    let marks = Arc::new(keep::Marks::default());
+    let retention = Retention {
+        audit_age_ms: u64::try_from(config.audit_keep.as_millis()).unwrap_or(u64::MAX),
+        ..Retention::default()
+    };
+    let of = Arc::clone(store);
+    let compacting = tasks.every(keep::COMPACT, move || {
+        keep::compact(Arc::clone(&of), Arc::clone(&marks))
+    });
+    let (of, brain, variants) = (Arc::clone(store), brain.clone(), Arc::clone(variants));
+    let sweeping = tasks.every(keep::SWEEP, move || {
+        keep::sweep(Arc::clone(&of), brain.clone(), Arc::clone(&variants))
+    });
+    let of = Arc::clone(store);
+    let expiring = tasks.every(keep::HISTORY, move || {
+        keep::history(Arc::clone(&of), retention)
+    });
+    let (of, health) = (Arc::clone(store), Arc::clone(health));
+    let probing = tasks.every(keep::PROBE, move || {
+        keep::probe(Arc::clone(&of), Arc::clone(&health))
+    });
+    let registry = registry.clone();
+    let events = tasks.every(keep::EVENTS, move || {
+        let registry = registry.clone();
+        async move {
+            let expire = move || events::expire(&registry, crate::clock::now());
+            let expired = tokio::task::spawn_blocking(expire).await;
+            expired.map_err(|error| error.to_string())?
+        }
+    });
+    let (identity, grace) = (Arc::clone(identity), config.offline_grace);
+    let joins = tasks.every(keep::JOINS, move || {
+        let identity = Arc::clone(&identity);
+        async move {
+            let forget = move || identity.forget_ended(crate::clock::now(), grace);
+            let (tokens, revoked) = tokio::task::spawn_blocking(forget)
+                .await
+                .map_err(|error| error.to_string())?
+                .map_err(|error| error.to_string())?;
+            Ok(format!(
+                "{tokens} tokens and {revoked} revocations forgotten"
+            ))
+        }
+    });
+    vec![compacting, sweeping, expiring, probing, events, joins]
 }
 
 /// The Project `default`, which may use everything until an admin narrows it.
@@ -427,114 +661,4 @@ fn secret(registry: &Registry, project: &str, name: &str) -> Result<Auth, String
         data.insert(key.clone(), String::from_utf8(bytes).unwrap_or_default());
     }
     auth_of(&data).map_err(|problem| format!("Secret {name:?} of project {project:?}: {problem}"))
-}
-
-/// Serves everything that is no agent's.
-#[derive(Clone)]
-struct Handler {
-    server: Server,
-    metrics: Arc<Metrics>,
-    brain: Brain,
-    asked: Arc<Asked>,
-    webhook_secret: Option<Arc<str>>,
-}
-
-fn plain(code: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
-    let mut response = Response::new(Body::from(text.into()));
-    *response.status_mut() = code;
-    response.headers_mut().insert(
-        http::header::CONTENT_TYPE,
-        http::HeaderValue::from_static("text/plain; charset=utf-8"),
-    );
-    response
-}
-
-fn refused(status: &k8s_apiserver::Status) -> Response<Body> {
-    let code = StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let bytes = serde_json::to_vec(&status.to_value()).unwrap_or_default();
-    let mut response = plain(code, bytes);
-    response.headers_mut().insert(
-        http::header::CONTENT_TYPE,
-        http::HeaderValue::from_static("application/json"),
-    );
-    response
-}
-
-impl Handler {
-    async fn answer(&self, request: Request<Incoming>, peer: PeerInfo) -> Response<Body> {
-        let (parts, body) = request.into_parts();
-        let body = match Limited::new(body, MOST_BODY).collect().await {
-            Ok(body) => body.to_bytes(),
-            Err(_) => {
-                return plain(
-                    StatusCode::PAYLOAD_TOO_LARGE,
-                    format!("a request may have {MOST_BODY} bytes\n"),
-                );
-            }
-        };
-        match parts.uri.path() {
-            "/metrics" => {
-                return match api::user_of(&peer) {
-                    Ok(user) if user.name != UserInfo::anonymous().name => {
-                        plain(StatusCode::OK, self.metrics.text())
-                    }
-                    _ => plain(
-                        StatusCode::UNAUTHORIZED,
-                        "metrics need a client certificate\n",
-                    ),
-                };
-            }
-            "/webhook" if parts.method == http::Method::POST => {
-                return self.webhook(&parts.headers, &body).await;
-            }
-            _ => {}
-        }
-        match api::user_of(&peer) {
-            Ok(user) => {
-                let server = self.server.clone();
-                server.handle(Request::from_parts(parts, body), &user).await
-            }
-            Err(status) => refused(&status),
-        }
-    }
-
-    /// A webhook only ever means: poll now.
-    async fn webhook(&self, headers: &http::HeaderMap, body: &Bytes) -> Response<Body> {
-        use roadstead_source::{normalise_url, webhook};
-        let Some(secret) = &self.webhook_secret else {
-            return plain(
-                StatusCode::NOT_FOUND,
-                "webhooks are off: the hub was started without a webhook secret\n",
-            );
-        };
-        let Some(kind) = webhook::Kind::of(headers) else {
-            return plain(
-                StatusCode::BAD_REQUEST,
-                "no header says which forge this comes from\n",
-            );
-        };
-        if webhook::verify(kind, headers, body, secret.as_bytes()).is_err() {
-            return plain(
-                StatusCode::UNAUTHORIZED,
-                "the signature is not made with the hub's webhook secret\n",
-            );
-        }
-        let urls: Vec<String> = webhook::repo_urls(body)
-            .iter()
-            .map(|url| normalise_url(url))
-            .collect();
-        let asked = self
-            .brain
-            .ask(move |index, _| {
-                let named = index
-                    .sources()
-                    .filter(|(_, source)| urls.contains(&normalise_url(source.spec.url())));
-                named.map(|(key, _)| key.clone()).collect::<Vec<_>>()
-            })
-            .await
-            .unwrap_or_default();
-        let text = format!("{} Sources are polled now\n", asked.len());
-        self.asked.ask(asked);
-        plain(StatusCode::OK, text)
-    }
 }

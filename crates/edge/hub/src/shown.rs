@@ -11,6 +11,8 @@ use roadstead_control::Projection;
 use roadstead_model::{AppKey, GROUP, VERSION};
 use serde_json::{Value, json};
 
+use crate::tasks::Task;
+
 /// The finalizer that keeps a deleted App until its clusters are let go of.
 pub(crate) const FINALIZER: &str = "roadstead.dev/delivery";
 
@@ -25,11 +27,11 @@ pub(crate) struct Shown(Sender<Job>);
 
 impl Shown {
     /// Starts the writer's thread.
-    pub(crate) fn start(registry: Registry) -> std::io::Result<Self> {
+    pub(crate) fn start(registry: Registry, task: Arc<Task>) -> std::io::Result<Self> {
         let (sender, receiver) = channel();
         std::thread::Builder::new()
             .name("status-writer".to_owned())
-            .spawn(move || run(&registry, &receiver))?;
+            .spawn(move || run(&registry, &receiver, &task))?;
         Ok(Self(sender))
     }
 
@@ -46,10 +48,12 @@ impl Shown {
     }
 }
 
-fn run(registry: &Registry, jobs: &Receiver<Job>) {
+fn run(registry: &Registry, jobs: &Receiver<Job>, task: &Arc<Task>) {
     let options = WriteOptions::manager("roadstead");
     let mut last: BTreeMap<(String, String, String), Arc<Value>> = BTreeMap::new();
     while let Ok(first) = jobs.recv() {
+        let run = task.begin();
+        let (mut written, mut problem) = (0, None);
         // of each noun only the newest look counts
         let mut newest: BTreeMap<(String, String, String), Projection> = BTreeMap::new();
         let mut gone = Vec::new();
@@ -67,8 +71,12 @@ fn run(registry: &Registry, jobs: &Receiver<Job>) {
                 continue;
             }
             match write(registry, &projection, &options) {
-                Ok(()) => drop(last.insert(key, Arc::new(projection.status))),
+                Ok(()) => {
+                    written += 1;
+                    last.insert(key, Arc::new(projection.status));
+                }
                 Err(error) => {
+                    problem = Some(format!("{} {}: {error}", key.0, key.2));
                     tracing::warn!(plural = %key.0, namespace = %key.1, name = %key.2, %error, "failed to write a status");
                 }
             }
@@ -76,8 +84,10 @@ fn run(registry: &Registry, jobs: &Receiver<Job>) {
         for app in gone {
             if let Err(error) = let_go(registry, &app, &options) {
                 tracing::warn!(%app, %error, "failed to let a deleted App go");
+                problem = Some(format!("App {app}: {error}"));
             }
         }
+        run.ended(problem.map_or_else(|| Ok(format!("{written} written")), Err));
     }
 }
 

@@ -14,8 +14,10 @@ use tokio::sync::{Notify, Semaphore};
 
 use crate::brain::{Brain, Input};
 use crate::clock::{commit_id, random};
+use crate::events::{Notices, about};
 use crate::metrics::Metrics;
 use crate::reader::{Reader, request_of};
+use crate::tasks::Task;
 
 /// How many polls run at once.
 const AT_ONCE: usize = 4;
@@ -27,6 +29,8 @@ pub(crate) struct Poller {
     pub(crate) brain: Brain,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) asked: Arc<Asked>,
+    pub(crate) task: Arc<Task>,
+    pub(crate) notices: Notices,
 }
 
 /// Sources that somebody asked to be polled now.
@@ -151,6 +155,7 @@ impl Poller {
             return Ok(interval);
         }
         self.metrics.polls.inc();
+        let run = self.task.begin();
         let this = Arc::clone(self);
         let polled = tokio::task::spawn_blocking(move || {
             let started = Instant::now();
@@ -179,7 +184,14 @@ impl Poller {
         if let Some(problem) = &problem {
             self.metrics.poll_errors.inc();
             tracing::warn!(source = %key, %problem, "failed to read a Source");
+            let told = (true, "ReadFailed", problem.as_str());
+            self.notices
+                .tell(about("Source", "sources", (&key.project, &key.name), told));
         }
+        run.ended(match &problem {
+            None => Ok(format!("{key} was read")),
+            Some(problem) => Err(format!("{key}: {problem}")),
+        });
         let (brain, key) = (self.brain.clone(), key.clone());
         let _ = tokio::task::spawn_blocking(move || brain.send(Input::Polled(key, problem))).await;
         if polled.is_ok() {

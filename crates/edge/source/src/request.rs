@@ -119,7 +119,8 @@ pub struct Limits {
     pub files: usize,
     /// Bytes that one clone may take on disk.
     pub clone_bytes: u64,
-    /// Bytes of the largest object that is unpacked while a fetch is received.
+    /// Bytes of the largest object of a repository, wherever it lies: a fetch is received one whole object at a time, and
+    /// refused by the size that stands before a larger one.
     pub object_bytes: u64,
 }
 
@@ -130,7 +131,7 @@ impl Default for Limits {
             blob_bytes: 64 << 20,
             files: 20_000,
             clone_bytes: 4 << 30,
-            object_bytes: 2 << 30,
+            object_bytes: 128 << 20,
         }
     }
 }

@@ -112,6 +112,23 @@ impl SqliteStore {
         self.epoch
     }
 
+    /// Writes the whole file anew and empties the log beside it, so that nothing that was deleted or written over is left
+    /// in either. It takes as long as a copy, and commits wait meanwhile.
+    pub fn rewrite(&self) -> Result<(), OpenError> {
+        let of = |source| OpenError::of(&self.path, source);
+        // idle readers hold no moment of before, but they would keep the log from being emptied
+        self.readers.lock().clear();
+        let connection = crate::schema::open_alone(&self.path).map_err(of)?;
+        connection
+            .execute_batch("VACUUM")
+            .and_then(|()| {
+                let truncate = "PRAGMA wal_checkpoint(TRUNCATE)";
+                connection.query_row(truncate, [], |_| Ok(()))
+            })
+            .map_err(of)?;
+        connection.close().map_err(|(_, error)| of(error))
+    }
+
     fn send(&self, job: Box<dyn Job>) {
         let refused = match &self.jobs {
             Some(jobs) => jobs.send(job).err().map(|error| error.0),

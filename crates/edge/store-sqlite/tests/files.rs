@@ -321,3 +321,40 @@ fn what_is_submitted_together_is_written_together() {
         "200 commits took {together} bytes of log, 20 took {alone}"
     );
 }
+
+#[test]
+fn what_was_written_over_is_nowhere_in_a_file_that_was_rewritten() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("hub.db");
+    let store = open(&path).expect("opened");
+    let put = |id: u128, value: &str| {
+        let op = Op::Put {
+            key: "secret".to_owned(),
+            value: Bytes::copy_from_slice(value.as_bytes()),
+            expect: Expect::Any,
+        };
+        store
+            .commit(Batch::new(CommitId(id), vec![op]))
+            .expect("committed")
+    };
+    let holds = |part: &str| {
+        ["hub.db", "hub.db-wal"].iter().any(|name| {
+            let bytes = std::fs::read(folder.path().join(name)).unwrap_or_default();
+            bytes.windows(part.len()).any(|w| w == part.as_bytes())
+        })
+    };
+    put(1, "hunter2-hunter2-hunter2");
+    put(2, "sealed");
+    assert!(holds("hunter2-hunter2-hunter2"));
+    store.compact(store.revision()).expect("compacted");
+    store.rewrite().expect("rewritten");
+    assert!(!holds("hunter2-hunter2-hunter2"));
+    put(3, "it goes on");
+    drop(store);
+    let store = open(&path).expect("opened again");
+    let entry = store
+        .get("secret", At::Newest)
+        .expect("read")
+        .expect("there");
+    assert_eq!(entry.value, b"it goes on".as_slice());
+}

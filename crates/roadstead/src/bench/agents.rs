@@ -106,7 +106,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         }
     });
     let room = Arc::new(Semaphore::new(JOINING));
-    let clients: Arc<tokio::sync::Mutex<BTreeMap<String, AgentClient>>> = Arc::default();
+    let clients: Clients = Arc::default();
     while let Some(line) = heard.recv().await {
         match serde_json::from_str(&line).context("what the agents are told cannot be read")? {
             Tell::Count => {
@@ -129,10 +129,10 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
                             .lock()
                             .await
                             .insert(name.clone(), agent.client.clone());
-                        agent.serve().await
+                        agent.stay(&clients).await
                     };
                     let error = match ended.await {
-                        Ok(()) => "the hub ended the session".to_owned(),
+                        Ok(never) => match never {},
                         Err(error) => format!("{error:#}"),
                     };
                     let _ = say.send(Said::Failed { agent: name, error });
@@ -143,10 +143,23 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The connections as they are now, by cluster.
+type Clients = Arc<tokio::sync::Mutex<BTreeMap<String, AgentClient>>>;
+
+/// How long the hub may be away.
+const AWAY: Duration = Duration::from_secs(180);
+
+/// A little chance, so that not all come back at one moment.
+fn chance() -> u8 {
+    let seed = std::collections::hash_map::RandomState::new();
+    std::hash::BuildHasher::hash_one(&seed, 0_u8) as u8
+}
+
 struct Agent {
     name: String,
     cluster: ClusterId,
     keys: KeySet,
+    endpoint: Endpoint,
     client: AgentClient,
     known: Known,
     entries: BTreeMap<AppKey, Entry>,
@@ -191,6 +204,7 @@ impl Agent {
             cluster,
             keys: KeySet::from_json(&keys_json)?,
             client: AgentClient::connect(&endpoint).await?,
+            endpoint,
             known: Known::default(),
             entries: BTreeMap::new(),
             variants: BTreeMap::new(),
@@ -199,11 +213,46 @@ impl Agent {
         })
     }
 
-    async fn serve(&mut self) -> anyhow::Result<()> {
-        let hello = Hello::new(self.cluster.clone(), VERSION, None, self.known);
+    /// Holds a session, and comes back when the hub was away, as real agents do.
+    async fn stay(&mut self, clients: &Clients) -> anyhow::Result<std::convert::Infallible> {
+        let mut first = true;
+        let mut lost = std::time::Instant::now();
+        loop {
+            let ended = self.serve(&mut first).await;
+            if first {
+                // it never had a session
+                ended?;
+            } else if ended.is_ok() {
+                lost = std::time::Instant::now();
+            }
+            loop {
+                let spread = u64::from(chance()) * 2;
+                tokio::time::sleep(Duration::from_millis(250 + spread)).await;
+                match AgentClient::connect(&self.endpoint).await {
+                    Ok(client) => {
+                        clients
+                            .lock()
+                            .await
+                            .insert(self.name.clone(), client.clone());
+                        self.client = client;
+                        lost = std::time::Instant::now();
+                        break;
+                    }
+                    Err(error) if lost.elapsed() > AWAY => return Err(error.into()),
+                    Err(_) => {}
+                }
+            }
+        }
+    }
+
+    async fn serve(&mut self, first: &mut bool) -> anyhow::Result<()> {
+        let root = (!*first).then(|| root_of(&self.entries));
+        let hello = Hello::new(self.cluster.clone(), VERSION, root, self.known);
         let mut session = self.client.session(hello).await?;
-        let agent = self.name.clone();
-        let _ = self.say.send(Said::Connected { agent });
+        if std::mem::take(first) {
+            let agent = self.name.clone();
+            let _ = self.say.send(Said::Connected { agent });
+        }
         let mut told_at = micros();
         while let Some(says) = session.inbound.next().await? {
             match says {

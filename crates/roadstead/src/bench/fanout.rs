@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
@@ -54,8 +54,10 @@ struct Bench {
     said: mpsc::UnboundedReceiver<Said>,
     repository: Repository,
     folder: PathBuf,
+    listen: String,
     patience: Duration,
-    _children: (Child, Child),
+    hub: Child,
+    _agents: Child,
 }
 
 /// What one commit came to.
@@ -137,24 +139,8 @@ fn manifests(app: usize, change: usize) -> Vec<(String, String)> {
 impl Bench {
     async fn start(folder: PathBuf) -> anyhow::Result<Self> {
         let listen = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        let text = |name: &str| folder.join(name).display().to_string();
-        let (data, kubeconfig, listen) = (text("hub"), text("hub.yaml"), listen.to_string());
-        let hub = child(
-            &folder,
-            "hub.log",
-            &[
-                "hub",
-                "--data",
-                &data,
-                "--listen",
-                &listen,
-                "--name",
-                "127.0.0.1",
-                "--kubeconfig",
-                &kubeconfig,
-                "--no-own-agent",
-            ],
-        )?;
+        let listen = listen.to_string();
+        let hub = start_hub(&folder, &listen)?;
         let path = folder.join("hub.yaml");
         let client = until("the hub's start", Duration::from_secs(60), || async {
             if !path.exists() {
@@ -195,8 +181,10 @@ impl Bench {
             said,
             repository: Repository::empty(&folder.join("repository"))?,
             folder,
-            patience: Duration::from_secs(120),
-            _children: (hub, agents),
+            listen,
+            patience: Duration::from_secs(180),
+            hub,
+            _agents: agents,
         })
     }
 
@@ -398,6 +386,20 @@ impl Bench {
             quiet.2,
             told(quiet.0 == 0.0 && quiet.2 == 0)
         ));
+        let idle = self.idle(args.quiet_for).await?;
+        let each = |what: f64| what / args.clusters as f64;
+        say(format!(
+            "the hub with {} connected, idle agents: {:.0} MiB ({:.0} KiB an agent), {:.1} % of a core ({:.3} millicores an agent)",
+            args.clusters,
+            idle.0 / 1024.0,
+            each(idle.0),
+            idle.1 * 100.0,
+            each(idle.1 * 1000.0),
+        ));
+        let (started, back) = self.restart(args.clusters).await?;
+        say(format!(
+            "killed and started again: it answers after {started:.1} s, every agent is back and nothing is left to do after {back:.1} s"
+        ));
         let fast = p99 <= 3000.0;
         say(format!("p99 within 3 s: {}", told(fast)));
         let figures = json!({
@@ -405,8 +407,51 @@ impl Bench {
             "first_delivery_s": first, "p50_ms": p50, "p99_ms": p99, "max_ms": max,
             "bytes_per_agent": bytes, "timeline_ms": timeline, "hub_work_ms": work,
             "one_app_only": one, "quiet_writes": quiet.0, "quiet_notes": quiet.1, "quiet_bytes": quiet.2,
+            "hub_rss_kib": idle.0, "hub_idle_cores": idle.1, "restart_answers_s": started, "restart_converged_s": back,
         });
         Ok((fast && one && quiet.0 == 0.0 && quiet.2 == 0, figures))
+    }
+
+    /// What the hub takes while nothing changes: KiB of memory, and cores.
+    async fn idle(&mut self, seconds: u64) -> anyhow::Result<(f64, f64)> {
+        self.settled().await?;
+        let pid = self.hub.id().context("the hub has ended")?;
+        let before = cpu_seconds(pid)?;
+        let began = Instant::now();
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+        let cores = (cpu_seconds(pid)? - before) / began.elapsed().as_secs_f64();
+        Ok((resident_kib(pid)?, cores))
+    }
+
+    /// Kills the hub and starts it again; how long until it answers, and until every agent is back and it is at rest.
+    async fn restart(&mut self, clusters: usize) -> anyhow::Result<(f64, f64)> {
+        let _ = self.hub.kill().await;
+        let began = Instant::now();
+        self.hub = start_hub(&self.folder, &self.listen)?;
+        let page = until("the hub's answer", self.patience, || async {
+            Ok(self.page().await.ok())
+        })
+        .await?;
+        let started = began.elapsed().as_secs_f64();
+        let mut last = page.get("roadstead_hub_store_revision").copied();
+        let mut at_rest = Instant::now();
+        loop {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            let page = self.page().await?;
+            let revision = page.get("roadstead_hub_store_revision").copied();
+            let connected = page.get("roadstead_hub_agents_connected").copied();
+            let all = connected.is_some_and(|connected| connected >= clusters as f64);
+            if revision != last || !all {
+                last = revision;
+                at_rest = Instant::now();
+            }
+            if at_rest.elapsed() > Duration::from_secs(3) {
+                return Ok((started, (at_rest - began).as_secs_f64()));
+            }
+            if began.elapsed() > self.patience {
+                bail!("the agents are not back: {connected:?} of {clusters} are connected");
+            }
+        }
     }
 
     async fn join(&mut self, clusters: usize) -> anyhow::Result<()> {
@@ -568,6 +613,48 @@ impl Bench {
             .sum();
         Ok((writes, notes, bytes))
     }
+}
+
+fn start_hub(folder: &Path, listen: &str) -> anyhow::Result<Child> {
+    let text = |name: &str| folder.join(name).display().to_string();
+    let (data, kubeconfig) = (text("hub"), text("hub.yaml"));
+    child(
+        folder,
+        "hub.log",
+        &[
+            "hub",
+            "--data",
+            &data,
+            "--listen",
+            listen,
+            "--name",
+            "127.0.0.1",
+            "--kubeconfig",
+            &kubeconfig,
+            "--no-own-agent",
+        ],
+    )
+}
+
+/// The processor time that a process has used, in seconds (proc(5), fields 14 and 15).
+fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))
+        .context("failed to read what the hub has used")?;
+    // the name in brackets may hold anything
+    let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let field = |at: usize| rest.split_whitespace().nth(at)?.parse::<f64>().ok();
+    let ticks = field(11).unwrap_or_default() + field(12).unwrap_or_default();
+    // Linux tells these in hundredths of a second on every architecture
+    Ok(ticks / 100.0)
+}
+
+/// The memory that a process has in the machine, in KiB.
+fn resident_kib(pid: u32) -> anyhow::Result<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))
+        .context("failed to read what the hub has in memory")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    kib.context("the system does not tell how much memory a process has")
 }
 
 fn told(good: bool) -> &'static str {

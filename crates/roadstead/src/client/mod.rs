@@ -28,6 +28,8 @@ use crate::shell::Hinted;
 
 /// The group and version of Roadstead's nouns.
 pub(crate) const API: &str = "/apis/roadstead.dev/v1alpha1";
+/// The header that says why something is written.
+const REASON: &str = "roadstead-reason";
 
 /// Which hub, and as whom.
 #[derive(Debug, Clone, clap::Args)]
@@ -111,6 +113,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) query: Vec<(&'a str, String)>,
     pub(crate) body: Option<(&'static str, Bytes)>,
     pub(crate) accept: &'static str,
+    /// Why; kept in the audit entry of a write.
+    pub(crate) reason: String,
 }
 
 impl<'a> Ask<'a> {
@@ -122,7 +126,15 @@ impl<'a> Ask<'a> {
             query: Vec::new(),
             body: None,
             accept: "application/json",
+            reason: String::new(),
         }
+    }
+
+    /// Says why.
+    pub(crate) fn because(mut self, reason: &str) -> Self {
+        // a header is one line
+        self.reason = reason.replace(|c: char| c.is_control(), " ");
+        self
     }
 
     /// Sends JSON.
@@ -162,6 +174,8 @@ pub(crate) struct Client {
     pub(crate) project: String,
     host: String,
     port: u16,
+    /// What stands before every path: a server may serve several APIs.
+    base: String,
     tls: TlsConnector,
     name: ServerName<'static>,
     idle: Mutex<Option<SendRequest<Full<Bytes>>>>,
@@ -189,6 +203,7 @@ impl Client {
         Ok(Self {
             project,
             port: uri.port_u16().unwrap_or(443),
+            base: uri.path().trim_end_matches('/').to_owned(),
             host,
             tls: TlsConnector::from(Arc::new(config)),
             name,
@@ -260,7 +275,7 @@ impl Client {
     }
 
     fn request(&self, ask: &Ask<'_>) -> anyhow::Result<Request<Full<Bytes>>> {
-        let mut target = ask.path.to_owned();
+        let mut target = format!("{}{}", self.base, ask.path);
         for (index, (key, value)) in ask.query.iter().enumerate() {
             target.push(if index == 0 { '?' } else { '&' });
             target.push_str(key);
@@ -283,6 +298,9 @@ impl Client {
             );
         if let Some(token) = &self.access.token {
             builder = builder.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        if !ask.reason.is_empty() {
+            builder = builder.header(REASON, ask.reason.as_bytes());
         }
         let body = match &ask.body {
             Some((content_type, bytes)) => {
@@ -354,6 +372,42 @@ impl Client {
             return Err(self.refused(code, &body));
         }
         Ok(String::from_utf8_lossy(&body).into_owned())
+    }
+
+    /// Posts, and writes the whole answer somewhere; returns how many bytes it had.
+    pub(crate) async fn download(
+        &self,
+        path: &str,
+        to: &mut (impl std::io::Write + Send),
+    ) -> anyhow::Result<u64> {
+        let ask = Ask {
+            method: Method::POST,
+            ..Ask::get(path)
+        };
+        let response = self.send(&ask).await?;
+        let code = response.status();
+        let promised = response
+            .headers()
+            .get(header::CONTENT_LENGTH)
+            .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        let mut body = response.into_body();
+        if !code.is_success() {
+            let body = body.collect().await?.to_bytes();
+            return Err(self.refused(code, &body));
+        }
+        let broke = || format!("the answer of the hub at {} broke off", self.access.server);
+        let mut bytes = 0;
+        while let Some(frame) = body.frame().await {
+            if let Some(data) = frame.with_context(broke)?.data_ref() {
+                to.write_all(data)
+                    .context("failed to write what the hub sent")?;
+                bytes += data.len() as u64;
+            }
+        }
+        if promised.is_some_and(|promised| promised != bytes) {
+            return Err(anyhow!(broke()));
+        }
+        Ok(bytes)
     }
 
     /// Asks, and reads the whole answer and its code.

@@ -68,17 +68,15 @@ pub(crate) fn bar(quiet: bool, steps: usize, text: &str) -> indicatif::ProgressB
 /// Colours a word that says how something is.
 pub(crate) fn state(word: &str) -> String {
     match word {
-        "Healthy" | "Completed" | "Connected" | "True" | "Ready" | "Passed" | "Succeeded" => {
-            word.green().to_string()
-        }
-        "Failed" | "Degraded" | "Barred" | "RolledBack" | "Aborted" | "False" => {
-            word.red().to_string()
-        }
+        "Healthy" | "Completed" | "Connected" | "True" | "Ready" | "Passed" | "Succeeded"
+        | "Done" => word.green().to_string(),
+        "Failed" | "Degraded" | "Barred" | "RolledBack" | "Aborted" | "False" | "Forbidden"
+        | "Refused" => word.red().to_string(),
         "Progressing" | "Syncing" | "Running" | "Soaking" | "RollingBack" | "Synced"
         | "Rendering" => word.cyan().to_string(),
         "Held" | "Paused" | "AwaitingApproval" | "AwaitingStart" | "AwaitingPass" | "Offline"
         | "Reconnecting" | "Waiting" => word.yellow().to_string(),
-        "Pending" | "Unknown" | "NeverSeen" | "Superseded" | "Skipped" | "Gone" => {
+        "Pending" | "Unknown" | "NeverSeen" | "NeverRan" | "Superseded" | "Skipped" | "Gone" => {
             word.dimmed().to_string()
         }
         _ => word.to_owned(),

@@ -7,11 +7,15 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args as ClapArgs, Subcommand};
+use roadstead_hub::seal::Secret;
 use roadstead_hub::{Hub, HubConfig};
 use roadstead_model::DurationMs;
 
+use super::backup;
 use crate::args::Global;
-use crate::shell::Outcome;
+use crate::client::{API, Ask, HubArgs};
+use crate::output;
+use crate::shell::{Hinted, Outcome};
 
 /// Runs the hub, or looks after its data.
 #[derive(Debug, ClapArgs)]
@@ -26,14 +30,14 @@ pub(crate) struct Args {
 enum Command {
     /// Let a running hub read its own nouns from Git; the same as `roadstead bootstrap`
     Bootstrap(crate::verbs::bootstrap::Args),
+    /// Write everything that a hub is into one file, while it runs
+    Backup(backup::BackupArgs),
     /// Replace the hub's data by a backup; the hub must not run
-    Restore {
-        /// The backup's file
-        #[arg(long)]
-        from: PathBuf,
-        /// The hub's data folder
-        #[arg(long)]
-        data: PathBuf,
+    Restore(backup::RestoreArgs),
+    /// Sign orders with a new key; the old one vouches for it
+    RotateKey {
+        #[command(flatten)]
+        hub: HubArgs,
     },
 }
 
@@ -63,6 +67,13 @@ struct RunArgs {
     /// A file with the secret that webhooks are signed with
     #[arg(long, value_name = "FILE")]
     webhook_secret_file: Option<PathBuf>,
+    /// A file with a secret of at least 16 bytes that the hub's keys and Secrets are sealed with in its store. A hub that
+    /// was started with it once needs it at every start
+    #[arg(long, value_name = "FILE")]
+    seal_key_file: Option<PathBuf>,
+    /// How long it is kept who did what
+    #[arg(long, default_value = "400d", value_name = "DURATION")]
+    audit_keep: DurationMs,
     /// Do not run the agent that delivers nouns into the hub itself
     #[arg(long)]
     no_own_agent: bool,
@@ -72,23 +83,28 @@ struct RunArgs {
 pub(crate) async fn run(args: Args, global: &Global) -> Outcome {
     match args.command {
         Some(Command::Bootstrap(args)) => crate::verbs::bootstrap::run(args, global).await,
-        Some(Command::Restore { from, data }) => restore(&from, &data),
+        Some(Command::Backup(args)) => backup::backup(args, global).await,
+        Some(Command::Restore(args)) => backup::restore(&args),
+        Some(Command::RotateKey { hub }) => rotate(&hub).await,
         None => serve(args.run).await,
     }
 }
 
-fn restore(from: &Path, data: &Path) -> Outcome {
-    std::fs::create_dir_all(data).with_context(|| format!("failed to make {}", data.display()))?;
-    let restored = roadstead_store_sqlite::restore(from, &data.join("hub.db"), 0)
-        .context("failed to restore")?;
-    println!(
-        "restored at revision {}, epoch {}",
-        restored.revision, restored.epoch
-    );
-    if let Some(replaced) = restored.replaced {
-        println!("what was there before is at {}", replaced.display());
-    }
+async fn rotate(hub: &HubArgs) -> Outcome {
+    let client = hub.client()?;
+    let path = format!("{API}/hubs/hub/rotate-key");
+    let body = serde_json::json!({});
+    let ask = Ask::send(http::Method::POST, &path, "application/json", &body);
+    let answer = client.ask(ask).await?;
+    output::line(answer["message"].as_str().unwrap_or("done"))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Reads a file with a secret.
+pub(crate) fn secret(path: &Path) -> anyhow::Result<Secret> {
+    let bytes =
+        std::fs::read(path).with_context(|| format!("failed to read {}", path.display()))?;
+    Secret::new(&bytes).with_context(|| format!("failed to use {}", path.display()))
 }
 
 async fn serve(args: RunArgs) -> Outcome {
@@ -108,6 +124,8 @@ async fn serve(args: RunArgs) -> Outcome {
         offline_grace: Duration::from_millis(args.offline_grace.0),
         beat: Duration::from_millis(args.beat.0),
         webhook_secret,
+        seal: args.seal_key_file.as_deref().map(secret).transpose()?,
+        audit_keep: Duration::from_millis(args.audit_keep.0),
     };
     let hub = Hub::start(config)
         .await
@@ -126,13 +144,25 @@ async fn serve(args: RunArgs) -> Outcome {
         write_private(path, admin.to_yaml("roadstead").as_bytes())?;
         tracing::info!(path = %path.display(), "wrote the administrator's kubeconfig");
     }
-    ended().await;
+    let broken = tokio::select! {
+        () = ended() => None,
+        // whoever started this starts it again, and the store is opened anew
+        why = hub.broken() => Some(why),
+    };
     tracing::info!("ending");
     if let Some(own) = own {
         own.abort();
     }
     hub.stop().await;
-    Ok(ExitCode::SUCCESS)
+    match broken {
+        None => Ok(ExitCode::SUCCESS),
+        Some(why) => Err(Hinted {
+            error: anyhow::anyhow!("{why}").context("the hub ended, its store broke"),
+            hint: "start the hub again; if it breaks again, look at the disk of the data folder"
+                .to_owned(),
+        }
+        .into()),
+    }
 }
 
 /// Writes a file that only its owner may read, whole or not at all.

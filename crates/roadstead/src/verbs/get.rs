@@ -23,7 +23,10 @@ Examples:
   roadstead get clusters
   roadstead get apps -w
   roadstead get assignments -l ring=canary --field-selector status.state=Failed
-  roadstead get rollout/guestbook-3 -o yaml")]
+  roadstead get rollout/guestbook-3 -o yaml
+  roadstead get tasks -o wide                what the hub does in the background
+  roadstead get audit --limit 20             who did what, the newest first
+  roadstead get hub                          the hub itself")]
 pub(crate) struct Args {
     /// What: KIND, KIND NAME…, KIND,KIND or KIND/NAME…
     #[arg(required = true, value_name = "KIND")]

@@ -93,7 +93,7 @@ pub(crate) async fn hold(args: HoldArgs, global: &Global) -> Outcome {
         HoldMode::Heal => "is not healed",
         HoldMode::Sync => "is left alone",
     };
-    let (noun, name) = patch(&client, args.app, args.cluster, &json!(hold)).await?;
+    let (noun, name) = patch(&client, args.app, args.cluster, &json!(hold), &args.reason).await?;
     output::line(format!("{noun} {} {what} {until}", name.bold()))?;
     output::remark(
         global.quiet,
@@ -111,7 +111,7 @@ pub(crate) async fn unhold(args: UnholdArgs, _global: &Global) -> Outcome {
         };
         return act(&client, app, &command, &args.reason).await;
     }
-    let (noun, name) = patch(&client, args.app, args.cluster, &Value::Null).await?;
+    let (noun, name) = patch(&client, args.app, args.cluster, &Value::Null, &args.reason).await?;
     output::line(format!("{noun} {} is synced again", name.bold()))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -122,6 +122,7 @@ async fn patch(
     app: Option<String>,
     cluster: Option<String>,
     hold: &Value,
+    reason: &str,
 ) -> anyhow::Result<(&'static str, String)> {
     let (noun, kind, project, name) = match (app, cluster) {
         (Some(app), None) => {
@@ -146,7 +147,8 @@ async fn patch(
         "value": hold,
     }]);
     let ask = Ask::send(Method::PATCH, &path, "application/json-patch+json", &body)
-        .with("fieldManager", super::apply::MANAGER);
+        .with("fieldManager", super::apply::MANAGER)
+        .because(reason);
     client.ask(ask).await?;
     Ok((noun, name))
 }

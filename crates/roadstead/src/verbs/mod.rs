@@ -63,7 +63,7 @@ fn pair(text: &str) -> Result<(String, String), String> {
 /// Everything that asks the hub.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Show nouns: clusters, apps, rollouts, assignments, releases, sources, …
+    /// Show nouns: clusters, apps, rollouts, assignments, releases, sources, tasks, audit, …
     Get(get::Args),
     /// Write nouns to the hub, from files
     Apply(apply::Args),

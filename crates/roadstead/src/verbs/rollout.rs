@@ -98,6 +98,9 @@ Exit codes with --watch: 0 completed, 3 failed, rolled back or aborted, 1 anythi
         app: String,
         /// The Release: its number, its noun's name, or its id
         release: String,
+        /// Why; kept in the audit record
+        #[arg(long, default_value = "")]
+        reason: String,
         #[command(flatten)]
         hub: HubArgs,
     },
@@ -105,6 +108,9 @@ Exit codes with --watch: 0 completed, 3 failed, rolled back or aborted, 1 anythi
     Unpin {
         /// The App
         app: String,
+        /// Why; kept in the audit record
+        #[arg(long, default_value = "")]
+        reason: String,
         #[command(flatten)]
         hub: HubArgs,
     },
@@ -185,8 +191,13 @@ pub(crate) async fn run(args: Args, global: &Global) -> Outcome {
                 .to_owned();
             act(&client, &app, &Wanted::Start { release, clusters }, &reason).await
         }
-        Verb::Pin { app, release, hub } => pin(&hub.client()?, &app, Some(&release)).await,
-        Verb::Unpin { app, hub } => pin(&hub.client()?, &app, None).await,
+        Verb::Pin {
+            app,
+            release,
+            reason,
+            hub,
+        } => pin(&hub.client()?, &app, Some(&release), &reason).await,
+        Verb::Unpin { app, reason, hub } => pin(&hub.client()?, &app, None, &reason).await,
     }
 }
 
@@ -241,7 +252,7 @@ async fn history(of: &Of, last: Option<usize>, as_json: bool, global: &Global) -
     Ok(ExitCode::SUCCESS)
 }
 
-async fn pin(client: &Client, app: &str, release: Option<&str>) -> Outcome {
+async fn pin(client: &Client, app: &str, release: Option<&str>, reason: &str) -> Outcome {
     let (project, app) = super::app_name(client, app);
     let apps = client.kind_called("apps").await?;
     let path = apps.path(Some(&project), Some(&app));
@@ -251,7 +262,8 @@ async fn pin(client: &Client, app: &str, release: Option<&str>) -> Outcome {
     };
     let body = json!({ "spec": { "pin": pin } });
     let ask = Ask::send(Method::PATCH, &path, "application/merge-patch+json", &body)
-        .with("fieldManager", super::apply::MANAGER);
+        .with("fieldManager", super::apply::MANAGER)
+        .because(reason);
     let written = client.ask(ask).await?;
     let said = match written["spec"]["pin"]
         .as_str()

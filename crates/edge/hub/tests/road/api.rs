@@ -13,6 +13,7 @@ use rustls::RootCertStore;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 use tokio_rustls::TlsConnector;
@@ -56,6 +57,20 @@ impl Api {
         }
     }
 
+    /// Sends bytes that are no request, and reads until the hub ends the connection or has answered something.
+    pub(crate) async fn send_raw(&self, bytes: &[u8]) {
+        let stream = TcpStream::connect(self.address).await.expect("a hub");
+        let name = ServerName::try_from("127.0.0.1").expect("a name");
+        let Ok(mut stream) = self.tls.connect(name, stream).await else {
+            return;
+        };
+        // the hub may have ended it before all is written
+        let _ = stream.write_all(bytes).await;
+        let _ = stream.shutdown().await;
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+    }
+
     async fn connect(&self) -> SendRequest<Full<Bytes>> {
         let stream = TcpStream::connect(self.address).await.expect("a hub");
         let name = ServerName::try_from("127.0.0.1").expect("a name");
@@ -73,6 +88,32 @@ impl Api {
         content_type: &str,
         body: Option<&Value>,
     ) -> Result<Value, Refused> {
+        let path = if path.starts_with('/') {
+            path.to_owned()
+        } else {
+            format!("{NOUNS}/{path}")
+        };
+        let bytes = body.map_or_else(Bytes::new, |body| Bytes::from(body.to_string()));
+        let (code, body) = self.raw(method, &path, content_type, bytes).await;
+        let value: Value = serde_json::from_slice(&body).unwrap_or_default();
+        if code < 300 {
+            return Ok(value);
+        }
+        let message = match value["message"].as_str() {
+            Some(message) => message.to_owned(),
+            None => String::from_utf8_lossy(&body).into_owned(),
+        };
+        Err(Refused { code, message })
+    }
+
+    /// Asks, and gives back what came, whatever it is.
+    pub(crate) async fn raw(
+        &self,
+        method: Method,
+        path: &str,
+        content_type: &str,
+        bytes: Bytes,
+    ) -> (u16, Bytes) {
         let mut idle = self.idle.lock().await;
         let mut kept = idle.take();
         let alive = match &mut kept {
@@ -83,12 +124,6 @@ impl Api {
             Some(sender) if alive => sender,
             _ => self.connect().await,
         };
-        let path = if path.starts_with('/') {
-            path.to_owned()
-        } else {
-            format!("{NOUNS}/{path}")
-        };
-        let bytes = body.map_or_else(Bytes::new, |body| Bytes::from(body.to_string()));
         let request = Request::builder()
             .method(method)
             .uri(path)
@@ -101,12 +136,7 @@ impl Api {
         let code = response.status().as_u16();
         let body = response.into_body().collect().await.expect("a body");
         *idle = Some(sender);
-        let value: Value = serde_json::from_slice(&body.to_bytes()).unwrap_or_default();
-        if code < 300 {
-            return Ok(value);
-        }
-        let message = value["message"].as_str().unwrap_or_default().to_owned();
-        Err(Refused { code, message })
+        (code, body.to_bytes())
     }
 
     pub(crate) async fn get(&self, path: &str) -> Result<Value, Refused> {

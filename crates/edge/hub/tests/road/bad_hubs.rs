@@ -4,7 +4,7 @@ use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
 use base_store::{At, Range, Store as _};
-use roadstead_agent::{AgentError, StateDir};
+use roadstead_agent::{AgentError, Identity, StateDir};
 use roadstead_control::keys;
 use roadstead_hub::{Hub, HubError};
 use roadstead_rollout::Assignment;
@@ -13,6 +13,7 @@ use roadstead_wire::{
 };
 use serde_json::{Value, json};
 
+use crate::api::Api;
 use crate::world::{PATIENCE, World, condition, config_map, find, hub_config, says, until};
 
 const MAPS: (&str, &str) = ("", "configmaps");
@@ -41,8 +42,8 @@ impl World {
         told(&ended.expect_err("it is refused"))
     }
 
-    /// The way to the hub with a cluster's own certificate.
-    fn endpoint(&self, cluster: &str) -> (Endpoint, roadstead_model::ClusterId) {
+    /// The identity of a cluster's agent.
+    fn identity(&self, cluster: &str) -> Identity {
         // the folder itself is locked by the agent that runs
         let copy = tempfile::tempdir().expect("a folder");
         let (from, to) = (self.state_dir(cluster), copy.path().join("identity"));
@@ -52,7 +53,12 @@ impl World {
             std::fs::copy(entry.path(), to.join(entry.file_name())).expect("copied");
         }
         let state = StateDir::open(copy.path()).expect("a state folder");
-        let identity = state.identity().expect("read").expect("an identity");
+        state.identity().expect("read").expect("an identity")
+    }
+
+    /// The way to the hub with a cluster's own certificate.
+    fn endpoint(&self, cluster: &str) -> (Endpoint, roadstead_model::ClusterId) {
+        let identity = self.identity(cluster);
         let own = ClientIdentity {
             certificate_pem: identity.certificate_pem,
             key_pem: identity.key_pem,
@@ -225,6 +231,62 @@ async fn an_agent_gets_nothing_of_another_cluster() {
         Err(error) => panic!("{error}"),
         Ok(_) => panic!("it got in"),
     }
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_agent_that_sends_garbage_hurts_itself_alone() {
+    let mut world = World::start().await;
+    world.join("one", json!({})).await;
+    world.join("two", json!({})).await;
+    let identity = world.identity("one");
+    let access = roadstead_hub::Kubeconfig {
+        server: world.hub().url(),
+        ca_pem: identity.ca_pem,
+        certificate_pem: identity.certificate_pem,
+        key_pem: identity.key_pem,
+    };
+    // with an agent's certificate there is nothing but its own session
+    let agent = Api::new(world.hub().address(), &access);
+    let refused = agent.get("clusters").await.expect_err("refused");
+    assert_eq!(refused.code, 403);
+    says(
+        &refused.message,
+        &["an agent's certificate opens nothing here but its own session"],
+    );
+    let mut seed = 1_u64;
+    let mut noise = |length: usize| -> Vec<u8> {
+        (0..length)
+            .map(|_| {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                (seed >> 56) as u8
+            })
+            .collect()
+    };
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    let beginnings: [Vec<u8>; 4] = [
+        Vec::new(),
+        preface.clone(),
+        // a frame of the greatest length that there is, and a header block that never ends
+        [preface, vec![0xff, 0xff, 0xff, 1, 4, 0, 0, 0, 1]].concat(),
+        b"POST /roadstead.v1.Agent/Session HTTP/1.1\r\nhost: x\r\ncontent-length: 99999999\r\n\r\n"
+            .to_vec(),
+    ];
+    for _ in 0..10 {
+        for beginning in &beginnings {
+            let bytes = [beginning.as_slice(), &noise(64 << 10)].concat();
+            let ended = agent.send_raw(&bytes);
+            let ended = tokio::time::timeout(PATIENCE, ended).await;
+            ended.expect("the hub ends the connection, or answers");
+        }
+    }
+    world
+        .repository
+        .write("apps/shop/a.yaml", &config_map("a", "v1"));
+    let commit = world.push("meanwhile").await;
+    world.app("shop", json!({})).await;
+    // both real agents go on: what came under the certificate of one was no session
+    world.healthy("shop", &commit, 2).await;
     world.end().await;
 }
 

@@ -5,6 +5,8 @@ mod bad_apps;
 mod bad_clusters;
 mod bad_hubs;
 mod deliver;
+mod full;
+mod ops;
 mod real;
 mod repository;
 mod world;

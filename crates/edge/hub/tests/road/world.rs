@@ -25,6 +25,7 @@ pub(crate) struct World {
     pub(crate) api: Api,
     pub(crate) repository: Repository,
     pub(crate) playground: Playground,
+    pub(crate) config: HubConfig,
     agents: BTreeMap<String, Agent>,
 }
 
@@ -58,6 +59,8 @@ pub(crate) fn hub_config(data: PathBuf) -> HubConfig {
         offline_grace: Duration::from_secs(3600),
         beat: Duration::from_secs(20),
         webhook_secret: None,
+        seal: None,
+        audit_keep: Duration::from_secs(3600),
     }
 }
 
@@ -85,13 +88,16 @@ impl World {
 
     /// The same; a cluster counts as offline after this long.
     pub(crate) async fn start_with(offline_after: Duration) -> Self {
+        Self::start_as(|config| config.offline_after = offline_after).await
+    }
+
+    /// The same, with a hub that is set up otherwise.
+    pub(crate) async fn start_as(change: impl FnOnce(&mut HubConfig)) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let repository = Repository::make(&folder.path().join("repository"));
-        let config = HubConfig {
-            offline_after,
-            ..hub_config(folder.path().join("hub"))
-        };
-        let hub = Hub::start(config).await.expect("a hub");
+        let mut config = hub_config(folder.path().join("hub"));
+        change(&mut config);
+        let hub = Hub::start(config.clone()).await.expect("a hub");
         let api = admin(&hub);
         let clock: Arc<dyn Clock> = Arc::new(jiff::Timestamp::now);
         let timer: Arc<dyn Timer> = Arc::new(|duration: Duration| -> k8s_apiserver::Sleep {
@@ -105,6 +111,7 @@ impl World {
             api,
             repository,
             playground,
+            config,
             agents: BTreeMap::new(),
         };
         world.source("repo", &world.repository.url(), "").await;
@@ -127,12 +134,11 @@ impl World {
 
     /// Starts the hub again, at the address that its agents know.
     pub(crate) async fn start_hub(&mut self, address: std::net::SocketAddr) {
-        let data = self.folder.path().join("hub");
         let start = Instant::now();
         let hub = loop {
             let config = HubConfig {
                 listen: address,
-                ..hub_config(data.clone())
+                ..self.config.clone()
             };
             match Hub::start(config).await {
                 Ok(hub) => break hub,
@@ -418,6 +424,39 @@ impl World {
         .await
     }
 
+    /// Waits until a kind's one object is as wanted.
+    pub(crate) async fn shown(
+        &self,
+        path: &str,
+        what: &str,
+        good: impl Fn(&Value) -> bool,
+    ) -> Value {
+        until(&format!("{path} {what}"), || async {
+            match self.api.get(path).await {
+                Ok(found) if good(&found) => Ok(found),
+                Ok(found) => Err(found.to_string()),
+                Err(refused) => Err(refused.message),
+            }
+        })
+        .await
+    }
+
+    /// Every value in the store under a prefix, as its disk has it.
+    pub(crate) fn stored(&self, prefix: &str) -> Vec<(String, String)> {
+        let range = base_store::Range {
+            prefix: prefix.to_owned(),
+            after: None,
+            limit: 0,
+            at: base_store::At::Newest,
+        };
+        let store: &dyn base_store::Store = self.hub().store();
+        let entries = store.range(&range).expect("a page").entries.into_iter();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        entries
+            .map(|entry| (entry.key, text(&entry.value)))
+            .collect()
+    }
+
     pub(crate) async fn label(&self, cluster: &str, labels: Value) {
         let body = json!({ "metadata": { "labels": labels } });
         let done = self.api.merge(&format!("clusters/{cluster}"), &body).await;
@@ -449,10 +488,19 @@ pub(crate) fn app_spec(name: &str, more: Value) -> Value {
 }
 
 fn admin(hub: &Hub) -> Api {
-    let access = hub
-        .kubeconfig("ada", &["system:masters".to_owned()])
-        .expect("a kubeconfig");
+    api_of(hub, "ada", &["system:masters"])
+}
+
+/// The API as somebody sees it.
+pub(crate) fn api_of(hub: &Hub, user: &str, groups: &[&str]) -> Api {
+    let groups: Vec<String> = groups.iter().map(|group| (*group).to_owned()).collect();
+    let access = hub.kubeconfig(user, &groups).expect("a kubeconfig");
     Api::new(hub.address(), &access)
+}
+
+/// The items of a list.
+pub(crate) fn items(list: &Value) -> Vec<Value> {
+    list["items"].as_array().cloned().unwrap_or_default()
 }
 
 /// Does what is due in the clusters, when it is due.
