@@ -1,20 +1,649 @@
-//! From documents to values.
+//! From a document's tree to JSON values, as go-yaml version 2 and `sigs.k8s.io/yaml` decode it.
 
-use base_json::Value;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::GoError;
+use base_json::{Map, Value};
+use base64::Engine as _;
 
-pub(crate) fn first(text: &[u8], _strict: bool) -> Result<Value, GoError> {
-    let text = String::from_utf8_lossy(text);
-    let documents = crate::build::documents(&text, "").map_err(|e| {
-        GoError::at(
-            format!("yaml: line {}: {}", e.line, e.message),
-            e.line,
-            e.column,
-        )
-    })?;
-    Ok(documents
-        .into_iter()
-        .next()
-        .map_or(Value::Null, |d| d.value))
+use crate::input;
+use crate::number::{self, Num};
+use crate::problem::{Problem, Result};
+use crate::resolve::{Resolved, Stack, resolve};
+use crate::tree::{Kind, Node, Reader, Tree};
+use crate::{Document, GoError, MAX_DEPTH, YamlError};
+
+/// How many bytes all aliases of a file may expand to, roughly.
+const MAX_ALIASED: usize = 16 << 20;
+/// The same where go-yaml itself would go on for longer.
+const MAX_GO_ALIASED: usize = 64 << 20;
+
+/// What to do about a key that stands twice, and in whose words to complain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// Refused, in our words.
+    Ours,
+    /// The last value counts, as in `Unmarshal`.
+    Last,
+    /// Refused, as in `UnmarshalStrict`.
+    Strict,
+}
+
+/// Reads all documents, strictly.
+pub(crate) fn documents(text: &str, file: &str) -> std::result::Result<Vec<Document>, YamlError> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    check_characters(text, file)?;
+    let mut reader = Reader::new(text, Stack::V2, MAX_DEPTH);
+    let mut tree = Tree::default();
+    let mut out = Vec::new();
+    let mut aliased = 0;
+    let mut index = 0;
+    let shown = |problem: Box<Problem>| {
+        let (line, column) = (
+            problem.mark.line as usize + 1,
+            problem.mark.column as usize + 1,
+        );
+        let go = problem.go(Stack::V2);
+        let message = problem.message();
+        let message = match problem.problem.as_ref() {
+            NO_TOKEN if stands_at_tab(text, line, column) => {
+                "a tab stands where a line is indented; use spaces".to_owned()
+            }
+            _ => message,
+        };
+        YamlError::new(text, file, line, column, message).with_go(go)
+    };
+    while reader.document(&mut tree).map_err(shown)? {
+        let mut decoder = Decoder::new(&tree, Mode::Ours);
+        decoder.aliased = aliased;
+        let value = decoder.value(0, 0).map_err(shown)?;
+        aliased = decoder.aliased;
+        if !value.is_null() {
+            out.push(Document {
+                value,
+                line: tree.get(0).line as usize + 1,
+                index,
+            });
+        }
+        index += 1;
+    }
+    Ok(out)
+}
+
+const NO_TOKEN: &str = "found character that cannot start any token";
+
+fn stands_at_tab(text: &str, line: usize, column: usize) -> bool {
+    let line = text.lines().nth(line - 1).unwrap_or_default();
+    line.chars().nth(column - 1) == Some('\t')
+}
+
+/// Refuses the characters that YAML does, since a parser that lets them through would hand them to every cluster.
+fn check_characters(text: &str, file: &str) -> std::result::Result<(), YamlError> {
+    let Some(at) = input::find_control(text) else {
+        return Ok(());
+    };
+    let before = &text[..at];
+    let line = before.matches('\n').count() + 1;
+    let last = before.rsplit('\n').next();
+    let column = last.map_or(0, |last| last.chars().count()) + 1;
+    let code = text[at..].chars().next().map_or(0, u32::from);
+    let message = format!("control character U+{code:04X} is not allowed");
+    let go = GoError::at("yaml: control characters are not allowed", line, column);
+    Err(YamlError::new(text, file, line, column, message).with_go(go))
+}
+
+/// Reads the first document as Go does.
+pub(crate) fn first(bytes: &[u8], strict: bool) -> std::result::Result<Value, GoError> {
+    let input = input::read(bytes);
+    let mut reader = Reader::new(&input.text, Stack::V2, MAX_DEPTH);
+    let mut tree = Tree::default();
+    let found = reader.document(&mut tree);
+    if let Some(bad) = input.bad
+        && reader.position() + 4 > bad.noticed
+    {
+        let before = &input.text;
+        let line = before.matches('\n').count() + 1;
+        let last = before.rsplit('\n').next();
+        let column = last.map_or(0, |last| last.chars().count()) + 1;
+        return Err(GoError::at(format!("yaml: {}", bad.problem), line, column));
+    }
+    let go = |problem: Box<Problem>| problem.go(Stack::V2);
+    if !found.map_err(go)? {
+        return Ok(Value::Null);
+    }
+    let mode = if strict { Mode::Strict } else { Mode::Last };
+    let mut decoder = Decoder::new(&tree, mode);
+    let value = decoder.value(0, 0).map_err(go)?;
+    decoder.finish()?;
+    Ok(value)
+}
+
+/// What a scalar stands for.
+enum Typed<'a> {
+    Null,
+    Bool(bool),
+    Num(Num),
+    Str(Cow<'a, str>),
+}
+
+struct Decoder<'a, 't> {
+    tree: &'a Tree<'t>,
+    mode: Mode,
+    decoded: u64,
+    through_aliases: u64,
+    /// The aliases that are being followed.
+    following: Vec<u32>,
+    aliased: usize,
+    /// What go-yaml says together, at the end.
+    errors: Vec<(String, usize, usize)>,
+    /// What comes up after that, when JSON is made.
+    unsupported_key: Option<GoError>,
+    unsupported_value: Option<GoError>,
+}
+
+impl<'a, 't> Decoder<'a, 't> {
+    fn new(tree: &'a Tree<'t>, mode: Mode) -> Self {
+        Self {
+            tree,
+            mode,
+            decoded: 0,
+            through_aliases: 0,
+            following: Vec::new(),
+            aliased: 0,
+            errors: Vec::new(),
+            unsupported_key: None,
+            unsupported_value: None,
+        }
+    }
+
+    fn finish(self) -> std::result::Result<(), GoError> {
+        if let Some((_, line, column)) = self.errors.first() {
+            let (line, column) = (*line, *column);
+            let lines: Vec<&str> = self.errors.iter().map(|(text, ..)| text.as_str()).collect();
+            let text = format!("yaml: unmarshal errors:\n  {}", lines.join("\n  "));
+            return Err(GoError::at(text, line, column));
+        }
+        match self.unsupported_key.or(self.unsupported_value) {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    /// Counts a node as go-yaml does, so that a small text cannot become a large value.
+    fn count(&mut self, node: &Node<'_>) -> Result<()> {
+        self.decoded += 1;
+        if self.following.is_empty() {
+            return Ok(());
+        }
+        self.through_aliases += 1;
+        self.aliased += 32 + node.text.len();
+        if self.mode == Mode::Ours {
+            if self.aliased > MAX_ALIASED {
+                let problem = format!(
+                    "aliases expand to more than {} MiB; write the values out, or split the file",
+                    MAX_ALIASED >> 20
+                );
+                return Err(Problem::at(problem, node.mark()));
+            }
+            return Ok(());
+        }
+        let excessive = self.through_aliases > 100
+            && self.decoded > 1000
+            && ratio(self.through_aliases, self.decoded) > allowed_ratio(self.decoded);
+        if excessive || self.aliased > MAX_GO_ALIASED {
+            let problem = "document contains excessive aliasing";
+            return Err(Problem::at(problem, node.mark()));
+        }
+        Ok(())
+    }
+
+    fn value(&mut self, index: u32, depth: usize) -> Result<Value> {
+        let tree = self.tree;
+        let node = tree.get(index);
+        self.count(node)?;
+        if depth > MAX_DEPTH {
+            let problem = format!("nesting is deeper than {MAX_DEPTH} levels");
+            return Err(Problem::at(problem, node.mark()));
+        }
+        match node.kind {
+            Kind::Scalar => {
+                let typed = self.scalar(node)?;
+                self.scalar_value(typed, node)
+            }
+            Kind::Sequence => {
+                let mut items = Vec::new();
+                for item in tree.inner(index) {
+                    items.push(self.value(item, depth + 1)?);
+                }
+                Ok(Value::Array(items))
+            }
+            Kind::Mapping => {
+                let mut map = Map::new();
+                let mut known = Known::default();
+                self.mapping(index, depth, &mut map, &mut known)?;
+                Ok(Value::Object(map))
+            }
+            Kind::Alias => {
+                self.follow(index)?;
+                let value = self.value(tree.target(index), depth)?;
+                self.following.pop();
+                Ok(value)
+            }
+        }
+    }
+
+    fn follow(&mut self, alias: u32) -> Result<()> {
+        if self.following.contains(&alias) {
+            let node = self.tree.get(alias);
+            let problem = match self.mode {
+                Mode::Ours => "an anchor's value contains itself".to_owned(),
+                _ => format!("anchor '{}' value contains itself", node.text),
+            };
+            return Err(Problem::at(problem, node.mark()));
+        }
+        self.following.push(alias);
+        Ok(())
+    }
+
+    fn mapping(
+        &mut self,
+        index: u32,
+        depth: usize,
+        map: &mut Map<String, Value>,
+        known: &mut Known,
+    ) -> Result<()> {
+        let tree = self.tree;
+        let mut inner = tree.inner(index);
+        while let (Some(key), Some(value)) = (inner.next(), inner.next()) {
+            let key_node = tree.get(key);
+            if is_merge(key_node) {
+                self.merge(value, depth, map, known)?;
+                continue;
+            }
+            let name = self.key(key, depth, map, known)?;
+            let place = tree.get(value);
+            let found = self.value(value, depth + 1)?;
+            match name {
+                Name::New(name) => {
+                    map.insert(name, found);
+                }
+                Name::Twice(shown) => {
+                    let text = format!("line {}: key {shown} already set in map", place.line + 1);
+                    let (line, column) = (key_node.line as usize + 1, key_node.column as usize + 1);
+                    self.errors.push((text, line, column));
+                }
+                Name::Unsupported(kind) => {
+                    self.unsupported_key.get_or_insert_with(|| {
+                        let (line, column) =
+                            (key_node.line as usize + 1, key_node.column as usize + 1);
+                        let value = go_syntax(&found);
+                        let text = format!("unsupported map key of type: {kind}, value: {value}");
+                        GoError::at(text, line, column)
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn key(
+        &mut self,
+        index: u32,
+        depth: usize,
+        map: &Map<String, Value>,
+        known: &mut Known,
+    ) -> Result<Name> {
+        let tree = self.tree;
+        let mut node = tree.get(index);
+        self.count(node)?;
+        let mut followed = false;
+        if node.kind == Kind::Alias {
+            self.follow(index)?;
+            followed = true;
+            node = tree.get(tree.target(index));
+            self.count(node)?;
+        }
+        if node.kind != Kind::Scalar {
+            let at = tree.get(index).mark();
+            if self.mode == Mode::Ours {
+                return Err(Problem::at("a map or a list cannot be a key", at));
+            }
+            self.decoded -= 1;
+            let target = if followed { tree.target(index) } else { index };
+            let value = self.value(target, depth + 1)?;
+            let problem = format!("invalid map key: {}", go_syntax(&value));
+            return Err(Problem::at(problem, at));
+        }
+        let typed = self.scalar(node)?;
+        if followed {
+            self.following.pop();
+        }
+        let at = tree.get(index);
+        if self.mode == Mode::Ours {
+            let name = our_key(&typed).map_err(|problem| Problem::at(problem, at.mark()))?;
+            if let Some(first) = known.lines.insert(name.clone(), at.line) {
+                let problem = format!(
+                    "duplicate key {name:?}: it stands in line {} already",
+                    first + 1
+                );
+                return Err(Problem::at(problem, at.mark()));
+            }
+            return Ok(Name::New(name));
+        }
+        let (kind, name) = match typed {
+            Typed::Str(text) => (b's', text.into_owned()),
+            Typed::Bool(flag) => (b'b', flag.to_string()),
+            Typed::Num(Num::Int(int)) => (b'i', int.to_string()),
+            Typed::Num(Num::Float(float)) => (b'f', number::go_g32_or_odd(float)),
+            Typed::Num(Num::Uint(int)) => {
+                return Ok(Name::Unsupported(format!("uint64, key: 0x{int:x}")));
+            }
+            Typed::Null => {
+                return Ok(Name::Unsupported("%!s(<nil>), key: <nil>".to_owned()));
+            }
+        };
+        if self.mode == Mode::Strict {
+            // most maps hold keys of one kind only
+            let twice = match kind {
+                b's' => {
+                    map.contains_key(&name) && !known.odd.iter().any(|(_, odd)| *odd == name)
+                        || !known.odd.is_empty() && known.odd.contains(&(kind, name.clone()))
+                }
+                _ => known.odd.contains(&(kind, name.clone())),
+            };
+            if twice {
+                let shown = match kind {
+                    b's' => go_quote(&name),
+                    _ => name,
+                };
+                return Ok(Name::Twice(shown));
+            }
+            if kind != b's' || map.contains_key(&name) {
+                known.odd.insert((kind, name.clone()));
+            }
+        }
+        Ok(Name::New(name))
+    }
+
+    /// Takes in the fields of a map, or of several where earlier ones win. As in go-yaml, a merge overrides what stands
+    /// before it and is overridden by what stands after.
+    fn merge(
+        &mut self,
+        index: u32,
+        depth: usize,
+        map: &mut Map<String, Value>,
+        known: &mut Known,
+    ) -> Result<()> {
+        let tree = self.tree;
+        let node = tree.get(index);
+        match node.kind {
+            Kind::Sequence => {
+                let items: Vec<u32> = tree.inner(index).collect();
+                for item in items.into_iter().rev() {
+                    self.merge_one(item, depth, map, known, node)?;
+                }
+                Ok(())
+            }
+            _ => self.merge_one(index, depth, map, known, node),
+        }
+    }
+
+    fn merge_one(
+        &mut self,
+        index: u32,
+        depth: usize,
+        map: &mut Map<String, Value>,
+        known: &mut Known,
+        whole: &Node<'_>,
+    ) -> Result<()> {
+        let tree = self.tree;
+        let node = tree.get(index);
+        let target = match node.kind {
+            Kind::Alias => tree.target(index),
+            _ => index,
+        };
+        if tree.get(target).kind != Kind::Mapping {
+            let problem = match self.mode {
+                Mode::Ours => "merge key << needs a map or a list of maps",
+                _ => "map merge requires map or sequence of maps as the value",
+            };
+            return Err(Problem::at(problem, whole.mark()));
+        }
+        self.count(node)?;
+        let alias = node.kind == Kind::Alias;
+        if alias {
+            self.follow(index)?;
+            self.count(tree.get(target))?;
+        }
+        if depth > MAX_DEPTH {
+            let problem = format!("nesting is deeper than {MAX_DEPTH} levels");
+            return Err(Problem::at(problem, node.mark()));
+        }
+        if self.mode == Mode::Ours {
+            // what is merged in may be overridden, so its keys are not this map's own
+            self.mapping(target, depth + 1, map, &mut Known::default())?;
+        } else {
+            self.mapping(target, depth + 1, map, known)?;
+        }
+        if alias {
+            self.following.pop();
+        }
+        Ok(())
+    }
+
+    fn scalar(&self, node: &'a Node<'t>) -> Result<Typed<'a>> {
+        let text = node.text.as_ref();
+        let Some(tag) = node.tag.as_deref() else {
+            if !node.implicit() {
+                return Ok(Typed::Str(Cow::Borrowed(text)));
+            }
+            return Ok(match resolve(text, Stack::V2, false) {
+                Resolved::Null => Typed::Null,
+                Resolved::Bool(flag) => Typed::Bool(flag),
+                // a date such as 2001-01-01 is no number either
+                Resolved::Num(number) => Typed::Num(number),
+                Resolved::Time(_) | Resolved::Str => Typed::Str(Cow::Borrowed(text)),
+            });
+        };
+        let short = tag.strip_prefix("tag:yaml.org,2002:").unwrap_or("");
+        let found = match short {
+            "bool" | "int" | "float" | "null" | "timestamp" => {
+                resolve(text, Stack::V2, short == "timestamp")
+            }
+            "binary" => return self.binary(node),
+            _ => return Ok(Typed::Str(Cow::Borrowed(text))),
+        };
+        match (short, found) {
+            ("bool", Resolved::Bool(flag)) => Ok(Typed::Bool(flag)),
+            ("int", Resolved::Num(number @ (Num::Int(_) | Num::Uint(_)))) => Ok(Typed::Num(number)),
+            ("float", Resolved::Num(Num::Int(int))) => Ok(Typed::Num(Num::Float(as_float(int)))),
+            ("float", Resolved::Num(number @ Num::Float(_))) => Ok(Typed::Num(number)),
+            ("null", Resolved::Null) => Ok(Typed::Null),
+            ("timestamp", Resolved::Time(_)) => Ok(Typed::Str(Cow::Borrowed(text))),
+            (_, found) => {
+                let problem = match self.mode {
+                    Mode::Ours => format!("{text:?} is not a !!{short}"),
+                    _ => {
+                        let kind = match found {
+                            Resolved::Null => "null",
+                            Resolved::Bool(_) => "bool",
+                            Resolved::Num(Num::Float(_)) => "float",
+                            Resolved::Num(_) => "int",
+                            Resolved::Time(_) => "timestamp",
+                            Resolved::Str => "str",
+                        };
+                        format!("cannot decode !!{kind} `{text}` as a !!{short}")
+                    }
+                };
+                Err(Problem::at(problem, node.mark()))
+            }
+        }
+    }
+
+    fn binary(&self, node: &'a Node<'t>) -> Result<Typed<'a>> {
+        let ours = self.mode == Mode::Ours;
+        let skipped = |c: &char| matches!(c, '\r' | '\n') || ours && c.is_whitespace();
+        let packed: String = node.text.chars().filter(|c| !skipped(c)).collect();
+        let Ok(bytes) = base64::engine::general_purpose::STANDARD.decode(packed) else {
+            let problem = if ours {
+                "!!binary value is not base64"
+            } else {
+                "!!binary value contains invalid base64 data"
+            };
+            return Err(Problem::at(problem, node.mark()));
+        };
+        match String::from_utf8(bytes) {
+            Ok(text) => Ok(Typed::Str(Cow::Owned(text))),
+            Err(_) if ours => {
+                let problem = "!!binary holds bytes that are not UTF-8";
+                Err(Problem::at(problem, node.mark()))
+            }
+            Err(error) => Ok(Typed::Str(Cow::Owned(crate::emit::valid(error.as_bytes())))),
+        }
+    }
+
+    fn scalar_value(&mut self, typed: Typed<'_>, node: &Node<'_>) -> Result<Value> {
+        Ok(match typed {
+            Typed::Null => Value::Null,
+            Typed::Bool(flag) => Value::Bool(flag),
+            Typed::Num(Num::Int(int)) => Value::from(int),
+            Typed::Num(Num::Uint(int)) => Value::from(int),
+            Typed::Num(Num::Float(float)) => {
+                if let Some(value) = number::json_of(float) {
+                    return Ok(value);
+                }
+                let odd = number::go_g_or_odd(float);
+                if self.mode == Mode::Ours {
+                    let problem =
+                        format!("{odd} has no form in JSON; quote it if it is meant as text");
+                    return Err(Problem::at(problem, node.mark()));
+                }
+                let text = format!("json: unsupported value: {}", crate::go::format_g(float));
+                let (line, column) = (node.line as usize + 1, node.column as usize + 1);
+                self.unsupported_value
+                    .get_or_insert_with(|| GoError::at(text, line, column));
+                Value::Null
+            }
+            Typed::Str(text) => Value::String(text.into_owned()),
+        })
+    }
+}
+
+/// The keys of a map that were read so far, as far as the mode asks for them.
+#[derive(Default)]
+struct Known {
+    lines: BTreeMap<String, u32>,
+    /// Keys that are no strings, by kind; and strings that look like them.
+    odd: BTreeSet<(u8, String)>,
+}
+
+enum Name {
+    New(String),
+    /// As Go shows it.
+    Twice(String),
+    /// The type and the key, as Go shows them.
+    Unsupported(String),
+}
+
+fn is_merge(node: &Node<'_>) -> bool {
+    node.kind == Kind::Scalar
+        && node.text == "<<"
+        && (node.implicit() || node.tag.as_deref() == Some("tag:yaml.org,2002:merge"))
+}
+
+/// The key as a string; the error says why it cannot be one.
+fn our_key(typed: &Typed<'_>) -> std::result::Result<String, String> {
+    Ok(match typed {
+        Typed::Null => {
+            return Err("null cannot be a key; quote it if it is meant as text".to_owned());
+        }
+        Typed::Bool(flag) => flag.to_string(),
+        Typed::Num(Num::Int(int)) => int.to_string(),
+        Typed::Num(Num::Uint(int)) => {
+            return Err(format!(
+                "{int} is too large for a key; quote it if it is meant as text"
+            ));
+        }
+        Typed::Num(Num::Float(float)) => number::go_g32_or_odd(*float),
+        Typed::Str(text) => text.clone().into_owned(),
+    })
+}
+
+#[expect(clippy::cast_precision_loss, reason = "the tag asks for it")]
+fn as_float(int: i64) -> f64 {
+    int as f64
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts are small")]
+fn ratio(part: u64, whole: u64) -> f64 {
+    part as f64 / whole as f64
+}
+
+/// How much of a document may come from aliases: nearly all of a small one, little of a large one.
+#[expect(clippy::cast_precision_loss, reason = "counts are small")]
+fn allowed_ratio(decoded: u64) -> f64 {
+    const LOW: u64 = 400_000;
+    const HIGH: u64 = 4_000_000;
+    match decoded {
+        ..=LOW => 0.99,
+        HIGH.. => 0.10,
+        _ => 0.99 - 0.89 * ((decoded - LOW) as f64 / (HIGH - LOW) as f64),
+    }
+}
+
+/// A string as Go's `%q` shows it.
+pub(crate) fn go_quote(text: &str) -> String {
+    use std::fmt::Write as _;
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\u{7}' => out.push_str("\\a"),
+            '\u{8}' => out.push_str("\\b"),
+            '\u{c}' => out.push_str("\\f"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\u{b}' => out.push_str("\\v"),
+            c if c.is_ascii_control() => {
+                let _ = write!(out, "\\x{:02x}", u32::from(c));
+            }
+            c if c.is_control() || matches!(c, '\u{ad}' | '\u{2028}' | '\u{2029}' | '\u{feff}') => {
+                let _ = write!(out, "\\u{:04x}", u32::from(c));
+            }
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+/// A value as Go's `%#v` shows what go-yaml decodes it to.
+fn go_syntax(value: &Value) -> String {
+    let inner = |value: &Value| match value {
+        Value::Null => "interface {}(nil)".to_owned(),
+        other => go_syntax(other),
+    };
+    match value {
+        Value::Null => "<nil>".to_owned(),
+        Value::Bool(flag) => flag.to_string(),
+        Value::Number(number) => match number.as_f64() {
+            Some(float) if number.is_f64() => number::go_g(float),
+            _ => number.to_string(),
+        },
+        Value::String(text) => go_quote(text),
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(inner).collect();
+            format!("[]interface {{}}{{{}}}", items.join(", "))
+        }
+        Value::Object(map) => {
+            let fields: Vec<String> = map
+                .iter()
+                .map(|(key, value)| format!("{}:{}", go_quote(key), inner(value)))
+                .collect();
+            format!("map[interface {{}}]interface {{}}{{{}}}", fields.join(", "))
+        }
+    }
 }

@@ -14,6 +14,8 @@ pub struct YamlError {
     pub message: String,
     /// The line with a caret below the place.
     pub excerpt: String,
+    /// What Go's library says of the same mistake, where it is one to it too.
+    pub go: Option<Box<GoError>>,
 }
 
 const WIDTH: usize = 100;
@@ -32,7 +34,13 @@ impl YamlError {
             column,
             message: message.into(),
             excerpt: excerpt(text, line, column),
+            go: None,
         }
+    }
+
+    pub(crate) fn with_go(mut self, go: GoError) -> Self {
+        self.go = Some(Box::new(go));
+        self
     }
 
     /// Writes the message and the excerpt below it.

@@ -7,23 +7,33 @@
 //!
 //! This crate does no I/O and keeps no state.
 
-mod build;
 mod decode;
 mod emit;
 mod error;
 pub mod go;
+mod input;
 mod number;
+mod parse;
+mod problem;
 mod resolve;
-mod scalar;
+mod scan;
 mod time;
-mod write;
+mod tree;
 
 pub use base_json::Value;
 pub use error::{GoError, YamlError};
-pub use write::to_string;
 
 /// How deep maps and lists may nest; one level less than JSON readers commonly accept.
 pub const MAX_DEPTH: usize = 120;
+
+/// Writes a value as a YAML document, ended by a line break, as kubectl prints it: block style, sorted keys, quotes only
+/// where they are needed.
+///
+/// What [`go::to_yaml`] refuses is written all the same, and what it writes so that it would not read back (a key `<<`)
+/// is written in quotes.
+pub fn to_string(value: &Value) -> String {
+    emit::printed(value)
+}
 
 /// One document of a file.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,7 +48,7 @@ pub struct Document {
 
 /// Reads every document of a YAML text. Empty documents are left out.
 pub fn parse_documents(text: &str, file_name: &str) -> Result<Vec<Document>, YamlError> {
-    build::documents(text, file_name)
+    decode::documents(text, file_name)
 }
 
 /// Reads a file by its name: `*.json` as one strict JSON value, anything else as YAML.

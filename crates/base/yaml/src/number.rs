@@ -159,8 +159,17 @@ pub(crate) fn go_g(float: f64) -> String {
 
 /// The same for a float cut to 32 bits, which is how keys are written.
 #[expect(clippy::cast_possible_truncation, reason = "that is the rule for keys")]
-pub(crate) fn go_g32(float: f64) -> String {
+fn go_g32(float: f64) -> String {
     go_form(split_digits(&format!("{:e}", float as f32)))
+}
+
+/// The same with YAML's words for what is no number.
+pub(crate) fn go_g32_or_odd(float: f64) -> String {
+    if float.is_finite() {
+        go_g32(float)
+    } else {
+        go_g_or_odd(float)
+    }
 }
 
 fn go_form(parts: Option<(bool, String, i32)>) -> String {

@@ -6,12 +6,13 @@ mod sort;
 mod trip;
 
 pub(crate) use sort::{Key, compare, sort_by_key};
+pub(crate) use trip::valid;
 
 use crate::GoError;
 use crate::number;
 use crate::resolve::Stack;
 
-/// Scalars of more columns than this are folded at spaces.
+/// Version 2 folds scalars of more columns than this at spaces.
 const WIDTH: usize = 80;
 /// A key of more bytes than this is written in the long form.
 const SIMPLE_KEY: usize = 128;
@@ -40,6 +41,7 @@ pub struct Writer {
     /// Do values pass through JSON first?
     json: bool,
     step: usize,
+    width: usize,
     frames: Vec<Frame>,
     indent: Option<usize>,
     /// In characters.
@@ -49,6 +51,8 @@ pub struct Writer {
     /// Is a key that is being written in the short form?
     simple_key: bool,
     in_mapping: bool,
+    /// Is every key to read back as itself?
+    readable: bool,
     error: Option<GoError>,
 }
 
@@ -104,6 +108,11 @@ impl Writer {
             stack,
             json,
             step,
+            width: if stack == Stack::V2 {
+                WIDTH
+            } else {
+                usize::MAX
+            },
             frames: Vec::new(),
             indent: None,
             column: 0,
@@ -111,6 +120,7 @@ impl Writer {
             indention: true,
             simple_key: false,
             in_mapping: false,
+            readable: false,
             error: None,
         }
     }
@@ -342,4 +352,12 @@ impl Writer {
         self.whitespace = is_space;
         self.indention &= is_indention;
     }
+}
+
+/// Writes a value for people and for us: always, and so that it reads back.
+pub(crate) fn printed(value: &base_json::Value) -> String {
+    let mut writer = Writer::new(Stack::V2, 2, false);
+    writer.readable = true;
+    writer.value(value);
+    writer.finish().unwrap_or_default()
 }

@@ -1,7 +1,7 @@
 //! Scalars: which form, and the form's text.
 
 use super::analyze::{Analysis, analyze, break_len, ordinary, printable, width};
-use super::{SIMPLE_KEY, Style, WIDTH, Writer};
+use super::{SIMPLE_KEY, Style, Writer};
 use crate::resolve::{Stack, is_plain_string};
 
 impl Writer {
@@ -9,7 +9,9 @@ impl Writer {
     pub(super) fn text(&mut self, text: &str) {
         let style = if text.contains('\n') {
             Style::Literal
-        } else if is_plain_string(text, self.stack) {
+        } else if is_plain_string(text, self.stack)
+            && !(self.readable && text == "<<" && self.at_key())
+        {
             Style::Plain
         } else {
             Style::Double
@@ -70,7 +72,7 @@ impl Writer {
 
     fn plain(&mut self, text: &str) {
         let outer = self.indent;
-        if !self.simple_key && self.column + text.len() >= WIDTH {
+        if !self.simple_key && self.column + text.len() >= self.width {
             self.deeper(true, false);
         }
         self.plain_inside(text);
@@ -98,7 +100,7 @@ impl Writer {
     fn running(&mut self, text: &str, form: Form) {
         let bytes = text.as_bytes();
         let fold = !self.simple_key;
-        let short = !fold || self.column + bytes.len() <= WIDTH || !text.contains(' ');
+        let short = !fold || self.column + bytes.len() <= self.width || !text.contains(' ');
         if short && text.is_ascii() && !(form == Form::Single && text.contains(['\'', '\n', '\r']))
         {
             self.out.extend_from_slice(bytes);
@@ -110,7 +112,7 @@ impl Writer {
         while let Some(byte) = bytes.get(at).copied() {
             if byte == b' ' {
                 let inside = form == Form::Plain || at > 0 && at + 1 < bytes.len();
-                let folds = fold && !spaces && self.column > WIDTH && inside;
+                let folds = fold && !spaces && self.column > self.width && inside;
                 if folds && bytes.get(at + 1) != Some(&b' ') {
                     self.write_indent();
                 } else {
@@ -167,7 +169,7 @@ impl Writer {
                 spaces = false;
             } else if c == ' ' {
                 let inside = at > 0 && at + 1 < bytes.len();
-                if fold && !spaces && self.column > WIDTH && inside {
+                if fold && !spaces && self.column > self.width && inside {
                     self.write_indent();
                     if bytes.get(at + 1) == Some(&b' ') {
                         self.put(b'\\');
