@@ -1,5 +1,6 @@
 //! Chores of the workspace: `cargo xtask <command>`.
 
+mod conformance;
 mod nouns;
 mod proto;
 mod structure;
@@ -31,6 +32,11 @@ const COMMANDS: &[Command] = &[
         name: "proto",
         about: "write the protocol's code from its .proto files; --check: fail if that would change anything",
         run: proto::run,
+    },
+    Command {
+        name: "conformance",
+        about: "render charts with the real helm and with ours, and compare: helm --corpus DIR",
+        run: conformance::run,
     },
     Command {
         name: "nouns",

@@ -392,6 +392,14 @@ impl Tree {
         names.join("/charts/")
     }
 
+    /// Where the values of a chart lie in those of the root.
+    pub(crate) fn value_path(&self, at: usize) -> String {
+        let full = self.full_path(at);
+        let mut names = full.split("/charts/");
+        names.next();
+        names.collect::<Vec<_>>().join(".")
+    }
+
     /// Whether a chart is the outermost one.
     pub(crate) fn is_root(&self, at: usize) -> bool {
         self.nodes[at].parent.is_none()

@@ -207,6 +207,11 @@ impl fmt::Display for Diagnostic {
 pub struct Diagnostics(Vec<Diagnostic>);
 
 impl Diagnostics {
+    /// A list, if there is anything in it.
+    pub(crate) fn of(list: Vec<Diagnostic>) -> Option<Self> {
+        (!list.is_empty()).then_some(Self(list))
+    }
+
     /// The list, never empty.
     pub fn all(&self) -> &[Diagnostic] {
         &self.0

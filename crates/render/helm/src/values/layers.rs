@@ -4,7 +4,8 @@ use serde_json::{Map, Value};
 
 use super::strvals::{self, Style};
 use crate::Dialect;
-use crate::diag::{Code, Diagnostic, Diagnostics};
+use crate::blame::line_of;
+use crate::diag::{Code, Diagnostic, Diagnostics, Place};
 use crate::load::unread;
 use crate::yaml::{self, Failure};
 
@@ -52,6 +53,40 @@ impl Layer {
             Self::SetString(text) => format!("--set-string {text}"),
             Self::SetFile { text, .. } => format!("--set-file {text}"),
             Self::SetLiteral(text) => format!("--set-literal {text}"),
+        }
+    }
+}
+
+impl Layer {
+    /// Where this layer sets a path, if it does.
+    pub(crate) fn sets(&self, path: &str) -> Option<Place> {
+        let place = |line| Place {
+            file: self.name(),
+            line,
+            column: 0,
+        };
+        match self {
+            Self::File { text, .. } => line_of(text, path).map(place),
+            Self::Inline { values, .. } => {
+                let mut at = values;
+                let mut names = path.split('.').peekable();
+                while let Some(name) = names.next() {
+                    let value = at.get(name)?;
+                    if names.peek().is_none() {
+                        return Some(place(0));
+                    }
+                    at = value.as_object()?;
+                }
+                None
+            }
+            Self::SetJson(text)
+            | Self::Set(text)
+            | Self::SetString(text)
+            | Self::SetLiteral(text)
+            | Self::SetFile { text, .. } => {
+                let set = |part: &str| part.split('=').next().is_some_and(|key| key.trim() == path);
+                text.split(',').any(set).then(|| place(0))
+            }
         }
     }
 }

@@ -198,7 +198,6 @@ fn describe(kind: &ErrorKind<'_, '_>) -> String {
         ErrorKind::OneOf(Some((one, other))) => {
             format!("'oneOf' failed, subschemas {one}, {other} matched")
         }
-        _ => kind.to_string(),
     }
 }
 

@@ -19,6 +19,8 @@ struct Inner {
     methods: &'static [Method],
     entries: RefCell<Option<BTreeMap<Str, Value>>>,
     noted: Cell<bool>,
+    /// The map that this one is seen through as another type, which holds the entries then.
+    of: Option<Map>,
 }
 
 impl Map {
@@ -43,6 +45,7 @@ impl Map {
             methods,
             entries: RefCell::new(Some(entries)),
             noted: Cell::new(false),
+            of: None,
         }))
     }
 
@@ -53,7 +56,24 @@ impl Map {
             methods: &[],
             entries: RefCell::new(None),
             noted: Cell::new(false),
+            of: None,
         }))
+    }
+
+    /// The same map as a value of another type: what is written to one is read from both, as with Go's conversions.
+    pub fn view(&self, ty: Type, methods: &'static [Method]) -> Self {
+        Self(Rc::new(Inner {
+            ty,
+            methods,
+            entries: RefCell::new(None),
+            noted: Cell::new(false),
+            of: Some(Self(self.root().clone())),
+        }))
+    }
+
+    /// What holds the entries.
+    fn root(&self) -> &Rc<Inner> {
+        self.0.of.as_ref().map_or(&self.0, |map| &map.0)
     }
 
     /// Its type.
@@ -76,12 +96,16 @@ impl Map {
 
     /// Whether it is a nil map: it reads as empty, and writing to it is an error.
     pub fn is_nil(&self) -> bool {
-        self.0.entries.borrow().is_none()
+        self.root().entries.borrow().is_none()
     }
 
     /// How many entries it has.
     pub fn len(&self) -> usize {
-        self.0.entries.borrow().as_ref().map_or(0, BTreeMap::len)
+        self.root()
+            .entries
+            .borrow()
+            .as_ref()
+            .map_or(0, BTreeMap::len)
     }
 
     /// Whether it has none.
@@ -91,7 +115,7 @@ impl Map {
 
     /// What stands under a key.
     pub fn get(&self, key: &[u8]) -> Option<Value> {
-        self.0.entries.borrow().as_ref()?.get(key).cloned()
+        self.root().entries.borrow().as_ref()?.get(key).cloned()
     }
 
     /// Whether a key is there.
@@ -106,10 +130,10 @@ impl Map {
     /// Sets a key. False if the map is nil, where Go panics with "assignment to entry in nil map".
     #[must_use]
     pub fn insert(&self, key: impl Into<Str>, value: Value) -> bool {
-        if value.is_container() && !self.0.noted.get() {
-            note(&self.0);
+        if value.is_container() && !self.root().noted.get() {
+            note(self.root());
         }
-        let old = match self.0.entries.borrow_mut().as_mut() {
+        let old = match self.root().entries.borrow_mut().as_mut() {
             Some(entries) => entries.insert(key.into(), value),
             None => return false,
         };
@@ -119,12 +143,12 @@ impl Map {
 
     /// Takes a key away and gives what stood there.
     pub fn remove(&self, key: &[u8]) -> Option<Value> {
-        self.0.entries.borrow_mut().as_mut()?.remove(key)
+        self.root().entries.borrow_mut().as_mut()?.remove(key)
     }
 
     /// All entries as they are now, in the order of the keys.
     pub fn entries(&self) -> Vec<(Str, Value)> {
-        let entries = self.0.entries.borrow();
+        let entries = self.root().entries.borrow();
         entries
             .iter()
             .flatten()
@@ -145,7 +169,7 @@ impl Map {
 
     /// Reads the entries in place; the map must not be written to meanwhile.
     pub fn with<R>(&self, read: impl FnOnce(&BTreeMap<Str, Value>) -> R) -> R {
-        match self.0.entries.borrow().as_ref() {
+        match self.root().entries.borrow().as_ref() {
             Some(entries) => read(entries),
             None => read(&BTreeMap::new()),
         }
@@ -156,19 +180,20 @@ impl Map {
         Self(Rc::new(Inner {
             ty: self.0.ty,
             methods: self.0.methods,
-            entries: RefCell::new(self.0.entries.borrow().clone()),
+            entries: RefCell::new(self.root().entries.borrow().clone()),
             noted: Cell::new(false),
+            of: None,
         }))
     }
 
     /// Whether both are one map.
     pub fn same(&self, other: &Map) -> bool {
-        Rc::ptr_eq(&self.0, &other.0)
+        Rc::ptr_eq(self.root(), other.root())
     }
 
     /// Where it lies, for `%p`.
     pub fn address(&self) -> usize {
-        Rc::as_ptr(&self.0).addr()
+        Rc::as_ptr(self.root()).addr()
     }
 }
 
