@@ -2,6 +2,8 @@
 
 use base_json::{Number, Value};
 
+use crate::resolve::Stack;
+
 /// A plain scalar read as a number.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Num {
@@ -12,9 +14,19 @@ pub(crate) enum Num {
 
 /// Reads a number: underscores are left out, a prefix or a leading zero chooses the base, whatever is too large for an
 /// integer is a float, and a float that overflows is no number at all.
-pub(crate) fn parse(text: &str) -> Option<Num> {
+pub(crate) fn parse(text: &str, stack: Stack) -> Option<Num> {
     let first = text.as_bytes().first()?;
     if *first == b'.' {
+        // Go takes underscores here only where they separate digits
+        if text.contains('_') {
+            let separates = |pair: &[u8]| match pair {
+                [b'_', other] | [other, b'_'] => other.is_ascii_digit(),
+                _ => true,
+            };
+            let good = !text.ends_with('_') && text.as_bytes().windows(2).all(separates);
+            let plain = text.replace('_', "");
+            return parse_float(&plain).filter(|_| good).map(Num::Float);
+        }
         return parse_float(text).map(Num::Float);
     }
     if !first.is_ascii_digit() && !matches!(first, b'+' | b'-') {
@@ -24,7 +36,18 @@ pub(crate) fn parse(text: &str) -> Option<Num> {
     if let Some(number) = parse_int(&plain) {
         return Some(number);
     }
-    parse_float(&plain).map(Num::Float)
+    if let Some(float) = parse_float(&plain) {
+        return Some(Num::Float(float));
+    }
+    // Go's fallback for prefixes lets a sign stand behind one
+    let digits = |prefix: &str, radix: u32| {
+        let rest = plain.strip_prefix(prefix)?;
+        i64::from_str_radix(rest, radix).ok().map(Num::Int)
+    };
+    digits("0b", 2).or_else(|| match stack {
+        Stack::V2 => None,
+        Stack::V3 => digits("0o", 8),
+    })
 }
 
 fn parse_int(plain: &str) -> Option<Num> {
@@ -209,4 +232,10 @@ fn plain_form(sign: &str, digits: &str, point: i32) -> String {
             format!("{sign}0.{}{digits}", "0".repeat(zeros))
         }
     }
+}
+
+/// The float nearest to an integer.
+#[expect(clippy::cast_precision_loss, reason = "the tag !!float asks for it")]
+pub(crate) fn as_float(int: i64) -> f64 {
+    int as f64
 }

@@ -5,7 +5,8 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use base_json::Value;
+use base_json::{Value, json};
+use base_yaml::go::Any;
 
 /// The built program of `oracle/yaml`, which `ORACLE_YAML` names.
 pub fn oracle() -> Option<String> {
@@ -166,6 +167,33 @@ impl Tally {
             eprintln!("{}", self.shown.join("\n"));
         }
         assert!(!bad, "{name} differs");
+    }
+}
+
+/// A value in the form that the oracle gives version 3's values.
+pub fn typed(value: &Any) -> Value {
+    match value {
+        Any::Null => Value::Null,
+        Any::Bool(flag) => json!(flag),
+        Any::Int(int) => json!({"int": int.to_string()}),
+        Any::Uint(int) => json!({"uint": int.to_string()}),
+        Any::Float(float) => json!({"float": base_yaml::go::format_g(*float)}),
+        Any::Str(text) => json!(text),
+        Any::Bytes(bytes) => {
+            let mut out = String::new();
+            base_yaml::go::json_string(&mut out, bytes, false);
+            serde_json::from_str(&out).expect("a string")
+        }
+        Any::Time(time) => json!({"time": time.to_string()}),
+        Any::List(items) => items.iter().map(typed).collect(),
+        Any::Map(fields) => {
+            let mut pairs: Vec<Value> = fields
+                .iter()
+                .map(|(key, value)| json!([typed(key), typed(value)]))
+                .collect();
+            pairs.sort_by_key(|pair| base_yaml::go::to_json(&pair[0], true));
+            json!({"map": pairs})
+        }
     }
 }
 
