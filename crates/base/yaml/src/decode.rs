@@ -283,6 +283,10 @@ impl<'a, 't> Decoder<'a, 't> {
                 while let (Some(key), Some(value)) = (inner.next(), inner.next()) {
                     fields.push((self.any(key)?, self.any(value)?));
                 }
+                if self.mode == Mode::Strict {
+                    // there the first value counts, and of what is shown the last
+                    fields.reverse();
+                }
                 Any::Map(fields)
             }
         })

@@ -129,15 +129,27 @@ fn whole(float: f64) -> Option<String> {
 
 /// Takes a finite float apart: sign, shortest digits, and where the point stands relative to the first digit.
 fn digits(float: f64) -> Option<(bool, String, i32)> {
-    let text = format!("{float:e}");
-    split_digits(&text)
+    // not `{:e}`: of two shortest forms that are equally near, that takes the upper one, and Go the even one
+    split_digits(&Number::from_f64(float)?.to_string())
 }
 
 fn split_digits(text: &str) -> Option<(bool, String, i32)> {
-    let (mantissa, exponent) = text.split_once('e')?;
-    let negative = mantissa.starts_with('-');
-    let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
-    Some((negative, digits, exponent.parse::<i32>().ok()? + 1))
+    let (negative, text) = match text.strip_prefix('-') {
+        Some(text) => (true, text),
+        None => (false, text),
+    };
+    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let all = format!("{whole}{fraction}");
+    let digits = all.trim_start_matches('0');
+    let zeros = all.len() - digits.len();
+    let digits = digits.trim_end_matches('0');
+    if digits.is_empty() {
+        return Some((negative, "0".to_owned(), 1));
+    }
+    let shift = i32::try_from(whole.len()).ok()? - i32::try_from(zeros).ok()?;
+    let point = exponent.parse::<i32>().ok()? + shift;
+    Some((negative, digits.to_owned(), point))
 }
 
 /// Writes a finite float as Go's JSON does: shortest digits, an exponent below 1e-6 and from 1e21 on.
@@ -183,7 +195,9 @@ pub(crate) fn go_g(float: f64) -> String {
 /// The same for a float cut to 32 bits, which is how keys are written.
 #[expect(clippy::cast_possible_truncation, reason = "that is the rule for keys")]
 fn go_g32(float: f64) -> String {
-    go_form(split_digits(&format!("{:e}", float as f32)))
+    go_form(split_digits(
+        &serde_json::to_string(&(float as f32)).unwrap_or_default(),
+    ))
 }
 
 /// The same with YAML's words for what is no number.

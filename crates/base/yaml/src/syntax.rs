@@ -77,13 +77,35 @@ fn shown(value: &Any, kind: &dyn Fn(&[(Any, Any)]) -> &'static str) -> String {
         }
         Any::Map(fields) => {
             let kind = kind(fields);
-            let mut fields: Vec<String> = fields
+            let mut sorted: Vec<(u8, &str, String, &Any)> = fields
                 .iter()
-                .map(|(key, value)| format!("{}:{}", inner(key), inner(value)))
+                .map(|(key, value)| {
+                    let text = match key {
+                        Any::Str(text) => text.as_str(),
+                        _ => "",
+                    };
+                    (place(key), text, inner(key), value)
+                })
                 .collect();
-            fields.sort();
+            sorted.sort_by(|a, b| (a.0, a.1, &a.2).cmp(&(b.0, b.1, &b.2)));
+            let mut fields: Vec<String> = Vec::with_capacity(sorted.len());
+            for (at, (_, _, key, value)) in sorted.iter().enumerate() {
+                // of a key that stands twice, the last value counts
+                if sorted.get(at + 1).is_none_or(|next| next.2 != *key) {
+                    fields.push(format!("{key}:{}", inner(value)));
+                }
+            }
             format!("map[{kind}]interface {{}}{{{}}}", fields.join(", "))
         }
+    }
+}
+
+/// Where keys of a kind stand among others.
+fn place(key: &Any) -> u8 {
+    match key {
+        Any::Null => 0,
+        Any::Str(_) => 1,
+        _ => 2,
     }
 }
 
