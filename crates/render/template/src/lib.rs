@@ -6,11 +6,19 @@
 //!
 //! This crate knows neither Helm nor its functions, and does no I/O.
 
+mod builtin;
 mod call;
+mod code;
+mod compile;
 mod error;
+pub mod fmt;
 mod functions;
 mod host;
 mod limits;
+mod machine;
+mod parse;
+mod set;
+pub mod strconv;
 mod text;
 mod types;
 mod value;
@@ -23,6 +31,8 @@ pub use error::{Error, ErrorKind, Frame, Limit, Place};
 pub use functions::Functions;
 pub use host::{Host, Nowhere, Policy};
 pub use limits::Limits;
+pub use machine::Machine;
+pub use set::{MissingKey, Set, TextCache, Unit};
 pub use text::Str;
 pub use types::{IntKind, Kind, Type};
 pub use value::{Field, Int, List, MAX_DEPTH, Map, Object, Scope, Underlying, Value};

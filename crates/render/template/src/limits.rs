@@ -45,20 +45,22 @@ impl Default for Limits {
 /// What is left of the limits.
 pub(crate) struct Meter {
     limits: Limits,
+    /// Fuel that is left, without `slice`.
     fuel: u64,
-    until_check: u64,
+    /// Fuel to be used before the deadline is looked at again.
+    slice: u64,
     memory: usize,
     crypto: u32,
 }
 
-const CHECK_EVERY: u64 = 1024;
+const SLICE: u64 = 1024;
 
 impl Meter {
     pub(crate) fn new(limits: Limits) -> Self {
         Self {
             limits,
             fuel: limits.fuel,
-            until_check: CHECK_EVERY,
+            slice: 0,
             memory: limits.memory,
             crypto: limits.crypto,
         }
@@ -68,20 +70,41 @@ impl Meter {
         &self.limits
     }
 
+    pub(crate) fn used(&self) -> u64 {
+        self.limits.fuel - self.fuel - self.slice
+    }
+
+    /// Charges for one step of the machine.
+    #[inline]
+    pub(crate) fn step(&mut self, host: &mut dyn Host) -> Result<(), Limit> {
+        if self.slice == 0 {
+            self.refill(1, host)?;
+        }
+        self.slice -= 1;
+        Ok(())
+    }
+
     pub(crate) fn spend(&mut self, fuel: u64, host: &mut dyn Host) -> Result<(), Limit> {
-        if fuel > self.fuel {
-            self.fuel = 0;
+        if fuel > self.slice {
+            self.refill(fuel, host)?;
+        }
+        self.slice -= fuel;
+        Ok(())
+    }
+
+    /// Makes a slice of at least so much.
+    #[cold]
+    fn refill(&mut self, least: u64, host: &mut dyn Host) -> Result<(), Limit> {
+        let all = self.fuel + self.slice;
+        if least > all {
+            (self.fuel, self.slice) = (0, 0);
             return Err(Limit::Fuel(self.limits.fuel));
         }
-        self.fuel -= fuel;
-        if fuel >= self.until_check {
-            self.until_check = CHECK_EVERY;
-            if host.expired() {
-                return Err(Limit::Deadline);
-            }
-        } else {
-            self.until_check -= fuel;
+        if host.expired() {
+            return Err(Limit::Deadline);
         }
+        self.slice = least.max(SLICE).min(all);
+        self.fuel = all - self.slice;
         Ok(())
     }
 

@@ -137,6 +137,11 @@ pub trait Object: Any {
         None
     }
 
+    /// What the builtin `call` calls, if it is a function.
+    fn function(&self) -> Option<Method> {
+        None
+    }
+
     /// Its `reflect.Kind`.
     fn kind(&self) -> Kind {
         if self.type_name().starts_with('*') {

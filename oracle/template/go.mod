@@ -1,0 +1,3 @@
+module roadstead.dev/oracle/template
+
+go 1.26
