@@ -150,7 +150,10 @@ impl Chart {
             }
         }
         let skips = self.helm.skip_tests;
-        let hooks = rendered.hooks.iter().filter(|hook| !(skips && hook.is_test()));
+        let hooks = rendered
+            .hooks
+            .iter()
+            .filter(|hook| !(skips && hook.is_test()));
         let hooks = hooks.map(|hook| &hook.manifest);
         for manifest in rendered.manifests.iter().chain(hooks) {
             if !manifest.object.is_null() {
@@ -216,7 +219,9 @@ impl Chart {
 impl std::fmt::Debug for Chart {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let chart = &self.compiled.metadata().name;
-        f.debug_struct("Chart").field("chart", chart).finish_non_exhaustive()
+        f.debug_struct("Chart")
+            .field("chart", chart)
+            .finish_non_exhaustive()
     }
 }
 
@@ -256,7 +261,8 @@ fn refused(diagnostics: &Diagnostics) -> RenderError {
     let shown = diagnostics.all().iter().map(|diagnostic| {
         let mut diagnostic = diagnostic.clone();
         let of_output = diagnostic.excerpt.as_deref();
-        if of_output.is_some_and(|excerpt| excerpt.trim_start().starts_with("in what was rendered")) {
+        if of_output.is_some_and(|excerpt| excerpt.trim_start().starts_with("in what was rendered"))
+        {
             diagnostic.excerpt = None;
         }
         diagnostic.to_string()

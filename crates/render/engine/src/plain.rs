@@ -241,7 +241,11 @@ fn other_renderer(file: &str) -> Result<(), RenderError> {
     Err(RenderError::OtherRenderer { file, what, hint })
 }
 
-pub(crate) fn flatten(value: Value, origin: Origin, out: &mut Vec<Rendered>) -> Result<(), RenderError> {
+pub(crate) fn flatten(
+    value: Value,
+    origin: Origin,
+    out: &mut Vec<Rendered>,
+) -> Result<(), RenderError> {
     if value.is_object() && k8s_object::is_list(&value) {
         for (index, item) in k8s_object::list_items(value).into_iter().enumerate() {
             let item_origin = Origin {

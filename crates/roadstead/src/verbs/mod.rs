@@ -2,6 +2,7 @@
 
 mod apply;
 pub(crate) mod bootstrap;
+mod chart;
 mod cluster;
 mod delete;
 mod diff;

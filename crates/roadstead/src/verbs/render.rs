@@ -9,6 +9,7 @@ use bytes::Bytes;
 use clap::Args as ClapArgs;
 use roadstead_model::{App, AppKey, AppSpec, ClusterId, Input, Target, TargetClusters};
 use roadstead_release::{Prepared, release_id};
+use roadstead_render::Inputs;
 use roadstead_target::{ClusterView, HUB, placements, target_input};
 use serde_json::Value;
 
@@ -17,13 +18,15 @@ use crate::args::Global;
 use crate::output;
 use crate::shell::Outcome;
 
-/// Renders an App's folder here.
+/// Renders an App's folder or a Helm chart here.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
-Without --app, the folder is rendered as it is, by an App without targets and overlays. With --app, overlays that match
-the cluster described by --cluster-name, --cluster-labels and --values apply, as they do in delivery.")]
+Without --app, a folder is rendered as it is, by an App without targets and overlays, and a Helm chart (a folder with a
+Chart.yaml, or a .tgz) as `helm template` prints it. With --app, overlays that match the cluster described by
+--cluster-name, --cluster-labels and --cluster-values apply, as they do in delivery, and the path stands for the App's
+first input; the others are given by --input.")]
 pub(crate) struct Args {
-    /// The folder or file
+    /// The folder, file or chart
     path: PathBuf,
     /// The App, in a file
     #[arg(long, value_name = "FILE")]
@@ -36,14 +39,22 @@ pub(crate) struct Args {
     cluster_labels: Vec<(String, String)>,
     /// The cluster's values, in a YAML file
     #[arg(long, value_name = "FILE")]
-    values: Option<PathBuf>,
+    cluster_values: Option<PathBuf>,
+    /// Another input of the App: its name and its folder
+    #[arg(long = "input", value_name = "NAME=DIR", value_parser = pair)]
+    inputs: Vec<(String, String)>,
     /// Only name the objects
     #[arg(long)]
     names: bool,
+    #[command(flatten)]
+    chart: super::chart::ChartArgs,
 }
 
 /// Runs it.
 pub(crate) fn run(args: &Args, global: &Global) -> Outcome {
+    if args.app.is_none() && super::chart::is_chart(&args.path) {
+        return super::chart::run(&args.path, &args.chart, global);
+    }
     let (key, mut spec) = match &args.app {
         Some(file) => read_app(file)?,
         None => {
@@ -62,9 +73,18 @@ pub(crate) fn run(args: &Args, global: &Global) -> Outcome {
     for input in spec.inputs.iter_mut().take(1) {
         input.path = String::new();
     }
-    let files = read_files(&args.path)?;
+    let mut inputs = Inputs {
+        first: read_files(&args.path)?,
+        now_ms: jiff::Timestamp::now().as_millisecond(),
+        ..Inputs::default()
+    };
+    for (name, folder) in &args.inputs {
+        inputs
+            .others
+            .insert(name.clone(), read_files(Path::new(folder))?);
+    }
     let id = release_id(&key, &spec, &BTreeMap::new(), "local");
-    let prepared = Prepared::new(&key, &spec, id, &files).map_err(|error| {
+    let prepared = Prepared::of(&key, &spec, id, &inputs).map_err(|error| {
         let excerpt = error
             .excerpt()
             .map(|excerpt| format!("\n{excerpt}"))
@@ -149,7 +169,7 @@ fn empty_app() -> AppSpec {
 }
 
 fn cluster(args: &Args) -> anyhow::Result<ClusterView> {
-    let values = match &args.values {
+    let values = match &args.cluster_values {
         None => BTreeMap::new(),
         Some(file) => {
             let shown = file.display().to_string();
