@@ -81,6 +81,7 @@ impl Machine<'_> {
         for field in &chain.fields {
             seen = self.field(seen, field, at)?;
         }
+        self.wrapped = seen.wrapped;
         Ok(seen.value)
     }
 
@@ -194,9 +195,7 @@ impl Machine<'_> {
         let pointer = object.kind() == Kind::Pointer;
         let nil = pointer && object.is_nil();
         match object.underlying() {
-            Underlying::Map(map) if !nil => {
-                return self.key(&map, field, has_args).map(Found::Value);
-            }
+            Underlying::Map(map) if !nil => self.key(&map, field, has_args).map(Found::Value),
             Underlying::Struct(fields) => {
                 let Some(found) = fields.into_iter().find(|found| found.name == text) else {
                     return Err(cannot());
