@@ -199,6 +199,52 @@ impl Time {
         self.unix.saturating_add(self.zone.at(self.unix).1)
     }
 
+    /// Units since 1970, of which a second has so many; wraps as Go's does.
+    pub fn unix_in(&self, per_second: i64) -> i64 {
+        let rest = i64::from(self.nanoseconds) / (1_000_000_000 / per_second.max(1));
+        self.unix.wrapping_mul(per_second).wrapping_add(rest)
+    }
+
+    /// Whether the clocks are put forward.
+    pub fn is_summer(&self) -> bool {
+        let Zone::Named(zone) = &self.zone else {
+            return false;
+        };
+        jiff::Timestamp::from_second(self.unix)
+            .is_ok_and(|at| zone.to_offset_info(at).dst().is_dst())
+    }
+
+    /// How far it is to the multiple of a unit since the year 1 that lies below, or nearest.
+    pub fn to_multiple(&self, unit: i64, nearest: bool) -> i64 {
+        if unit <= 0 {
+            return 0;
+        }
+        let zero = Time::zero();
+        let since = (i128::from(self.unix) - i128::from(zero.unix)) * 1_000_000_000
+            + i128::from(self.nanoseconds);
+        let rest = since.rem_euclid(i128::from(unit)) as i64;
+        if nearest && rest.saturating_mul(2) >= unit {
+            unit - rest
+        } else {
+            -rest
+        }
+    }
+
+    /// The time as TOML writes it: local ones without an offset.
+    pub fn toml(&self) -> Vec<u8> {
+        let name = match &self.zone {
+            Zone::Fixed(name, _) => name.as_str(),
+            _ => "",
+        };
+        let layout: &[u8] = match name {
+            "datetime-local" => b"2006-01-02T15:04:05.999999999",
+            "date-local" => b"2006-01-02",
+            "time-local" => b"15:04:05.999999999",
+            _ => return self.format(b"2006-01-02T15:04:05.999999999Z07:00"),
+        };
+        self.within(Zone::Utc).format(layout)
+    }
+
     /// Year, month and day.
     pub fn date(&self) -> (i64, u32, u32) {
         civil_from_days(self.local_seconds().div_euclid(DAY))

@@ -30,7 +30,8 @@ pub struct Url {
     pub query: Vec<u8>,
     /// Decoded.
     pub fragment: Vec<u8>,
-    omit_host: bool,
+    /// Whether two slashes are left out where there is no host.
+    pub omit_host: bool,
 }
 
 fn must_escape(byte: u8, place: Place) -> bool {

@@ -113,6 +113,11 @@ impl Regexp {
         out
     }
 
+    /// How many matches there are.
+    pub fn count(&self, text: &[u8]) -> usize {
+        self.spans(text, None).len()
+    }
+
     /// The matches, at most `limit` of them; `None` if there are none.
     pub fn find_all<'a>(&self, text: &'a [u8], limit: i64) -> Option<Vec<&'a [u8]>> {
         let spans = self.spans(text, usize::try_from(limit).ok());

@@ -90,7 +90,7 @@ fn before<'a>(text: &'a [u8], rest: &[u8]) -> &'a [u8] {
 
 fn next_rune(text: &[u8]) -> Result<(u32, &[u8]), String> {
     let (rune, width) = decode(text);
-    if rune == RUNE_ERROR && width <= 1 {
+    if rune == RUNE_ERROR && width == 1 {
         return Err(failed("invalid UTF-8", text));
     }
     Ok((rune, &text[width..]))
