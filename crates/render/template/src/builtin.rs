@@ -240,6 +240,12 @@ fn other_equal(left: &Value, right: &Value) -> Result<bool, Failure> {
             &[right.clone(), name(right)],
         ));
     };
+    if right_kind == Kind::Func {
+        return Err(say(
+            "non-comparable type %s: %v",
+            &[right.clone(), name(right)],
+        ));
+    }
     let Value::Object(object) = left else {
         return Ok(false);
     };

@@ -345,7 +345,7 @@ impl<'a> Machine<'a> {
                 };
                 let mut overlay = self.sets[set].overlay();
                 overlay.add(&unit);
-                let Some(template) = overlay.get(name).cloned() else {
+                let Some(template) = unit.own() else {
                     return Err(fault(format!(
                         "template: {}: nothing in it",
                         name.to_text()

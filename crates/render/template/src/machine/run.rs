@@ -381,7 +381,7 @@ impl Machine<'_> {
             }
             other => {
                 let mut text = b"range can't iterate over ".to_vec();
-                fmt::append_value(&mut text, &other, self.meter.limits().string)?;
+                fmt::append_printable(&mut text, &other, self.meter.limits().string)?;
                 Err(String::from_utf8_lossy(&text).into_owned().into())
             }
         }

@@ -116,7 +116,7 @@ pub fn append_float(out: &mut Vec<u8>, value: f64, verb: u8, precision: i32) {
                 plain(out, &digits, precision as usize);
             } else {
                 let precision = digits.digits.len().saturating_sub(1);
-                scientific(out, &digits, precision, verb - b'g' + b'e');
+                scientific(out, &digits, precision, verb - 2);
             }
         }
         (_, Some(wanted)) => {
@@ -130,7 +130,7 @@ pub fn append_float(out: &mut Vec<u8>, value: f64, verb: u8, precision: i32) {
             let exponent = digits.point - 1;
             if exponent < -4 || exponent >= threshold as i32 {
                 let precision = wanted.min(count).saturating_sub(1);
-                scientific(out, &digits, precision, verb - b'g' + b'e');
+                scientific(out, &digits, precision, verb - 2);
             } else {
                 let precision = (count as i32 - digits.point).max(0);
                 plain(out, &digits, precision as usize);

@@ -190,11 +190,6 @@ impl Map {
     pub fn same(&self, other: &Map) -> bool {
         Rc::ptr_eq(self.root(), other.root())
     }
-
-    /// Where it lies, for `%p`.
-    pub fn address(&self) -> usize {
-        Rc::as_ptr(self.root()).addr()
-    }
 }
 
 impl Default for Map {
