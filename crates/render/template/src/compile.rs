@@ -564,6 +564,13 @@ impl Compiler<'_> {
         }
         for (index, arg) in args.iter().enumerate() {
             self.argument(*arg, &parameter(&signature, index));
+            let direct = matches!(
+                self.ast.node(*arg),
+                Node::Field(_) | Node::Variable(_) | Node::Dot
+            );
+            if row.is_none() && builtin == Some(Builtin::Slice) && index > 0 && direct {
+                self.emit(Step::KeepWrapped, SAME);
+            }
         }
         if last {
             if count > 1 {

@@ -81,6 +81,7 @@ impl Machine<'_> {
         for field in &chain.fields {
             seen = self.field(seen, field, at)?;
         }
+        self.wrapped = seen.wrapped;
         Ok(seen.value)
     }
 
@@ -204,9 +205,7 @@ impl Machine<'_> {
             }));
         }
         match object.underlying() {
-            Underlying::Map(map) if !nil => {
-                return self.key(&map, field, has_args).map(Found::Value);
-            }
+            Underlying::Map(map) if !nil => self.key(&map, field, has_args).map(Found::Value),
             Underlying::Struct(fields) => {
                 let Some(found) = fields.into_iter().find(|found| found.name == text) else {
                     return Err(cannot());

@@ -12,6 +12,9 @@ const ALL_DIGITS: usize = 770;
 /// From which exponent on the shortest form of `%g` is written with one.
 const SHORTEST_BOUND: i32 = 6;
 
+/// With fewer digits than this no value lies in the middle between two decimal forms that both identify it.
+const TIE_DIGITS: usize = 15;
+
 impl Digits {
     /// From Rust's `{:e}` form, without trailing noughts.
     fn from_scientific(text: &str) -> Self {
@@ -29,7 +32,18 @@ impl Digits {
     }
 
     fn shortest(value: f64) -> Self {
-        Self::from_scientific(&format!("{value:e}"))
+        let digits = Self::from_scientific(&format!("{value:e}"));
+        if digits.digits.len() < TIE_DIGITS {
+            return digits;
+        }
+        // of two shortest forms that are equally near, Go takes the even one
+        let precision = digits.digits.len() - 1;
+        let even = format!("{value:.precision$e}");
+        if even.parse() == Ok(value) {
+            Self::from_scientific(&even)
+        } else {
+            digits
+        }
     }
 
     fn significant(value: f64, count: usize) -> Self {

@@ -279,7 +279,10 @@ pub(super) fn dismantle(values: impl Iterator<Item = Value>) {
             }
         }
     });
-    while outermost {
+    if !outermost {
+        return;
+    }
+    loop {
         let next = DISMANTLING.with(|queue| {
             let mut queue = queue.borrow_mut();
             let next = queue.as_mut().and_then(Vec::pop);

@@ -366,9 +366,6 @@ pub fn functions() -> Arc<Functions> {
         ),
         pure("list", ANY, |_, args| Ok(Value::list(args.to_vec()))),
         pure("strs", Signature::variadic(&[Type::Str]), |_, args| {
-            if args.is_empty() {
-                return Ok(Value::List(List::nil(Type::STRINGS)));
-            }
             Ok(Value::strings(args.iter().map(text)))
         }),
         pure("typeOf", Signature::fixed(&[Type::Any]), |_, args| {
