@@ -6,17 +6,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use base_json::{Map, Value};
 use base64::Engine as _;
 
+use crate::any::Any;
+use crate::budget::Budget;
 use crate::input;
 use crate::number::{self, Num};
 use crate::problem::{Problem, Result};
 use crate::resolve::{Resolved, Stack, resolve};
+use crate::syntax::go_syntax;
 use crate::tree::{Kind, Node, Reader, Tree};
 use crate::{Document, GoError, MAX_DEPTH, YamlError};
-
-/// How many bytes all aliases of a file may expand to, roughly.
-const MAX_ALIASED: usize = 16 << 20;
-/// The same where go-yaml itself would go on for longer.
-const MAX_GO_ALIASED: usize = 64 << 20;
 
 /// What to do about a key that stands twice, and in whose words to complain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,10 +52,9 @@ pub(crate) fn documents(text: &str, file: &str) -> std::result::Result<Vec<Docum
         YamlError::new(text, file, line, column, message).with_go(go)
     };
     while reader.document(&mut tree).map_err(shown)? {
-        let mut decoder = Decoder::new(&tree, Mode::Ours);
-        decoder.aliased = aliased;
+        let mut decoder = Decoder::new(&tree, Mode::Ours, Budget::ours(aliased));
         let value = decoder.value(0, 0).map_err(shown)?;
-        aliased = decoder.aliased;
+        aliased = decoder.budget.aliased();
         if !value.is_null() {
             out.push(Document {
                 value,
@@ -98,21 +95,13 @@ pub(crate) fn first(bytes: &[u8], strict: bool) -> std::result::Result<Value, Go
     let mut reader = Reader::new(&input.text, Stack::V2, MAX_DEPTH);
     let mut tree = Tree::default();
     let found = reader.document(&mut tree);
-    if let Some(bad) = input.bad
-        && reader.position() + 4 > bad.noticed
-    {
-        let before = &input.text;
-        let line = before.matches('\n').count() + 1;
-        let last = before.rsplit('\n').next();
-        let column = last.map_or(0, |last| last.chars().count()) + 1;
-        return Err(GoError::at(format!("yaml: {}", bad.problem), line, column));
-    }
+    input.check(reader.position())?;
     let go = |problem: Box<Problem>| problem.go(Stack::V2);
     if !found.map_err(go)? {
         return Ok(Value::Null);
     }
     let mode = if strict { Mode::Strict } else { Mode::Last };
-    let mut decoder = Decoder::new(&tree, mode);
+    let mut decoder = Decoder::new(&tree, mode, Budget::go());
     let value = decoder.value(0, 0).map_err(go)?;
     decoder.finish()?;
     Ok(value)
@@ -129,30 +118,30 @@ enum Typed<'a> {
 struct Decoder<'a, 't> {
     tree: &'a Tree<'t>,
     mode: Mode,
-    decoded: u64,
-    through_aliases: u64,
-    /// The aliases that are being followed.
-    following: Vec<u32>,
-    aliased: usize,
+    budget: Budget,
     /// What go-yaml says together, at the end.
     errors: Vec<(String, usize, usize)>,
     /// What comes up after that, when JSON is made.
-    unsupported_key: Option<GoError>,
-    unsupported_value: Option<GoError>,
+    unsupported: Vec<Unsupported>,
+}
+
+/// Something that has no form in JSON.
+struct Unsupported {
+    error: GoError,
+    /// Keys are found before values.
+    key: bool,
+    /// Another value took its place.
+    replaced: bool,
 }
 
 impl<'a, 't> Decoder<'a, 't> {
-    fn new(tree: &'a Tree<'t>, mode: Mode) -> Self {
+    fn new(tree: &'a Tree<'t>, mode: Mode, budget: Budget) -> Self {
         Self {
             tree,
             mode,
-            decoded: 0,
-            through_aliases: 0,
-            following: Vec::new(),
-            aliased: 0,
+            budget,
             errors: Vec::new(),
-            unsupported_key: None,
-            unsupported_value: None,
+            unsupported: Vec::new(),
         }
     }
 
@@ -163,44 +152,17 @@ impl<'a, 't> Decoder<'a, 't> {
             let text = format!("yaml: unmarshal errors:\n  {}", lines.join("\n  "));
             return Err(GoError::at(text, line, column));
         }
-        match self.unsupported_key.or(self.unsupported_value) {
-            Some(error) => Err(error),
+        let left = self.unsupported.into_iter().filter(|found| !found.replaced);
+        match left.min_by_key(|found| !found.key) {
+            Some(found) => Err(found.error),
             None => Ok(()),
         }
-    }
-
-    /// Counts a node as go-yaml does, so that a small text cannot become a large value.
-    fn count(&mut self, node: &Node<'_>) -> Result<()> {
-        self.decoded += 1;
-        if self.following.is_empty() {
-            return Ok(());
-        }
-        self.through_aliases += 1;
-        self.aliased += 32 + node.text.len();
-        if self.mode == Mode::Ours {
-            if self.aliased > MAX_ALIASED {
-                let problem = format!(
-                    "aliases expand to more than {} MiB; write the values out, or split the file",
-                    MAX_ALIASED >> 20
-                );
-                return Err(Problem::at(problem, node.mark()));
-            }
-            return Ok(());
-        }
-        let excessive = self.through_aliases > 100
-            && self.decoded > 1000
-            && ratio(self.through_aliases, self.decoded) > allowed_ratio(self.decoded);
-        if excessive || self.aliased > MAX_GO_ALIASED {
-            let problem = "document contains excessive aliasing";
-            return Err(Problem::at(problem, node.mark()));
-        }
-        Ok(())
     }
 
     fn value(&mut self, index: u32, depth: usize) -> Result<Value> {
         let tree = self.tree;
         let node = tree.get(index);
-        self.count(node)?;
+        self.budget.count(node)?;
         if depth > MAX_DEPTH {
             let problem = format!("nesting is deeper than {MAX_DEPTH} levels");
             return Err(Problem::at(problem, node.mark()));
@@ -224,25 +186,12 @@ impl<'a, 't> Decoder<'a, 't> {
                 Ok(Value::Object(map))
             }
             Kind::Alias => {
-                self.follow(index)?;
+                self.budget.follow(index, tree.get(index))?;
                 let value = self.value(tree.target(index), depth)?;
-                self.following.pop();
+                self.budget.back();
                 Ok(value)
             }
         }
-    }
-
-    fn follow(&mut self, alias: u32) -> Result<()> {
-        if self.following.contains(&alias) {
-            let node = self.tree.get(alias);
-            let problem = match self.mode {
-                Mode::Ours => "an anchor's value contains itself".to_owned(),
-                _ => format!("anchor '{}' value contains itself", node.text),
-            };
-            return Err(Problem::at(problem, node.mark()));
-        }
-        self.following.push(alias);
-        Ok(())
     }
 
     fn mapping(
@@ -262,9 +211,13 @@ impl<'a, 't> Decoder<'a, 't> {
             }
             let name = self.key(key, depth, map, known)?;
             let place = tree.get(value);
+            let before = self.unsupported.len();
             let found = self.value(value, depth + 1)?;
             match name {
                 Name::New(name) => {
+                    if self.mode == Mode::Last && !self.unsupported.is_empty() {
+                        self.replace(before, &name, known);
+                    }
                     map.insert(name, found);
                 }
                 Name::Twice(shown) => {
@@ -273,17 +226,70 @@ impl<'a, 't> Decoder<'a, 't> {
                     self.errors.push((text, line, column));
                 }
                 Name::Unsupported(kind) => {
-                    self.unsupported_key.get_or_insert_with(|| {
-                        let (line, column) =
-                            (key_node.line as usize + 1, key_node.column as usize + 1);
-                        let value = go_syntax(&found);
-                        let text = format!("unsupported map key of type: {kind}, value: {value}");
-                        GoError::at(text, line, column)
+                    let (line, column) = (key_node.line as usize + 1, key_node.column as usize + 1);
+                    let value = go_syntax(&self.any(value)?);
+                    let text = format!("unsupported map key of type: {kind}, value: {value}");
+                    self.unsupported.push(Unsupported {
+                        error: GoError::at(text, line, column),
+                        key: true,
+                        replaced: false,
                     });
                 }
             }
         }
         Ok(())
+    }
+
+    /// Forgets what was wrong with the value that a key had before.
+    fn replace(&mut self, before: usize, name: &str, known: &mut Known) {
+        if let Some((from, to)) = known.unsupported.remove(name) {
+            for old in &mut self.unsupported[from..to] {
+                old.replaced = true;
+            }
+        }
+        if self.unsupported.len() > before {
+            let range = (before, self.unsupported.len());
+            known.unsupported.insert(name.to_owned(), range);
+        }
+    }
+
+    /// A value with Go's types, to be shown.
+    fn any(&mut self, index: u32) -> Result<Any> {
+        let tree = self.tree;
+        let node = tree.get(index);
+        self.budget.count(node)?;
+        Ok(match node.kind {
+            Kind::Scalar => match self.scalar(node)? {
+                Typed::Null => Any::Null,
+                Typed::Bool(flag) => Any::Bool(flag),
+                Typed::Num(Num::Int(int)) => Any::Int(int),
+                Typed::Num(Num::Uint(int)) => Any::Uint(int),
+                Typed::Num(Num::Float(float)) => Any::Float(float),
+                Typed::Str(text) => Any::Str(text.into_owned()),
+            },
+            Kind::Alias => {
+                self.budget.follow(index, node)?;
+                let value = self.any(tree.target(index))?;
+                self.budget.back();
+                value
+            }
+            Kind::Sequence => {
+                let items = tree.inner(index).map(|item| self.any(item));
+                Any::List(items.collect::<Result<_>>()?)
+            }
+            Kind::Mapping => {
+                let mut fields = Vec::new();
+                let mut inner = tree.inner(index);
+                while let (Some(key), Some(value)) = (inner.next(), inner.next()) {
+                    fields.push((self.any(key)?, self.any(value)?));
+                }
+                if self.mode == Mode::Strict {
+                    // there the first value counts, and of what is shown the last
+                    fields.reverse();
+                }
+                Any::Map(fields)
+            }
+        })
     }
 
     fn key(
@@ -295,28 +301,29 @@ impl<'a, 't> Decoder<'a, 't> {
     ) -> Result<Name> {
         let tree = self.tree;
         let mut node = tree.get(index);
-        self.count(node)?;
+        self.budget.count(node)?;
         let mut followed = false;
         if node.kind == Kind::Alias {
-            self.follow(index)?;
+            self.budget.follow(index, tree.get(index))?;
             followed = true;
             node = tree.get(tree.target(index));
-            self.count(node)?;
+            self.budget.count(node)?;
         }
         if node.kind != Kind::Scalar {
             let at = tree.get(index).mark();
             if self.mode == Mode::Ours {
                 return Err(Problem::at("a map or a list cannot be a key", at));
             }
-            self.decoded -= 1;
+            self.budget.uncount();
             let target = if followed { tree.target(index) } else { index };
-            let value = self.value(target, depth + 1)?;
+            self.value(target, depth + 1)?;
+            let value = self.any(target)?;
             let problem = format!("invalid map key: {}", go_syntax(&value));
             return Err(Problem::at(problem, at));
         }
         let typed = self.scalar(node)?;
         if followed {
-            self.following.pop();
+            self.budget.back();
         }
         let at = tree.get(index);
         if self.mode == Mode::Ours {
@@ -353,7 +360,7 @@ impl<'a, 't> Decoder<'a, 't> {
             };
             if twice {
                 let shown = match kind {
-                    b's' => go_quote(&name),
+                    b's' => crate::syntax::go_quote(&name),
                     _ => name,
                 };
                 return Ok(Name::Twice(shown));
@@ -409,11 +416,11 @@ impl<'a, 't> Decoder<'a, 't> {
             };
             return Err(Problem::at(problem, whole.mark()));
         }
-        self.count(node)?;
+        self.budget.count(node)?;
         let alias = node.kind == Kind::Alias;
         if alias {
-            self.follow(index)?;
-            self.count(tree.get(target))?;
+            self.budget.follow(index, tree.get(index))?;
+            self.budget.count(tree.get(target))?;
         }
         if depth > MAX_DEPTH {
             let problem = format!("nesting is deeper than {MAX_DEPTH} levels");
@@ -426,7 +433,7 @@ impl<'a, 't> Decoder<'a, 't> {
             self.mapping(target, depth + 1, map, known)?;
         }
         if alias {
-            self.following.pop();
+            self.budget.back();
         }
         Ok(())
     }
@@ -456,7 +463,9 @@ impl<'a, 't> Decoder<'a, 't> {
         match (short, found) {
             ("bool", Resolved::Bool(flag)) => Ok(Typed::Bool(flag)),
             ("int", Resolved::Num(number @ (Num::Int(_) | Num::Uint(_)))) => Ok(Typed::Num(number)),
-            ("float", Resolved::Num(Num::Int(int))) => Ok(Typed::Num(Num::Float(as_float(int)))),
+            ("float", Resolved::Num(Num::Int(int))) => {
+                Ok(Typed::Num(Num::Float(number::as_float(int))))
+            }
             ("float", Resolved::Num(number @ Num::Float(_))) => Ok(Typed::Num(number)),
             ("null", Resolved::Null) => Ok(Typed::Null),
             ("timestamp", Resolved::Time(_)) => Ok(Typed::Str(Cow::Borrowed(text))),
@@ -520,8 +529,11 @@ impl<'a, 't> Decoder<'a, 't> {
                 }
                 let text = format!("json: unsupported value: {}", crate::go::format_g(float));
                 let (line, column) = (node.line as usize + 1, node.column as usize + 1);
-                self.unsupported_value
-                    .get_or_insert_with(|| GoError::at(text, line, column));
+                self.unsupported.push(Unsupported {
+                    error: GoError::at(text, line, column),
+                    key: false,
+                    replaced: false,
+                });
                 Value::Null
             }
             Typed::Str(text) => Value::String(text.into_owned()),
@@ -535,6 +547,8 @@ struct Known {
     lines: BTreeMap<String, u32>,
     /// Keys that are no strings, by kind; and strings that look like them.
     odd: BTreeSet<(u8, String)>,
+    /// Keys whose values hold what has no form in JSON.
+    unsupported: BTreeMap<String, (usize, usize)>,
 }
 
 enum Name {
@@ -567,83 +581,4 @@ fn our_key(typed: &Typed<'_>) -> std::result::Result<String, String> {
         Typed::Num(Num::Float(float)) => number::go_g32_or_odd(*float),
         Typed::Str(text) => text.clone().into_owned(),
     })
-}
-
-#[expect(clippy::cast_precision_loss, reason = "the tag asks for it")]
-fn as_float(int: i64) -> f64 {
-    int as f64
-}
-
-#[expect(clippy::cast_precision_loss, reason = "counts are small")]
-fn ratio(part: u64, whole: u64) -> f64 {
-    part as f64 / whole as f64
-}
-
-/// How much of a document may come from aliases: nearly all of a small one, little of a large one.
-#[expect(clippy::cast_precision_loss, reason = "counts are small")]
-fn allowed_ratio(decoded: u64) -> f64 {
-    const LOW: u64 = 400_000;
-    const HIGH: u64 = 4_000_000;
-    match decoded {
-        ..=LOW => 0.99,
-        HIGH.. => 0.10,
-        _ => 0.99 - 0.89 * ((decoded - LOW) as f64 / (HIGH - LOW) as f64),
-    }
-}
-
-/// A string as Go's `%q` shows it.
-pub(crate) fn go_quote(text: &str) -> String {
-    use std::fmt::Write as _;
-    let mut out = String::with_capacity(text.len() + 2);
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\u{7}' => out.push_str("\\a"),
-            '\u{8}' => out.push_str("\\b"),
-            '\u{c}' => out.push_str("\\f"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\u{b}' => out.push_str("\\v"),
-            c if c.is_ascii_control() => {
-                let _ = write!(out, "\\x{:02x}", u32::from(c));
-            }
-            c if c.is_control() || matches!(c, '\u{ad}' | '\u{2028}' | '\u{2029}' | '\u{feff}') => {
-                let _ = write!(out, "\\u{:04x}", u32::from(c));
-            }
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
-}
-
-/// A value as Go's `%#v` shows what go-yaml decodes it to.
-fn go_syntax(value: &Value) -> String {
-    let inner = |value: &Value| match value {
-        Value::Null => "interface {}(nil)".to_owned(),
-        other => go_syntax(other),
-    };
-    match value {
-        Value::Null => "<nil>".to_owned(),
-        Value::Bool(flag) => flag.to_string(),
-        Value::Number(number) => match number.as_f64() {
-            Some(float) if number.is_f64() => number::go_g(float),
-            _ => number.to_string(),
-        },
-        Value::String(text) => go_quote(text),
-        Value::Array(items) => {
-            let items: Vec<String> = items.iter().map(inner).collect();
-            format!("[]interface {{}}{{{}}}", items.join(", "))
-        }
-        Value::Object(map) => {
-            let fields: Vec<String> = map
-                .iter()
-                .map(|(key, value)| format!("{}:{}", go_quote(key), inner(value)))
-                .collect();
-            format!("map[interface {{}}]interface {{}}{{{}}}", fields.join(", "))
-        }
-    }
 }

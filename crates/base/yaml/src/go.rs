@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 
 use base_json::{Map, Value};
 
+pub use crate::any::Any;
 pub use crate::emit::Writer;
 pub use crate::error::GoError;
 pub use crate::resolve::Stack;
@@ -40,11 +41,23 @@ fn converting(error: GoError) -> GoError {
     error.within("error converting YAML to JSON")
 }
 
+/// Reads the first document as go-yaml version 3's `Unmarshal` into an `interface{}`: `yes` is a string, a date is a time,
+/// a key that stands twice is an error.
+pub fn unmarshal_v3(text: &[u8]) -> Result<Any, GoError> {
+    crate::decode3::first(text)
+}
+
 /// Writes as `sigs.k8s.io/yaml.Marshal` does (Helm's `toYaml`, but for the line break at the end).
 pub fn to_yaml(value: &Value) -> Result<String, GoError> {
     let mut writer = Writer::sigs();
     writer.value(value);
-    writer.finish()
+    // what cannot pass through JSON has its place in that JSON
+    writer.finish().or_else(|error| {
+        let value = crate::decode::first(to_json(value, true).as_bytes(), false)?;
+        let mut writer = Writer::sigs();
+        writer.value(&value);
+        writer.finish().map_err(|_| error)
+    })
 }
 
 /// Writes as go-yaml version 3's encoder with this indent does (Helm's `toYamlPretty` has 2): floats stay floats.

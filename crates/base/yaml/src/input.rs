@@ -2,10 +2,27 @@
 
 use std::borrow::Cow;
 
+use crate::GoError;
+
 /// A text, and what stands behind its end that is none.
 pub(crate) struct Input<'b> {
     pub(crate) text: Cow<'b, str>,
     pub(crate) bad: Option<Bad>,
+}
+
+impl Input<'_> {
+    /// Complains about what stands behind the text, if go-yaml came to look at it.
+    pub(crate) fn check(&self, position: usize) -> Result<(), GoError> {
+        match self.bad {
+            Some(bad) if position + LOOK_AHEAD > bad.noticed => {
+                let line = self.text.matches('\n').count() + 1;
+                let last = self.text.rsplit('\n').next();
+                let column = last.map_or(0, |last| last.chars().count()) + 1;
+                Err(GoError::at(format!("yaml: {}", bad.problem), line, column))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -18,6 +35,8 @@ pub(crate) struct Bad {
 const CONTROL: &str = "control characters are not allowed";
 /// go-yaml reads so many bytes at once.
 const CHUNK: usize = 512;
+/// It looks so far beyond the place where it is.
+const LOOK_AHEAD: usize = 4;
 
 /// Takes off a mark of byte order, reads UTF-16 where one says so, and ends the text at the first bad character.
 pub(crate) fn read(bytes: &[u8]) -> Input<'_> {

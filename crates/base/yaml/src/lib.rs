@@ -7,7 +7,10 @@
 //!
 //! This crate does no I/O and keeps no state.
 
+mod any;
+mod budget;
 mod decode;
+mod decode3;
 mod emit;
 mod error;
 pub mod go;
@@ -17,6 +20,7 @@ mod parse;
 mod problem;
 mod resolve;
 mod scan;
+mod syntax;
 mod time;
 mod tree;
 

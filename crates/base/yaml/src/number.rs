@@ -2,6 +2,8 @@
 
 use base_json::{Number, Value};
 
+use crate::resolve::Stack;
+
 /// A plain scalar read as a number.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Num {
@@ -12,9 +14,19 @@ pub(crate) enum Num {
 
 /// Reads a number: underscores are left out, a prefix or a leading zero chooses the base, whatever is too large for an
 /// integer is a float, and a float that overflows is no number at all.
-pub(crate) fn parse(text: &str) -> Option<Num> {
+pub(crate) fn parse(text: &str, stack: Stack) -> Option<Num> {
     let first = text.as_bytes().first()?;
     if *first == b'.' {
+        // Go takes underscores here only where they separate digits
+        if text.contains('_') {
+            let separates = |pair: &[u8]| match pair {
+                [b'_', other] | [other, b'_'] => other.is_ascii_digit(),
+                _ => true,
+            };
+            let good = !text.ends_with('_') && text.as_bytes().windows(2).all(separates);
+            let plain = text.replace('_', "");
+            return parse_float(&plain).filter(|_| good).map(Num::Float);
+        }
         return parse_float(text).map(Num::Float);
     }
     if !first.is_ascii_digit() && !matches!(first, b'+' | b'-') {
@@ -24,7 +36,18 @@ pub(crate) fn parse(text: &str) -> Option<Num> {
     if let Some(number) = parse_int(&plain) {
         return Some(number);
     }
-    parse_float(&plain).map(Num::Float)
+    if let Some(float) = parse_float(&plain) {
+        return Some(Num::Float(float));
+    }
+    // Go's fallback for prefixes lets a sign stand behind one
+    let digits = |prefix: &str, radix: u32| {
+        let rest = plain.strip_prefix(prefix)?;
+        i64::from_str_radix(rest, radix).ok().map(Num::Int)
+    };
+    digits("0b", 2).or_else(|| match stack {
+        Stack::V2 => None,
+        Stack::V3 => digits("0o", 8),
+    })
 }
 
 fn parse_int(plain: &str) -> Option<Num> {
@@ -106,15 +129,27 @@ fn whole(float: f64) -> Option<String> {
 
 /// Takes a finite float apart: sign, shortest digits, and where the point stands relative to the first digit.
 fn digits(float: f64) -> Option<(bool, String, i32)> {
-    let text = format!("{float:e}");
-    split_digits(&text)
+    // not `{:e}`: of two shortest forms that are equally near, that takes the upper one, and Go the even one
+    split_digits(&Number::from_f64(float)?.to_string())
 }
 
 fn split_digits(text: &str) -> Option<(bool, String, i32)> {
-    let (mantissa, exponent) = text.split_once('e')?;
-    let negative = mantissa.starts_with('-');
-    let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
-    Some((negative, digits, exponent.parse::<i32>().ok()? + 1))
+    let (negative, text) = match text.strip_prefix('-') {
+        Some(text) => (true, text),
+        None => (false, text),
+    };
+    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let all = format!("{whole}{fraction}");
+    let digits = all.trim_start_matches('0');
+    let zeros = all.len() - digits.len();
+    let digits = digits.trim_end_matches('0');
+    if digits.is_empty() {
+        return Some((negative, "0".to_owned(), 1));
+    }
+    let shift = i32::try_from(whole.len()).ok()? - i32::try_from(zeros).ok()?;
+    let point = exponent.parse::<i32>().ok()? + shift;
+    Some((negative, digits.to_owned(), point))
 }
 
 /// Writes a finite float as Go's JSON does: shortest digits, an exponent below 1e-6 and from 1e21 on.
@@ -160,7 +195,9 @@ pub(crate) fn go_g(float: f64) -> String {
 /// The same for a float cut to 32 bits, which is how keys are written.
 #[expect(clippy::cast_possible_truncation, reason = "that is the rule for keys")]
 fn go_g32(float: f64) -> String {
-    go_form(split_digits(&format!("{:e}", float as f32)))
+    go_form(split_digits(
+        &serde_json::to_string(&(float as f32)).unwrap_or_default(),
+    ))
 }
 
 /// The same with YAML's words for what is no number.
@@ -209,4 +246,10 @@ fn plain_form(sign: &str, digits: &str, point: i32) -> String {
             format!("{sign}0.{}{digits}", "0".repeat(zeros))
         }
     }
+}
+
+/// The float nearest to an integer.
+#[expect(clippy::cast_precision_loss, reason = "the tag !!float asks for it")]
+pub(crate) fn as_float(int: i64) -> f64 {
+    int as f64
 }

@@ -35,12 +35,12 @@ pub(crate) fn resolve(text: &str, stack: Stack, times: bool) -> Resolved {
         b'.' => match text {
             ".nan" | ".NaN" | ".NAN" => Resolved::Num(Num::Float(f64::NAN)),
             ".inf" | ".Inf" | ".INF" => Resolved::Num(Num::Float(f64::INFINITY)),
-            _ => number::parse(text).map_or(Resolved::Str, Resolved::Num),
+            _ => number::parse(text, stack).map_or(Resolved::Str, Resolved::Num),
         },
         b'+' | b'-' if bytes.get(1) == Some(&b'.') && bytes.len() == 5 => match text {
             "+.inf" | "+.Inf" | "+.INF" => Resolved::Num(Num::Float(f64::INFINITY)),
             "-.inf" | "-.Inf" | "-.INF" => Resolved::Num(Num::Float(f64::NEG_INFINITY)),
-            _ => number::parse(text).map_or(Resolved::Str, Resolved::Num),
+            _ => number::parse(text, stack).map_or(Resolved::Str, Resolved::Num),
         },
         b'0'..=b'9' | b'+' | b'-' => {
             if times
@@ -49,7 +49,7 @@ pub(crate) fn resolve(text: &str, stack: Stack, times: bool) -> Resolved {
             {
                 return Resolved::Time(time);
             }
-            number::parse(text).map_or(Resolved::Str, Resolved::Num)
+            number::parse(text, stack).map_or(Resolved::Str, Resolved::Num)
         }
         _ => Resolved::Str,
     }

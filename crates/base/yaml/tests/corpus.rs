@@ -13,6 +13,13 @@ fn strict(text: &str) -> Result<Value, String> {
     base_yaml::go::yaml_to_json_strict(text.as_bytes()).map_err(|error| error.text)
 }
 
+fn read3(text: &str) -> Result<Value, String> {
+    let found = base_yaml::go::unmarshal_v3(text.as_bytes());
+    found
+        .map(|value| support::typed(&value))
+        .map_err(|error| error.text)
+}
+
 /// The files as they are, and document by document.
 fn texts() -> Vec<String> {
     let mut out = Vec::new();
@@ -50,6 +57,11 @@ fn reads_real_files_as_go_does() {
 #[test]
 fn reads_real_files_strictly_as_go_does() {
     compare_reading("corpus, strict", "strict", &texts(), strict, 0);
+}
+
+#[test]
+fn reads_real_files_as_version_3_does() {
+    compare_reading("corpus, version 3", "v3", &texts(), read3, 0);
 }
 
 #[test]
@@ -208,6 +220,13 @@ fn refuses_what_go_refuses() {
         "strict",
         &mutations(2, of_each),
         strict,
+        0,
+    );
+    compare_reading(
+        "mutations, version 3",
+        "v3",
+        &mutations(3, of_each),
+        read3,
         0,
     );
 }
