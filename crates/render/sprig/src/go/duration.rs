@@ -56,7 +56,11 @@ pub fn round(value: i64, unit: i64) -> i64 {
 
 /// Cuts to a multiple of a unit.
 pub fn truncate(value: i64, unit: i64) -> i64 {
-    if unit <= 0 { value } else { value - value % unit }
+    if unit <= 0 {
+        value
+    } else {
+        value - value % unit
+    }
 }
 
 fn unit(name: &[u8]) -> Option<u64> {

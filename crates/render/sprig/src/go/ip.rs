@@ -84,11 +84,13 @@ fn v6(whole: &[u8]) -> Result<([u8; 16], bool), String> {
         }
         if rest.get(digits) == Some(&b'.') {
             if ellipsis.is_none() && at != 12 {
-                let message = "embedded IPv4 address must replace the final 2 fields of the address";
+                let message =
+                    "embedded IPv4 address must replace the final 2 fields of the address";
                 return Err(refuse(whole, message, rest));
             }
             if at + 4 > 16 {
-                let message = "too many hex fields to fit an embedded IPv4 at the end of the address";
+                let message =
+                    "too many hex fields to fit an embedded IPv4 at the end of the address";
                 return Err(refuse(whole, message, rest));
             }
             ip[at..at + 4].copy_from_slice(&v4(whole, rest)?);
@@ -185,7 +187,15 @@ mod tests {
         let middle = parse(b"2001:db8::68").unwrap();
         assert_eq!(middle[..4], [0x20, 1, 0x0d, 0xb8]);
         assert_eq!(middle[14..], [0, 0x68]);
-        for text in ["", "1.2.3", "01.2.3.4", "1.2.3.256", "fe80::1%e", "1::2::3", "12345::"] {
+        for text in [
+            "",
+            "1.2.3",
+            "01.2.3.4",
+            "1.2.3.256",
+            "fe80::1%e",
+            "1::2::3",
+            "12345::",
+        ] {
             assert_eq!(parse(text.as_bytes()), None, "{text}");
         }
     }

@@ -29,7 +29,11 @@ pub(super) enum Part {
     /// An offset: whether zero is `Z`, and how it is written.
     Offset(bool, OffsetForm),
     /// Digits of a second after a separator; trimmed or not.
-    Fraction { digits: usize, trim: bool, separator: u8 },
+    Fraction {
+        digits: usize,
+        trim: bool,
+        separator: u8,
+    },
 }
 
 /// How an offset is written.
@@ -107,7 +111,10 @@ fn starts(layout: &[u8]) -> Option<(usize, usize, Part)> {
             .and_then(|(text, form)| found(text.len() + 1, Part::Offset(mark == b'Z', *form))),
         separator @ (b'.' | b',') => {
             let digit = *layout.get(1).filter(|byte| matches!(byte, b'0' | b'9'))?;
-            let digits = layout[1..].iter().take_while(|byte| **byte == digit).count();
+            let digits = layout[1..]
+                .iter()
+                .take_while(|byte| **byte == digit)
+                .count();
             if layout.get(1 + digits).is_some_and(u8::is_ascii_digit) {
                 return None;
             }

@@ -27,9 +27,15 @@ pub fn base(path: &[u8]) -> Vec<u8> {
     if path.is_empty() {
         return b".".to_vec();
     }
-    let end = path.iter().rposition(|&byte| byte != b'/').map_or(0, |at| at + 1);
+    let end = path
+        .iter()
+        .rposition(|&byte| byte != b'/')
+        .map_or(0, |at| at + 1);
     let path = &path[..end];
-    let from = path.iter().rposition(|&byte| byte == b'/').map_or(0, |at| at + 1);
+    let from = path
+        .iter()
+        .rposition(|&byte| byte == b'/')
+        .map_or(0, |at| at + 1);
     if path.is_empty() {
         return b"/".to_vec();
     }
@@ -38,7 +44,10 @@ pub fn base(path: &[u8]) -> Vec<u8> {
 
 /// All but the last element.
 pub fn dir(path: &[u8]) -> Vec<u8> {
-    let end = path.iter().rposition(|&byte| byte == b'/').map_or(0, |at| at + 1);
+    let end = path
+        .iter()
+        .rposition(|&byte| byte == b'/')
+        .map_or(0, |at| at + 1);
     clean(&path[..end])
 }
 

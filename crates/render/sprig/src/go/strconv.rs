@@ -221,9 +221,15 @@ fn parse_hex_float(body: &[u8]) -> Option<f64> {
     let drop = bits - keep;
     let (mut kept, mut exponent) = (mantissa, exponent);
     if drop > 0 {
-        let low = if drop >= 64 { mantissa } else { mantissa & ((1 << drop) - 1) };
+        let low = if drop >= 64 {
+            mantissa
+        } else {
+            mantissa & ((1 << drop) - 1)
+        };
         kept = if drop >= 64 { 0 } else { mantissa >> drop };
-        let half = 1_u64.checked_shl(u32::try_from(drop - 1).ok()?).unwrap_or(0);
+        let half = 1_u64
+            .checked_shl(u32::try_from(drop - 1).ok()?)
+            .unwrap_or(0);
         if low > half || low == half && (sticky || kept & 1 == 1) {
             kept += 1;
         }
@@ -367,7 +373,11 @@ mod tests {
             assert_eq!(parse_int(text.as_bytes(), 0), Ok(value), "{text}");
         }
         for text in ["", "-", "08", "1__0", "_1", "1_", "0x", "1.5", " 1"] {
-            assert_eq!(parse_int(text.as_bytes(), 0), Err(NumError::Syntax), "{text}");
+            assert_eq!(
+                parse_int(text.as_bytes(), 0),
+                Err(NumError::Syntax),
+                "{text}"
+            );
         }
         assert_eq!(
             parse_int(b"9223372036854775808", 10),
@@ -413,7 +423,10 @@ mod tests {
 
     #[test]
     fn quotes_as_go_does() {
-        assert_eq!(quote(b"a\"\\\n\x01\xff\xc2\xa0"), r#""a\"\\\n\x01\xff\u00a0""#);
+        assert_eq!(
+            quote(b"a\"\\\n\x01\xff\xc2\xa0"),
+            r#""a\"\\\n\x01\xff\u00a0""#
+        );
         assert_eq!(quote("é\u{1F600}".as_bytes()), "\"é\u{1F600}\"");
         assert_eq!(quote_rune('\'' as u32), "'\\''");
     }

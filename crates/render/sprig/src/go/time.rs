@@ -130,7 +130,11 @@ fn civil_from_days(days: i64) -> (i64, u32, u32) {
     let of_year = of_era - (365 * year + year / 4 - year / 100);
     let shifted = (5 * of_year + 2) / 153;
     let day = of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let month = if shifted < 10 {
+        shifted + 3
+    } else {
+        shifted - 9
+    };
     let year = year + era * 400 + i64::from(month <= 2);
     (year, month as u32, day as u32)
 }
@@ -193,6 +197,52 @@ impl Time {
 
     fn local_seconds(&self) -> i64 {
         self.unix.saturating_add(self.zone.at(self.unix).1)
+    }
+
+    /// Units since 1970, of which a second has so many; wraps as Go's does.
+    pub fn unix_in(&self, per_second: i64) -> i64 {
+        let rest = i64::from(self.nanoseconds) / (1_000_000_000 / per_second.max(1));
+        self.unix.wrapping_mul(per_second).wrapping_add(rest)
+    }
+
+    /// Whether the clocks are put forward.
+    pub fn is_summer(&self) -> bool {
+        let Zone::Named(zone) = &self.zone else {
+            return false;
+        };
+        jiff::Timestamp::from_second(self.unix)
+            .is_ok_and(|at| zone.to_offset_info(at).dst().is_dst())
+    }
+
+    /// How far it is to the multiple of a unit since the year 1 that lies below, or nearest.
+    pub fn to_multiple(&self, unit: i64, nearest: bool) -> i64 {
+        if unit <= 0 {
+            return 0;
+        }
+        let zero = Time::zero();
+        let since = (i128::from(self.unix) - i128::from(zero.unix)) * 1_000_000_000
+            + i128::from(self.nanoseconds);
+        let rest = since.rem_euclid(i128::from(unit)) as i64;
+        if nearest && rest.saturating_mul(2) >= unit {
+            unit - rest
+        } else {
+            -rest
+        }
+    }
+
+    /// The time as TOML writes it: local ones without an offset.
+    pub fn toml(&self) -> Vec<u8> {
+        let name = match &self.zone {
+            Zone::Fixed(name, _) => name.as_str(),
+            _ => "",
+        };
+        let layout: &[u8] = match name {
+            "datetime-local" => b"2006-01-02T15:04:05.999999999",
+            "date-local" => b"2006-01-02",
+            "time-local" => b"15:04:05.999999999",
+            _ => return self.format(b"2006-01-02T15:04:05.999999999Z07:00"),
+        };
+        self.within(Zone::Utc).format(layout)
     }
 
     /// Year, month and day.
@@ -318,7 +368,11 @@ fn write_offset(offset: i64, form: OffsetForm) -> String {
     let sign = if minutes < 0 { '-' } else { '+' };
     let (hours, minutes) = (minutes.abs() / 60, minutes.abs() % 60);
     // Go cuts the seconds of an offset before it looks at the sign.
-    let seconds = if sign == '-' { -offset % 60 } else { offset % 60 };
+    let seconds = if sign == '-' {
+        -offset % 60
+    } else {
+        offset % 60
+    };
     match form {
         OffsetForm::Plain => format!("{sign}{hours:02}{minutes:02}"),
         OffsetForm::Colon => format!("{sign}{hours:02}:{minutes:02}"),

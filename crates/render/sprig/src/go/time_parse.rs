@@ -122,7 +122,11 @@ fn atoi(text: &[u8]) -> Result<i64, Bad> {
     if body.is_empty() || !body.iter().all(u8::is_ascii_digit) {
         return Err(Bad::Text);
     }
-    Ok(if negative { -digits(body) } else { digits(body) })
+    Ok(if negative {
+        -digits(body)
+    } else {
+        digits(body)
+    })
 }
 
 /// A separator and digits, `length` bytes in all, as nanoseconds.
@@ -196,7 +200,11 @@ impl Fields {
                         text = &text[1..];
                     }
                 }
-                let length = text.iter().take(3).take_while(|b| b.is_ascii_digit()).count();
+                let length = text
+                    .iter()
+                    .take(3)
+                    .take_while(|b| b.is_ascii_digit())
+                    .count();
                 if length == 0 || part == Part::ZeroYearDay && length != 3 {
                     return Err(Bad::Text);
                 }
@@ -410,7 +418,11 @@ fn zone_name(text: &[u8]) -> Option<usize> {
     if matches!(text[0], b'+' | b'-') {
         return Some(signed_hours(text)).filter(|length| *length > 0);
     }
-    let letters = text.iter().take(6).take_while(|b| b.is_ascii_uppercase()).count();
+    let letters = text
+        .iter()
+        .take(6)
+        .take_while(|b| b.is_ascii_uppercase())
+        .count();
     match letters {
         5 if text[4] == b'T' => Some(5),
         4 if text[3] == b'T' || text.starts_with(b"WITA") => Some(4),
@@ -460,21 +472,13 @@ mod tests {
             "feb  3 2021 12:05AM EST",
             "2021-02-03 00:05:00 +0000 EST",
         );
-        check(
-            "2006 002",
-            "2020 366",
-            "2020-12-31 00:00:00 +0000 UTC",
-        );
+        check("2006 002", "2020 366", "2020-12-31 00:00:00 +0000 UTC");
         check(
             "2006-01-02",
             "x",
             "parsing time \"x\" as \"2006-01-02\": cannot parse \"x\" as \"2006\"",
         );
-        check(
-            "2006",
-            "2020x",
-            "parsing time \"2020x\": extra text: \"x\"",
-        );
+        check("2006", "2020x", "parsing time \"2020x\": extra text: \"x\"");
     }
 
     #[test]

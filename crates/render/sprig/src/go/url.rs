@@ -30,7 +30,8 @@ pub struct Url {
     pub query: Vec<u8>,
     /// Decoded.
     pub fragment: Vec<u8>,
-    omit_host: bool,
+    /// Whether two slashes are left out where there is no host.
+    pub omit_host: bool,
 }
 
 fn must_escape(byte: u8, place: Place) -> bool {
@@ -76,7 +77,10 @@ fn unescape(text: &[u8], place: Place) -> Result<Vec<u8>, String> {
         }
         let rest = &text[at..];
         let part = &rest[..rest.len().min(3)];
-        let digits = (part.get(1).copied().and_then(hex), part.get(2).copied().and_then(hex));
+        let digits = (
+            part.get(1).copied().and_then(hex),
+            part.get(2).copied().and_then(hex),
+        );
         let (Some(high), Some(low)) = digits else {
             return Err(bad(part));
         };
@@ -189,7 +193,9 @@ fn parse_authority(scheme: &[u8], authority: &[u8]) -> Result<(Option<User>, Vec
     }
     let (name, password) = cut(info, b':');
     let name = unescape(name, Place::User)?;
-    let password = password.map(|text| unescape(text, Place::User)).transpose()?;
+    let password = password
+        .map(|text| unescape(text, Place::User))
+        .transpose()?;
     Ok((Some((name, password)), host))
 }
 

@@ -88,7 +88,9 @@ impl Constraints {
             return Err("constraint parser error".to_owned());
         };
         let Ok(text) = std::str::from_utf8(text) else {
-            let part = text.split(|byte| *byte == b'|').find(|part| !part.is_ascii());
+            let part = text
+                .split(|byte| *byte == b'|')
+                .find(|part| !part.is_ascii());
             return Err(format!(
                 "improper constraint: {}",
                 quote(part.unwrap_or(text))
@@ -179,8 +181,8 @@ impl Constraint {
             open = false;
             group(2).to_owned()
         };
-        let version = Version::parse(written.as_bytes())
-            .map_err(|_| "constraint parser error".to_owned())?;
+        let version =
+            Version::parse(written.as_bytes()).map_err(|_| "constraint parser error".to_owned())?;
         Ok(Constraint {
             operator,
             version,
@@ -215,8 +217,7 @@ impl Constraint {
             Operator::GreaterEqual => order != Ordering::Less,
             Operator::LessEqual if self.open => {
                 version.major < own.major
-                    || version.major == own.major
-                        && (self.open_minor || version.minor <= own.minor)
+                    || version.major == own.major && (self.open_minor || version.minor <= own.minor)
             }
             Operator::LessEqual => order != Ordering::Greater,
             Operator::Tilde => self.tilde(version, order),
@@ -312,7 +313,10 @@ mod tests {
             (">=1.2 &", "improper constraint: \">=1.2 &\""),
             ("1.2.3.4", "improper constraint: \"1.2.3.4\""),
         ] {
-            assert_eq!(Constraints::parse(constraint.as_bytes()).unwrap_err(), error);
+            assert_eq!(
+                Constraints::parse(constraint.as_bytes()).unwrap_err(),
+                error
+            );
         }
     }
 }

@@ -54,7 +54,9 @@ impl Version {
     /// Reads a version. The error is the library's text.
     pub fn parse(text: &[u8]) -> Result<Version, String> {
         if text.len() > MAX_VERSION {
-            return Err(format!("version string is too long (max {MAX_VERSION} bytes)"));
+            return Err(format!(
+                "version string is too long (max {MAX_VERSION} bytes)"
+            ));
         }
         let mut rest = text.strip_prefix(b"v").unwrap_or(text);
         let digits = |text: &[u8]| text.iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -118,7 +120,11 @@ impl Version {
 
     /// Whether it was written with a leading `v`.
     fn prefix(&self) -> &'static str {
-        if self.original.starts_with('v') { "v" } else { "" }
+        if self.original.starts_with('v') {
+            "v"
+        } else {
+            ""
+        }
     }
 
     fn renamed(mut self) -> Version {
@@ -282,8 +288,14 @@ mod tests {
     #[test]
     fn sorts_versions() {
         let sorted = [
-            "1.0.0-alpha", "1.0.0-alpha.1", "1.0.0-alpha.beta", "1.0.0-beta", "1.0.0-beta.2",
-            "1.0.0-beta.11", "1.0.0-rc.1", "1.0.0",
+            "1.0.0-alpha",
+            "1.0.0-alpha.1",
+            "1.0.0-alpha.beta",
+            "1.0.0-beta",
+            "1.0.0-beta.2",
+            "1.0.0-beta.11",
+            "1.0.0-rc.1",
+            "1.0.0",
         ];
         for pair in sorted.windows(2) {
             let [a, b] = [0, 1].map(|at| Version::parse(pair[at].as_bytes()).unwrap());

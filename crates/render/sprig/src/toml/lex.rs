@@ -211,12 +211,10 @@ impl<'a> Lexer<'a> {
             self.blank(false)?;
             match self.peek()? {
                 None | Some(0x5D) => {
-                    return self
-                        .bad("unexpected end of table name (table names cannot be empty)");
+                    return self.bad("unexpected end of table name (table names cannot be empty)");
                 }
                 Some(0x2E) => {
-                    return self
-                        .bad("unexpected table separator (table names cannot be empty)");
+                    return self.bad("unexpected table separator (table names cannot be empty)");
                 }
                 _ => parts.push(self.key_part()?),
             }

@@ -123,7 +123,9 @@ impl Reader<'_> {
 
     fn value(&mut self, depth: usize) -> Result<Toml, Bad> {
         if depth > MAX_DEPTH {
-            return self.lexer.bad(format!("values nest more than {MAX_DEPTH} deep"));
+            return self
+                .lexer
+                .bad(format!("values nest more than {MAX_DEPTH} deep"));
         }
         self.lexer.blank(false)?;
         match self.lexer.peek()? {
@@ -340,8 +342,12 @@ fn leading_zero(text: &[u8]) -> bool {
 }
 
 fn underscores_fit(text: &[u8]) -> bool {
-    if matches!(text.strip_prefix(b"+").or(text.strip_prefix(b"-")).unwrap_or(text), b"nan" | b"inf")
-    {
+    if matches!(
+        text.strip_prefix(b"+")
+            .or(text.strip_prefix(b"-"))
+            .unwrap_or(text),
+        b"nan" | b"inf"
+    ) {
         return true;
     }
     let mut digit = false;
@@ -362,7 +368,9 @@ fn integer(text: &[u8]) -> Result<Toml, String> {
         ));
     }
     if leading_zero(text) {
-        return Err(format!("Invalid integer {quoted}: cannot have leading zeroes"));
+        return Err(format!(
+            "Invalid integer {quoted}: cannot have leading zeroes"
+        ));
     }
     match parse_int(text, 0) {
         Ok(value) => Ok(Toml::Integer(value)),
@@ -386,9 +394,13 @@ fn float(text: &[u8]) -> Result<Toml, String> {
         ));
     }
     if parts.first().is_some_and(|part| leading_zero(part)) {
-        return Err(format!("Invalid float {quoted}: cannot have leading zeroes"));
+        return Err(format!(
+            "Invalid float {quoted}: cannot have leading zeroes"
+        ));
     }
-    let dotted = text.windows(2).any(|pair| pair[0] == b'.' && !pair[1].is_ascii_digit());
+    let dotted = text
+        .windows(2)
+        .any(|pair| pair[0] == b'.' && !pair[1].is_ascii_digit());
     if dotted || text.last() == Some(&b'.') {
         return Err(format!(
             "Invalid float {quoted}: '.' must be followed by one or more digits"

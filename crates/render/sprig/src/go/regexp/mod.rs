@@ -113,6 +113,11 @@ impl Regexp {
         out
     }
 
+    /// How many matches there are.
+    pub fn count(&self, text: &[u8]) -> usize {
+        self.spans(text, None).len()
+    }
+
     /// The matches, at most `limit` of them; `None` if there are none.
     pub fn find_all<'a>(&self, text: &'a [u8], limit: i64) -> Option<Vec<&'a [u8]>> {
         let spans = self.spans(text, usize::try_from(limit).ok());
@@ -230,9 +235,8 @@ impl Regexp {
         if let Some(number) = number {
             return vec![number];
         }
-        let named = |(index, found): (usize, &String)| {
-            (found.as_bytes() == name).then_some(index + 1)
-        };
+        let named =
+            |(index, found): (usize, &String)| (found.as_bytes() == name).then_some(index + 1);
         self.names.iter().enumerate().filter_map(named).collect()
     }
 }
@@ -316,7 +320,9 @@ mod tests {
     #[test]
     fn classes_are_gos() {
         let is = |pattern: &str, text: &str| {
-            Regexp::new(pattern.as_bytes()).unwrap().is_match(text.as_bytes())
+            Regexp::new(pattern.as_bytes())
+                .unwrap()
+                .is_match(text.as_bytes())
         };
         assert!(!is("^\\s$", "\x0b") && is("^[[:space:]]$", "\x0b"));
         assert!(!is("^\\d$", "٣") && !is("^\\w$", "é"));

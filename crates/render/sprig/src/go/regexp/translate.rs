@@ -90,7 +90,7 @@ fn before<'a>(text: &'a [u8], rest: &[u8]) -> &'a [u8] {
 
 fn next_rune(text: &[u8]) -> Result<(u32, &[u8]), String> {
     let (rune, width) = decode(text);
-    if rune == RUNE_ERROR && width <= 1 {
+    if rune == RUNE_ERROR && width == 1 {
         return Err(failed("invalid UTF-8", text));
     }
     Ok((rune, &text[width..]))
@@ -128,8 +128,24 @@ pub(super) fn translate(pattern: &[u8]) -> Result<Translated, String> {
                 &here[1..]
             }
             b')' => parser.close(here)?,
-            b'^' => parser.plain(if parser.flags.multi_line { "(?m:^)" } else { "\\A" }, here, 1),
-            b'$' => parser.plain(if parser.flags.multi_line { "(?m:$)" } else { "\\z" }, here, 1),
+            b'^' => parser.plain(
+                if parser.flags.multi_line {
+                    "(?m:^)"
+                } else {
+                    "\\A"
+                },
+                here,
+                1,
+            ),
+            b'$' => parser.plain(
+                if parser.flags.multi_line {
+                    "(?m:$)"
+                } else {
+                    "\\z"
+                },
+                here,
+                1,
+            ),
             b'.' => parser.plain(if parser.flags.dot_all { "(?s:.)" } else { "." }, here, 1),
             b'[' => parser.class(here)?,
             b'*' | b'+' | b'?' => {
@@ -448,10 +464,7 @@ impl<'a> Parser<'a> {
             if rest.len() >= 2 && rest[0] == b'-' && rest[1] != b']' {
                 (high, rest) = class_rune(&rest[1..], here)?;
                 if high < low {
-                    return Err(failed(
-                        "invalid character class range",
-                        before(from, rest),
-                    ));
+                    return Err(failed("invalid character class range", before(from, rest)));
                 }
             }
             class.ranges.push((low, high));
@@ -524,7 +537,11 @@ fn escaped_rune(text: &[u8]) -> Result<(u32, &[u8]), String> {
                 }
                 count += 1;
             }
-            if count == 0 { bad(rest) } else { Ok((value, rest)) }
+            if count == 0 {
+                bad(rest)
+            } else {
+                Ok((value, rest))
+            }
         }
         'a' => Ok((7, rest)),
         'f' => Ok((12, rest)),
@@ -602,10 +619,7 @@ impl Class {
             name = plain.to_owned();
         }
         let Some(group) = unicode_group(&name, negated) else {
-            return Err(failed(
-                "invalid character class range",
-                before(text, rest),
-            ));
+            return Err(failed("invalid character class range", before(text, rest)));
         };
         self.groups.push(group);
         Ok(rest)
