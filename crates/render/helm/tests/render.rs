@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use roadstead_helm::{
-    Capabilities, Chart, Dialect, Diagnostics, HelmVersion, KubeVersion, Layer, Limits, Policy,
+    Capabilities, Chart, Diagnostics, Dialect, HelmVersion, KubeVersion, Layer, Limits, Policy,
     Release, RenderInput, Rendered, Show,
 };
 
@@ -159,7 +159,15 @@ kid: {enabled: true}
             rendered
                 .manifests
                 .iter()
-                .map(|it| it.text.lines().next().unwrap_or("").chars().take(50).collect())
+                .map(|it| {
+                    it.text
+                        .lines()
+                        .next()
+                        .unwrap_or("")
+                        .chars()
+                        .take(50)
+                        .collect()
+                })
                 .filter(|line: &String| line.starts_with("kid"))
                 .collect()
         };
@@ -306,11 +314,19 @@ fn hostile_charts_are_stopped() {
         let error = render(text, &[], Dialect::HELM_4).unwrap_err();
         error.all()[0].code.as_str().to_owned() + ": " + &error.all()[0].message
     };
-    let endless = stopped("== templates/a.yaml\n{{ define \"a\" }}{{ include \"a\" . }}{{ end }}{{ include \"a\" . }}\n");
+    let endless = stopped(
+        "== templates/a.yaml\n{{ define \"a\" }}{{ include \"a\" . }}{{ end }}{{ include \"a\" . }}\n",
+    );
     assert!(endless.contains("nested reference name"), "{endless}");
-    let endless = stopped("== templates/a.yaml\n{{ define \"a\" }}{{ template \"a\" . }}{{ end }}{{ template \"a\" . }}\n");
-    assert!(endless.contains("exceeded maximum template depth"), "{endless}");
-    let slow = stopped("== templates/a.yaml\n{{ range 100000 }}{{ range 100000 }}{{ end }}{{ end }}\n");
+    let endless = stopped(
+        "== templates/a.yaml\n{{ define \"a\" }}{{ template \"a\" . }}{{ end }}{{ template \"a\" . }}\n",
+    );
+    assert!(
+        endless.contains("exceeded maximum template depth"),
+        "{endless}"
+    );
+    let slow =
+        stopped("== templates/a.yaml\n{{ range 100000 }}{{ range 100000 }}{{ end }}{{ end }}\n");
     assert!(slow.starts_with("limit:"), "{slow}");
     let late = render_with(
         "== templates/a.yaml\n{{ range 100000 }}{{ . }}{{ end }}\n",
@@ -337,8 +353,7 @@ b: {c: d}
     let one = |number: usize| {
         let layers = [Layer::Set(format!("n{number}={number}"))];
         let kube = KubeVersion::parse("1.34.2").unwrap();
-        let capabilities =
-            Capabilities::new::<&str>(kube, &[], HelmVersion::of(Dialect::HELM_4));
+        let capabilities = Capabilities::new::<&str>(kube, &[], HelmVersion::of(Dialect::HELM_4));
         let input = RenderInput {
             policy: Policy::Forbid,
             ..RenderInput::new(&layers, capabilities)
