@@ -1,10 +1,10 @@
 //! Errors of templates and schemas as diagnostics: Helm's words, the place, the way there, and who set the values.
 
+use roadstead_sprig::helm::{MESSAGE_END, MESSAGE_START};
 use roadstead_template::{Error, ErrorKind};
 
 use crate::diag::{Code, Diagnostic, Diagnostics, Frame, Place, SetBy};
 use crate::engine::Compiled;
-use crate::functions::{WARN_END, WARN_START};
 use crate::values::layers::Layer;
 use crate::values::schema;
 
@@ -84,8 +84,8 @@ fn place(diagnostic: &mut Diagnostic, error: &Error, compiled: &Compiled) {
 
 /// The message that `fail` or `required` was given.
 fn between(text: &str) -> Option<&str> {
-    let start = text.find(WARN_START)? + WARN_START.len();
-    let end = text.rfind(WARN_END)?;
+    let start = text.find(MESSAGE_START)? + MESSAGE_START.len();
+    let end = text.rfind(MESSAGE_END)?;
     text.get(start..end)
 }
 

@@ -1,8 +1,9 @@
 //! What a render sees of the world: a clock that stands still, randomness from a seed, a picture of a cluster.
 
 use std::any::Any;
+use std::collections::BTreeMap;
 
-use base_json::Hasher;
+use roadstead_sprig::seeded_bytes;
 use roadstead_template::{FuncError, Host, Policy, Site, Value};
 
 use crate::diag::Place;
@@ -14,6 +15,7 @@ use crate::values::frozen::Frozen;
 pub(crate) struct RenderHost<'a> {
     input: &'a RenderInput<'a>,
     sites: Vec<(String, String, usize)>,
+    drawn: BTreeMap<(String, String), u64>,
     /// What single functions may know of this host.
     nothing: (),
 }
@@ -26,6 +28,7 @@ impl<'a> RenderHost<'a> {
         Self {
             input,
             sites: Vec::new(),
+            drawn: BTreeMap::new(),
             nothing: (),
         }
     }
@@ -86,17 +89,13 @@ impl Host for RenderHost<'_> {
         buffer: &mut [u8],
     ) -> Result<(), FuncError> {
         self.note(function, site)?;
-        // One digest after the other over the seed and the call's number.
-        for (index, block) in buffer.chunks_mut(32).enumerate() {
-            let mut hasher = Hasher::default();
-            hasher.update(b"roadstead render seed 1");
-            hasher.update(&self.input.seed);
-            hasher.update(&site.ordinal.to_le_bytes());
-            hasher.update(&(index as u64).to_le_bytes());
-            let digest = hasher.finish();
-            block.copy_from_slice(&digest.as_bytes()[..block.len()]);
-        }
-        Ok(())
+        // By file, function and how often it was called there: one call more in one file changes nothing in another.
+        let place = (site.file.to_owned(), function.to_owned());
+        let drawn = self.drawn.entry(place).or_insert(0);
+        let count = drawn.to_be_bytes();
+        *drawn += 1;
+        let place: [&[u8]; 3] = [site.file.as_bytes(), function.as_bytes(), &count];
+        seeded_bytes(&self.input.seed, &place, buffer)
     }
 
     fn lookup(

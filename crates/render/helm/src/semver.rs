@@ -1,12 +1,16 @@
-//! Versions, until they come from the crate of template functions.
+//! Versions and ranges of them, as Helm's library reads them.
 
+use roadstead_sprig::semver::{Constraints, Version};
+
+/// Whether a text is a version.
 pub(crate) fn is_version(text: &str) -> bool {
-    let text = text.strip_prefix('v').unwrap_or(text);
-    text.split(['.', '-', '+'])
-        .next()
-        .is_some_and(|it| it.parse::<u64>().is_ok())
+    Version::parse(text.as_bytes()).is_ok()
 }
 
-pub(crate) fn in_range(_range: &str, version: &str) -> bool {
-    is_version(version)
+/// Whether a version lies in a range. What cannot be read lies nowhere.
+pub(crate) fn in_range(range: &str, version: &str) -> bool {
+    let Ok(version) = Version::parse(version.as_bytes()) else {
+        return false;
+    };
+    Constraints::parse(range.as_bytes()).is_ok_and(|range| range.check(&version))
 }

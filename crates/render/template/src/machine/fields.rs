@@ -194,6 +194,16 @@ impl Machine<'_> {
         }
         let pointer = object.kind() == Kind::Pointer;
         let nil = pointer && object.is_nil();
+        // asked first, since a struct may lend the fields of one that it embeds
+        if !nil
+            && !has_args
+            && let Some(value) = object.field(&text)
+        {
+            return Ok(Found::Value(Seen {
+                value,
+                wrapped: false,
+            }));
+        }
         match object.underlying() {
             Underlying::Map(map) if !nil => self.key(&map, field, has_args).map(Found::Value),
             Underlying::Struct(fields) => {
