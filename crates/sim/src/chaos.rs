@@ -550,6 +550,7 @@ impl World {
             }
         };
         self.note(format!("disk: {faults:?}"));
+        self.disk_fails = true;
         self.disk.set_faults(faults);
         let ms = self.random(2_000, 30_000);
         self.queue.put(self.now + ms, Event::Heal(Trouble::Disk));

@@ -32,6 +32,7 @@ fn contains(live: &Value, wanted: &Value) -> bool {
 impl World {
     fn recovers(&mut self) {
         self.note("everything is well again".to_owned());
+        self.disk_fails = false;
         self.disk.set_faults(Faults::default());
         self.git.away_until = 0;
         self.hub_fuse = None;

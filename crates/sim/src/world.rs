@@ -163,6 +163,8 @@ pub(crate) struct World {
     pub(crate) queue: Queue<Event>,
     rng: ChaCha8Rng,
     pub(crate) disk: SimDisk,
+    /// The disk fails now and then.
+    pub(crate) disk_fails: bool,
     pub(crate) hub: Option<Hub>,
     pub(crate) hub_life: u64,
     /// The hub dies when it reaches 0.
@@ -195,6 +197,7 @@ impl World {
                 seed,
                 ..Faults::default()
             }),
+            disk_fails: false,
             hub: None,
             hub_life: 0,
             hub_fuse: None,
@@ -513,7 +516,10 @@ impl World {
                     agent.latency = (1, 40);
                 }
             }
-            Trouble::Disk => self.disk.set_faults(Faults::default()),
+            Trouble::Disk => {
+                self.disk_fails = false;
+                self.disk.set_faults(Faults::default());
+            }
         }
     }
 }
