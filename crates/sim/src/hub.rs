@@ -749,7 +749,6 @@ impl World {
         }
     }
 
-    #[cfg(test)]
     /// The hub is stopped, and what it has is replaced by a backup; its epoch is raised.
     pub(crate) fn restore(&mut self, backup: &base_store::memory::Backup) {
         let reached = self

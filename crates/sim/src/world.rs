@@ -170,6 +170,7 @@ pub(crate) struct World {
     /// The hub dies when it reaches 0.
     pub(crate) hub_fuse: Option<u32>,
     pub(crate) epoch: u64,
+    pub(crate) backup: Option<base_store::memory::Backup>,
     pub(crate) commits: u64,
     pub(crate) agents: BTreeMap<ClusterId, Agent>,
     pub(crate) clusters: BTreeMap<ClusterId, SimCluster>,
@@ -202,6 +203,7 @@ impl World {
             hub_life: 0,
             hub_fuse: None,
             epoch: 1,
+            backup: None,
             commits: 0,
             agents: BTreeMap::new(),
             clusters: BTreeMap::new(),

@@ -358,7 +358,7 @@ fn compare(
     let inputs = placed.placing.clusters.values();
     let needed = inputs
         .filter_map(|placed| placed.input.as_ref().ok())
-        .map(|input| (input.digest(), TargetInput::clone(input)))
+        .map(|input| (input.digest(), (**input).clone()))
         .collect();
     let job = RenderJob {
         app: app.clone(),
