@@ -216,6 +216,23 @@ impl World {
             .try_for_each(|app| self.is_gone(app))
     }
 
+    #[cfg(test)]
+    /// What the hub knows of a cluster, App by App, for a message.
+    pub(crate) fn left_on(&self, id: &ClusterId) -> Vec<String> {
+        let Some(hub) = &self.hub else {
+            return vec!["the hub is down".to_owned()];
+        };
+        let apps = self.fleet.apps.iter().chain(&self.fleet.deleted);
+        apps.map(|app| {
+            let key = app_key(app);
+            let assignment = hub.index.assignment(id, &key).map(|(held, _)| held);
+            let observed = hub.index.observed(id, &key);
+            let waits = roadstead_control::removals(&hub.index, &key);
+            format!("{app}: {assignment:?}; {observed:?}; {waits:?}")
+        })
+        .collect()
+    }
+
     /// Is nothing left of what was deleted?
     fn is_gone(&self, app: &str) -> Result<(), String> {
         let hub = self.hub.as_ref().ok_or("the hub is down")?;
