@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use base_json::{Value, json};
+use base_json::{Digest, Value, json};
 use base_store::{Expect, Faults, Op};
 use k8s_object::ObjectId;
 use roadstead_control::Command;
@@ -22,6 +22,7 @@ pub(crate) struct Registered {
     pub(crate) ring: &'static str,
     pub(crate) region: &'static str,
     pub(crate) cordoned: bool,
+    pub(crate) drained: bool,
 }
 
 /// What people want.
@@ -36,6 +37,10 @@ pub(crate) struct Fleet {
     pub(crate) approval: bool,
     /// The newest edit of the Apps.
     pub(crate) edit: u32,
+    /// Apps that stay at a Release.
+    pub(crate) pins: BTreeMap<String, Digest>,
+    /// Apps that were deleted.
+    pub(crate) deleted: Vec<String>,
 }
 
 pub(crate) fn app_key(name: &str) -> AppKey {
@@ -64,7 +69,7 @@ impl Fleet {
             "Cluster",
             false,
             &known.name,
-            &json!({"cordoned": known.cordoned}),
+            &json!({"cordoned": known.cordoned, "drained": known.drained}),
         );
         value["metadata"]["labels"] =
             json!({"fleet": "yes", "ring": known.ring, "region": known.region});
@@ -77,6 +82,18 @@ impl Fleet {
     }
 
     fn app(&self, name: &str) -> Op {
+        put(&format!("apps/default/{name}"), &self.app_noun(name))
+    }
+
+    /// An App that somebody has deleted, and that goes when its clusters are let go of.
+    pub(crate) fn deleted_app(&self, name: &str) -> Op {
+        let mut noun = self.app_noun(name);
+        noun["metadata"]["deletionTimestamp"] = json!("2026-11-20T00:00:00Z");
+        noun["metadata"]["finalizers"] = json!(["roadstead.dev/delivery"]);
+        put(&format!("apps/default/{name}"), &noun)
+    }
+
+    fn app_noun(&self, name: &str) -> Value {
         let selector = match name {
             "api" => json!({"matchLabels": {"region": "eu"}}),
             _ => json!({"matchLabels": {"fleet": "yes"}}),
@@ -96,10 +113,10 @@ impl Fleet {
         if name == "extra" {
             spec["dependsOn"] = json!([{"app": "web"}]);
         }
-        put(
-            &format!("apps/default/{name}"),
-            &noun("App", true, name, &spec),
-        )
+        if let Some(pin) = self.pins.get(name) {
+            spec["pin"] = json!(pin.to_string());
+        }
+        noun("App", true, name, &spec)
     }
 
     fn strategy(&self) -> Op {
@@ -186,6 +203,7 @@ impl World {
             ring,
             region,
             cordoned: false,
+            drained: false,
         }
     }
 
@@ -240,8 +258,13 @@ impl World {
             27..=28 => self.forgets(),
             29..=35 => self.drifts(),
             36..=45 => self.commands(),
-            46..=47 => self.cordons(),
-            48..=49 => self.edits(),
+            46 => self.cordons(),
+            47 => self.drains(),
+            48 => self.edits(),
+            49 => match self.random(0, 3) {
+                0 => self.deletes_an_app(),
+                _ => self.pins(),
+            },
             50..=60 => self.partitions(),
             61..=64 => self.slows(),
             65..=72 => self.kills_hub(),
@@ -254,7 +277,80 @@ impl World {
                 self.git.away_until = self.now + wait;
                 self.note("git is away".to_owned());
             }
+            96 => self.backs_up_or_restores(),
             _ => self.breaks_one(),
+        }
+    }
+
+    /// A backup is made, or the hub is stopped and comes back from the one that there is; once a run.
+    fn backs_up_or_restores(&mut self) {
+        if self.epoch > 1 {
+            return;
+        }
+        match (self.backup.take(), &self.hub) {
+            (Some(backup), Some(_)) => {
+                self.note("the hub is restored from a backup".to_owned());
+                self.restore(&backup);
+            }
+            (backup, Some(hub)) => {
+                self.backup = backup.or_else(|| Some(hub.store.backup()));
+                self.note("a backup is made".to_owned());
+            }
+            (backup, None) => self.backup = backup,
+        }
+    }
+
+    fn drains(&mut self) {
+        let Some(id) = self.any_cluster() else { return };
+        let Some(mut known) = self.fleet.clusters.get(&id).cloned() else {
+            return;
+        };
+        // the canaries stay, so that their stage is not without clusters for long
+        if matches!(known.name.as_str(), "c0" | "c1" | "c2") {
+            return;
+        }
+        known.drained = !known.drained;
+        self.note(format!("{id} drained: {}", known.drained));
+        if self.api_write(vec![Fleet::cluster(&known)]) {
+            self.fleet.clusters.insert(id, known);
+        }
+    }
+
+    /// An App is pinned to a Release that was good, or follows Git again.
+    fn pins(&mut self) {
+        let Some(app) = self.any_app() else { return };
+        if self.fleet.pins.remove(&app).is_none() {
+            let key = app_key(&app);
+            let Some(hub) = &self.hub else { return };
+            let good: Vec<Digest> = hub
+                .index
+                .assignments_of(&key)
+                .flat_map(|(_, assignment)| assignment.good.iter().map(|good| good.release))
+                .collect();
+            let Some(release) = self.pick(&good) else {
+                return;
+            };
+            self.note(format!("{app} is pinned to {}", release.short()));
+            self.fleet.pins.insert(app, release);
+        } else {
+            self.note(format!("{app} is pinned no more"));
+        }
+        let nouns = self.fleet.nouns();
+        self.api_write(nouns);
+    }
+
+    /// An App is deleted; the first one stays, so that something is left to look at.
+    fn deletes_an_app(&mut self) {
+        let Some(app) = self.fleet.apps.last().cloned().filter(|app| app != "web") else {
+            return;
+        };
+        let op = self.fleet.deleted_app(&app);
+        self.note(format!("{app} is deleted"));
+        if self.api_write(vec![op]) {
+            self.fleet.apps.retain(|other| *other != app);
+            self.fleet.contents.remove(&app);
+            self.fleet.pins.remove(&app);
+            self.fleet.deleted.push(app);
         }
     }
 
@@ -550,6 +646,7 @@ impl World {
             }
         };
         self.note(format!("disk: {faults:?}"));
+        self.disk_fails = true;
         self.disk.set_faults(faults);
         let ms = self.random(2_000, 30_000);
         self.queue.put(self.now + ms, Event::Heal(Trouble::Disk));

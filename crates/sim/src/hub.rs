@@ -97,6 +97,13 @@ impl World {
         }
         let store = match MemoryStore::open(self.disk.clone(), Limits::STORE) {
             Ok(store) => store,
+            Err(error) if self.disk_fails => {
+                // whoever looks after it starts it again, until the disk is well
+                self.note(format!("the store does not open: {error:?}"));
+                self.disk = self.disk.crash();
+                self.queue.put(self.now + 2_000, Event::HubStart);
+                return;
+            }
             Err(error) => {
                 self.violation(format!("the store does not open after a crash: {error:?}"));
                 return;
@@ -191,7 +198,9 @@ impl World {
             Ok(committed) => {
                 if committed.last > before {
                     self.stats.commits += 1;
-                    let only_seen = ops.iter().all(|op| op.key().starts_with(keys::SEEN));
+                    let only_seen = ops
+                        .iter()
+                        .all(|op| op.key() == keys::ALIVE || op.key().starts_with(keys::SEEN));
                     self.stats.facts += u64::from(!only_seen);
                     let keys: Vec<&str> = ops.iter().map(Op::key).take(3).collect();
                     self.note(format!("commit {} {keys:?}", committed.last));
@@ -289,12 +298,7 @@ impl World {
         }
         if now.since_ms(hub.noted) >= NOTE_MS {
             hub.noted = now;
-            let connected: BTreeSet<ClusterId> =
-                hub.sessions.values().map(|s| s.cluster.clone()).collect();
-            let ops: Vec<Op> = connected
-                .iter()
-                .map(|id| hub.index.note_seen(id, now))
-                .collect();
+            let ops = vec![Index::note_alive(now)];
             self.hub_commit(ops)?;
             self.drain()?;
         }
@@ -749,7 +753,6 @@ impl World {
         }
     }
 
-    #[cfg(test)]
     /// The hub is stopped, and what it has is replaced by a backup; its epoch is raised.
     pub(crate) fn restore(&mut self, backup: &base_store::memory::Backup) {
         let reached = self

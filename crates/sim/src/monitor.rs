@@ -212,7 +212,6 @@ impl Monitor {
         self.facts = found;
     }
 
-    #[cfg(test)]
     /// The hub begins anew from a backup.
     pub(crate) fn restored(&mut self, store: &MemoryStore<SimDisk>) {
         self.unknown = None;

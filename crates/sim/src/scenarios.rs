@@ -218,3 +218,64 @@ fn nothing_is_left_in_the_queue_of_the_dead() {
     world.run(120_000);
     is_well(world, "events of a hub that is dead");
 }
+
+#[test]
+fn a_cluster_keeps_what_a_restored_hub_does_not_know_until_git_brings_it() {
+    let mut world = calm(14);
+    let backup = world.hub.as_ref().expect("a hub").store.backup();
+    next_commit(&mut world);
+    world.run(240_000);
+    let writes = world.stats.writes;
+    // Git cannot be read, so all that the hub knows is old
+    world.git.away_until = u64::MAX;
+    world.restore(&backup);
+    world.run(180_000);
+    assert_eq!(world.stats.writes, writes, "nothing goes back by itself");
+    let hub = world.hub.as_ref().expect("a hub");
+    assert!(world.fleet.apps.iter().all(|app| {
+        !roadstead_control::going_back(&hub.index, &crate::chaos::app_key(app))
+            .clusters
+            .is_empty()
+    }));
+    world.git.away_until = 0;
+    is_well(world, "what a restored hub does not know");
+}
+
+#[test]
+fn what_a_deleted_app_and_a_drained_cluster_leave() {
+    for seed in 30..33 {
+        let mut world = calm(seed);
+        let Some(app) = world.fleet.apps.iter().find(|app| *app != "web").cloned() else {
+            continue;
+        };
+        let op = world.fleet.deleted_app(&app);
+        assert!(world.api_write(vec![op]));
+        world.fleet.apps.retain(|other| *other != app);
+        world.fleet.contents.remove(&app);
+        world.fleet.deleted.push(app);
+        let (id, known) = world.fleet.clusters.last_key_value().expect("a cluster");
+        let (id, mut known) = (id.clone(), known.clone());
+        known.drained = true;
+        assert!(world.api_write(vec![crate::chaos::Fleet::cluster(&known)]));
+        for _ in 0..6 {
+            world.operator();
+            world.run(30_000);
+        }
+        // Jobs stay: a hook that ran is no object of the App's any more
+        let left = |(object, value): &(&ObjectId, &base_json::Value)| {
+            object.kind != "Job"
+                && k8s_object::annotation(value, roadstead_dispatch::OWNER_ANNOTATION).is_some()
+        };
+        let left = world.clusters[&id].objects.iter().filter(left).count();
+        assert_eq!(
+            left,
+            0,
+            "seed {seed}: a drained cluster has nothing of ours: {:#?}",
+            world.left_on(&id)
+        );
+        is_well(
+            world,
+            &format!("a deleted App and a drained cluster, seed {seed}"),
+        );
+    }
+}

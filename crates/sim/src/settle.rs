@@ -32,6 +32,7 @@ fn contains(live: &Value, wanted: &Value) -> bool {
 impl World {
     fn recovers(&mut self) {
         self.note("everything is well again".to_owned());
+        self.disk_fails = false;
         self.disk.set_faults(Faults::default());
         self.git.away_until = 0;
         self.hub_fuse = None;
@@ -55,8 +56,20 @@ impl World {
         self.recovers();
         for known in self.fleet.clusters.values_mut() {
             known.cordoned = false;
+            known.drained = false;
         }
+        self.fleet.pins.clear();
         let mut ops = self.fleet.nouns();
+        // a backup may know an App that was deleted since
+        for app in &self.fleet.deleted {
+            let there = self
+                .hub
+                .as_ref()
+                .is_some_and(|hub| hub.index.app(&app_key(app)).is_some());
+            if there {
+                ops.push(self.fleet.deleted_app(app));
+            }
+        }
         // one whose registration was answered by "unknown" has no agent
         for n in 0..self.fleet.joined {
             let name = format!("c{n}");
@@ -98,8 +111,16 @@ impl World {
     }
 
     /// Whoever looks after the fleet approves what waits.
-    fn operator(&mut self) {
-        for app in self.fleet.apps.clone() {
+    pub(crate) fn operator(&mut self) {
+        let deleted = self.fleet.deleted.clone();
+        for app in self
+            .fleet
+            .apps
+            .iter()
+            .cloned()
+            .chain(deleted)
+            .collect::<Vec<_>>()
+        {
             let key = app_key(&app);
             let numbers: Vec<(u64, bool)> = self
                 .hub
@@ -130,6 +151,9 @@ impl World {
             }
             self.command(&key, &Command::ApproveLeaving { list: None });
             self.command(&key, &Command::ApproveRemovals { list: None });
+            if self.fleet.deleted.contains(&app) {
+                self.command(&key, &Command::ApproveGoingBack { list: None });
+            }
             for known in self.fleet.clusters.values().cloned().collect::<Vec<_>>() {
                 let held = self
                     .hub
@@ -185,6 +209,39 @@ impl World {
             for (id, known) in &self.fleet.clusters {
                 self.holds(&key, id, Fleet::targets(app, known), record.id)?;
             }
+        }
+        self.fleet
+            .deleted
+            .iter()
+            .try_for_each(|app| self.is_gone(app))
+    }
+
+    #[cfg(test)]
+    /// What the hub knows of a cluster, App by App, for a message.
+    pub(crate) fn left_on(&self, id: &ClusterId) -> Vec<String> {
+        let Some(hub) = &self.hub else {
+            return vec!["the hub is down".to_owned()];
+        };
+        let apps = self.fleet.apps.iter().chain(&self.fleet.deleted);
+        apps.map(|app| {
+            let key = app_key(app);
+            let assignment = hub.index.assignment(id, &key).map(|(held, _)| held);
+            let observed = hub.index.observed(id, &key);
+            let waits = roadstead_control::removals(&hub.index, &key);
+            format!("{app}: {assignment:?}; {observed:?}; {waits:?}")
+        })
+        .collect()
+    }
+
+    /// Is nothing left of what was deleted?
+    fn is_gone(&self, app: &str) -> Result<(), String> {
+        let hub = self.hub.as_ref().ok_or("the hub is down")?;
+        let key = app_key(app);
+        if hub.index.app(&key).is_some() || hub.index.releases(&key).next().is_some() {
+            return Err(format!("{app} was deleted and is still known"));
+        }
+        for id in self.fleet.clusters.keys() {
+            self.holds(&key, id, false, base_json::Digest::of(b""))?;
         }
         Ok(())
     }

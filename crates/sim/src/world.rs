@@ -163,11 +163,14 @@ pub(crate) struct World {
     pub(crate) queue: Queue<Event>,
     rng: ChaCha8Rng,
     pub(crate) disk: SimDisk,
+    /// The disk fails now and then.
+    pub(crate) disk_fails: bool,
     pub(crate) hub: Option<Hub>,
     pub(crate) hub_life: u64,
     /// The hub dies when it reaches 0.
     pub(crate) hub_fuse: Option<u32>,
     pub(crate) epoch: u64,
+    pub(crate) backup: Option<base_store::memory::Backup>,
     pub(crate) commits: u64,
     pub(crate) agents: BTreeMap<ClusterId, Agent>,
     pub(crate) clusters: BTreeMap<ClusterId, SimCluster>,
@@ -195,10 +198,12 @@ impl World {
                 seed,
                 ..Faults::default()
             }),
+            disk_fails: false,
             hub: None,
             hub_life: 0,
             hub_fuse: None,
             epoch: 1,
+            backup: None,
             commits: 0,
             agents: BTreeMap::new(),
             clusters: BTreeMap::new(),
@@ -513,7 +518,10 @@ impl World {
                     agent.latency = (1, 40);
                 }
             }
-            Trouble::Disk => self.disk.set_faults(Faults::default()),
+            Trouble::Disk => {
+                self.disk_fails = false;
+                self.disk.set_faults(Faults::default());
+            }
         }
     }
 }

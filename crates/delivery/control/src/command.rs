@@ -345,11 +345,8 @@ fn start(
     let placed = index.placed(app, record.number);
     for name in clusters {
         let id = cluster_id(index, name)?;
-        let input = placed
-            .clusters
-            .get(&id)
-            .and_then(|placed| placed.input.as_ref().ok());
-        let variant = match input.and_then(|input| record.variants.get(&input.digest())) {
+        let input = placed.clusters.get(&id).and_then(|placed| placed.digest);
+        let variant = match input.and_then(|digest| record.variants.get(&digest)) {
             Some(VariantOutcome::Variant { id, .. }) => *id,
             Some(VariantOutcome::Error(error)) => {
                 return Err(CommandRefused::NotNow(format!("{name}: {error}")));

@@ -56,16 +56,65 @@ pub struct AssignmentView {
     pub state_since: Option<Time>,
 }
 
-/// Every assignment, sorted by Project, App and cluster.
-pub fn assignments(index: &Index, now: Time) -> Vec<AssignmentView> {
-    let mut out = Vec::new();
-    for app in index.assigned.keys() {
-        for (id, _) in index.assignments_of(app) {
-            out.extend(index.assignment_view(id, app, now));
+/// Some assignments of many.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct AssignmentPage {
+    /// In the order of Project, App and cluster's name.
+    pub views: Vec<AssignmentView>,
+    /// How many come after these.
+    pub remaining: usize,
+    /// What to give as `after` for the next page; `None` when this is the last one.
+    pub next: Option<String>,
+}
+
+/// The assignments of a Project (of all, when it is empty) that come after a place, at most so many. Only those that are
+/// returned are looked at: a page of a hundred costs the same wherever it is.
+pub fn assignment_page(
+    index: &Index,
+    project: &str,
+    after: &str,
+    limit: usize,
+    now: Time,
+) -> AssignmentPage {
+    let mut out = AssignmentPage::default();
+    let (after_app, after_cluster) = match after.rsplit_once('/') {
+        Some((app, cluster)) => (app.parse::<AppKey>().ok(), cluster),
+        None => (None, ""),
+    };
+    for (app, of) in &index.assigned {
+        if !project.is_empty() && app.project != project {
+            continue;
+        }
+        if after_app.as_ref().is_some_and(|after| app < after) {
+            continue;
+        }
+        let resumes = after_app.as_ref() == Some(app);
+        if out.views.len() >= limit && !resumes {
+            out.remaining += of.len();
+            continue;
+        }
+        let mut names: Vec<(&str, &ClusterId)> = of
+            .keys()
+            .map(|id| (index.cluster_name(id), id))
+            .filter(|(name, _)| !resumes || *name > after_cluster)
+            .collect();
+        names.sort_unstable();
+        let room = limit - out.views.len();
+        out.remaining += names.len().saturating_sub(room);
+        for (name, id) in names.into_iter().take(room) {
+            out.next = Some(format!("{app}/{name}"));
+            out.views.extend(index.assignment_view(id, app, now));
         }
     }
-    out.sort_by(|a, b| (&a.project, &a.app, &a.cluster).cmp(&(&b.project, &b.app, &b.cluster)));
+    if out.remaining == 0 {
+        out.next = None;
+    }
     out
+}
+
+/// Every assignment, sorted by Project, App and cluster.
+pub fn assignments(index: &Index, now: Time) -> Vec<AssignmentView> {
+    assignment_page(index, "", "", usize::MAX, now).views
 }
 
 impl Index {
@@ -85,7 +134,7 @@ impl Index {
             .unwrap_or_default();
         if sighting == Sighting::Offline {
             message = match self.seen(id) {
-                Some(seen) => format!("not heard of since {}", seen.last.seconds()),
+                Some(seen) => format!("not heard of since {}", self.heard(seen).seconds()),
                 None => "never heard of".to_owned(),
             };
         } else if observed.is_none() {
@@ -93,7 +142,7 @@ impl Index {
         }
         Some(AssignmentView {
             cluster: self.cluster_name(id).to_owned(),
-            labels: self.labels_of(id),
+            labels: self.labels_of(id).clone(),
             project: app.project.clone(),
             app: app.name.clone(),
             release: record.map_or(0, |record| record.number),

@@ -238,8 +238,8 @@ fn is_handed_over(
                         let input = index
                             .placements
                             .peek(other, record.number)
-                            .and_then(|placing| placing.clusters.get(cluster)?.input.as_ref().ok());
-                        let outcome = input.map(|input| record.variants.get(&input.digest()));
+                            .and_then(|placing| placing.clusters.get(cluster)?.digest);
+                        let outcome = input.map(|digest| record.variants.get(&digest));
                         match outcome {
                             Some(Some(VariantOutcome::Variant { id, .. })) => holds(id),
                             // it is a target, and what it gets is not known yet

@@ -60,6 +60,7 @@ pub struct Index {
     pub(crate) sources: BTreeMap<Key, Source>,
     pub(crate) apps: BTreeMap<AppKey, App>,
     pub(crate) clusters: BTreeMap<ClusterId, Cluster>,
+    pub(crate) cluster_names: BTreeMap<String, ClusterId>,
     pub(crate) sets: BTreeMap<String, ClusterSet>,
     pub(crate) strategies: BTreeMap<Key, Strategy>,
     pub(crate) heads: BTreeMap<Key, Kept<Head>>,
@@ -77,6 +78,8 @@ pub struct Index {
     pub(crate) made: BTreeMap<AppKey, BTreeSet<(Made, u64)>>,
     /// Raised when the hub comes back from a backup.
     pub(crate) epoch: u64,
+    /// When the hub noted last that it is alive: until then it heard of every agent that was connected.
+    pub(crate) alive: Time,
     /// Agents that are connected now. No fact: it is rebuilt as they come back.
     pub(crate) sessions: BTreeMap<ClusterId, Time>,
     /// What went wrong when Sources were polled last. No fact: the next poll tells again.
@@ -141,7 +144,8 @@ impl Index {
         } else if let Some((app, number)) =
             key.strip_prefix(keys::RELEASES).and_then(app_and_number)
         {
-            let record = self.read(key, value);
+            let record: Option<ReleaseRecord> = self.read(key, value);
+            self.touch_orders_with(&app, number, record.as_ref());
             set(
                 self.releases.entry(app.clone()).or_default(),
                 number,
@@ -150,7 +154,6 @@ impl Index {
             );
             self.placements.forget(&app, number);
             self.touch_app(&app);
-            self.touch_orders_of(&app);
         } else if let Some((app, number)) =
             key.strip_prefix(keys::ROLLOUTS).and_then(app_and_number)
         {
@@ -162,6 +165,8 @@ impl Index {
                 revision,
             );
             self.touch_app(&app);
+        } else if key == keys::ALIVE {
+            self.alive = self.read(key, value).unwrap_or_default();
         } else if let Some(rest) = key.strip_prefix(keys::SEEN) {
             let cluster = ClusterId(rest.to_owned());
             let seen: Option<Seen> = self.read(key, value);
@@ -374,12 +379,9 @@ impl Index {
         let Some(noun) = self.noun::<Cluster>(rest, value) else {
             return;
         };
-        let old = self
-            .clusters
-            .iter()
-            .find(|(_, cluster)| cluster.metadata.name == name)
-            .map(|(id, _)| id.clone());
+        let old = self.cluster_names.get(name).cloned();
         let Some(noun) = noun else {
+            self.cluster_names.remove(name);
             if let Some(id) = old {
                 self.clusters.remove(&id);
                 self.dirty.forgotten.insert(id.clone());
@@ -398,6 +400,7 @@ impl Index {
                 && old.metadata.labels == noun.metadata.labels
                 && old.metadata.deletion_timestamp == noun.metadata.deletion_timestamp
         });
+        self.cluster_names.insert(name.to_owned(), id.clone());
         self.clusters.insert(id.clone(), noun);
         if !same {
             self.touch_everything();
@@ -447,6 +450,34 @@ impl Index {
     fn touch_app(&mut self, app: &AppKey) {
         self.dirty.apps.insert(app.clone());
         self.dirty.shown.insert(app.clone());
+    }
+
+    /// A Release's record changes, or comes back: marks the orders that say something else because of it. Most changes
+    /// (a variant is rendered, it is barred) say nothing to clusters.
+    fn touch_orders_with(&mut self, app: &AppKey, number: u64, new: Option<&ReleaseRecord>) {
+        let old = self.numbered_release(app, number);
+        let said =
+            |record: &ReleaseRecord| (record.id, record.commit.clone(), record.frozen.clone());
+        let (before, after) = (old.map(said), new.map(said));
+        let ids = [before.as_ref().map(|o| o.0), after.as_ref().map(|o| o.0)];
+        // who takes objects over keeps those who give them from removing them, as soon as it is known what it takes
+        let takes = old.into_iter().chain(new);
+        let takes = takes.flat_map(|record| &record.frozen.takes_over_from);
+        let givers: BTreeSet<AppKey> = takes
+            .map(|name| AppKey::new(app.project.clone(), name.clone()))
+            .collect();
+        let mut marked: Vec<ClusterId> = Vec::new();
+        if before != after {
+            let of = self.assigned.get(app).into_iter().flatten();
+            marked.extend(
+                of.filter(|(_, kept)| ids.contains(&Some(kept.value.release)))
+                    .map(|(id, _)| id.clone()),
+            );
+        }
+        self.dirty.orders.extend(marked);
+        for giver in &givers {
+            self.touch_orders_of(giver);
+        }
     }
 
     fn touch_orders_of(&mut self, app: &AppKey) {
@@ -555,7 +586,7 @@ impl Index {
         let Some(seen) = self.seen.get(cluster) else {
             return Sighting::Never;
         };
-        let last = seen.value.last.max(self.began);
+        let last = self.heard(&seen.value).max(self.began);
         if now.since_ms(last) < self.offline_after_ms {
             Sighting::Online
         } else {
@@ -569,12 +600,17 @@ impl Index {
             return None;
         }
         let seen = self.seen.get(cluster)?;
-        Some(
-            seen.value
-                .last
-                .max(self.began)
-                .plus_ms(self.offline_after_ms),
-        )
+        let last = self.heard(&seen.value).max(self.began);
+        Some(last.plus_ms(self.offline_after_ms))
+    }
+
+    /// When a cluster was heard of last: while its agent is connected nothing is written about it.
+    pub(crate) fn heard(&self, seen: &Seen) -> Time {
+        if seen.connected {
+            seen.last.max(self.alive)
+        } else {
+            seen.last
+        }
     }
 }
 

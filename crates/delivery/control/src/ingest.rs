@@ -98,10 +98,20 @@ pub fn ingest(index: &Index, cluster: &ClusterId, report: &Report, now: Time) ->
 
 /// Notes when a cluster was heard of, for when it comes and goes.
 impl Index {
-    /// The write that notes that a cluster was heard of now.
+    /// The write that notes that the hub is alive, and hears of every agent that is connected: one for all of them.
+    pub fn note_alive(now: Time) -> Op {
+        Op::Put {
+            key: keys::ALIVE.to_owned(),
+            value: Bytes::from(encode(&now)),
+            expect: Expect::Any,
+        }
+    }
+
+    /// The write that notes that a cluster came or went now.
     pub fn note_seen(&self, cluster: &ClusterId, now: Time) -> Op {
         let seen = Seen {
             last: now,
+            connected: self.is_connected(cluster),
             ..self.seen(cluster).cloned().unwrap_or_default()
         };
         Op::Put {

@@ -234,6 +234,8 @@ pub(crate) fn app_deleted(
         }
         return;
     }
+    // a drained cluster is no matter of leaving: what it has goes in any case
+    drained(index, app, writes);
     let on_leave = index
         .meant(app)
         .map_or(OnLeave::Keep, |record| record.frozen.on_leave);

@@ -35,7 +35,7 @@ pub use approve::{Removals, removals};
 pub use audit::{Audit, AuditObject, AuditResult};
 pub use command::{Command, CommandRefused, command};
 pub use decide::{Decision, decide};
-pub use describe::{AssignmentView, assignments};
+pub use describe::{AssignmentPage, AssignmentView, assignment_page, assignments};
 pub use entries::{VariantSource, entries};
 pub use index::{Dirty, Index};
 pub use ingest::ingest;

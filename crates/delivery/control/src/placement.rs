@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use base_json::Digest;
 use roadstead_model::{AppKey, Cluster, ClusterId, ClusterSet, ClusterSetSpec, Project};
 use roadstead_target::{ClusterView, Expression, HUB, TargetInput, Uses, placements, target_input};
 
@@ -11,8 +12,10 @@ use crate::records::ReleaseRecord;
 /// What a Release means for one target cluster.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Placed {
-    /// What its rendering depends on, or why it cannot be rendered.
-    pub input: Result<TargetInput, String>,
+    /// What its rendering depends on, or why it cannot be rendered. Clusters with the same input share it.
+    pub input: Result<Arc<TargetInput>, String>,
+    /// The input's digest.
+    pub digest: Option<Digest>,
 }
 
 /// Where one Release puts clusters.
@@ -123,6 +126,7 @@ pub(crate) fn place(
         warnings: found.warnings.iter().map(ToString::to_string).collect(),
         ..Placing::default()
     };
+    let mut inputs: BTreeMap<Digest, Arc<TargetInput>> = BTreeMap::new();
     for placement in &found.placed {
         let view = if placement.cluster.0 == HUB {
             if !may_hub {
@@ -138,9 +142,18 @@ pub(crate) fn place(
             view
         };
         let input = target_input(&record.frozen, &uses, view, placement)
-            .map_err(|error| error.source.to_string());
-        out.clusters
-            .insert(placement.cluster.clone(), Placed { input });
+            .map_err(|error| error.source.to_string())
+            .map(|input| {
+                let digest = input.digest();
+                let shared = inputs.entry(digest).or_insert_with(|| Arc::new(input));
+                (digest, Arc::clone(shared))
+            });
+        let digest = input.as_ref().ok().map(|(digest, _)| *digest);
+        let placed = Placed {
+            input: input.map(|(_, input)| input),
+            digest,
+        };
+        out.clusters.insert(placement.cluster.clone(), placed);
     }
     out
 }

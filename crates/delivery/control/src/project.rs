@@ -344,8 +344,10 @@ fn rollout(index: &Index, app: &AppKey, rollout: &Rollout, now: Time) -> Project
     let variants = record
         .map(|record| index.variants_now(app, &record.id))
         .unwrap_or_default();
+    // what ended is told by what was kept of it: later Releases have moved its clusters on
+    let placed = placed.filter(|_| !ended);
     for (id, place) in placed.into_iter().flat_map(|placing| &placing.clusters) {
-        let stage = rollout.stage_of(&index.labels_of(id));
+        let stage = rollout.stage_of(index.labels_of(id));
         let Some(shown) = status.stages.get_mut(stage) else {
             continue;
         };
@@ -375,7 +377,7 @@ fn rollout(index: &Index, app: &AppKey, rollout: &Rollout, now: Time) -> Project
         };
         let settled =
             ours.is_some_and(|assignment| assignment.outcome.is_some() && assignment.counted);
-        shown.set_aside += u32::from(!ended && !settled && aside(&member, rollout).is_some());
+        shown.set_aside += u32::from(!settled && aside(&member, rollout).is_some());
     }
     for (stage, state) in status.stages.iter_mut().zip(&rollout.stages) {
         if let Some(tally) = state.tally {
@@ -443,7 +445,10 @@ impl Index {
             observed_generation: noun.metadata.generation,
             conditions: noun.status.conditions.clone(),
             connection: connection.to_owned(),
-            last_seen: seen.map(|seen| seen.last),
+            last_seen: seen
+                .map(|seen| self.heard(seen))
+                .filter(|_| !self.is_connected(id))
+                .or(seen.map(|seen| seen.last)),
             facts: seen
                 .map(|seen| ClusterFacts {
                     agent_version: seen.facts.agent_version.clone(),

@@ -29,10 +29,7 @@ impl Index {
         if name == "hub" {
             return Some(ClusterId("hub".to_owned()));
         }
-        self.clusters
-            .iter()
-            .find(|(_, cluster)| cluster.metadata.name == name)
-            .map(|(id, _)| id.clone())
+        self.cluster_names.get(name).cloned()
     }
 
     /// A cluster's name, for people.
@@ -264,10 +261,10 @@ impl Index {
     }
 
     /// The labels of a cluster.
-    pub(crate) fn labels_of(&self, id: &ClusterId) -> BTreeMap<String, String> {
+    pub(crate) fn labels_of(&self, id: &ClusterId) -> &BTreeMap<String, String> {
+        static NONE: BTreeMap<String, String> = BTreeMap::new();
         self.clusters
             .get(id)
-            .map(|cluster| cluster.metadata.labels.clone())
-            .unwrap_or_default()
+            .map_or(&NONE, |cluster| &cluster.metadata.labels)
     }
 }

@@ -32,6 +32,8 @@ pub mod keys {
     pub const OBSERVED: &str = "d/observed/";
     /// When clusters were heard of.
     pub const SEEN: &str = "d/seen/";
+    /// When the hub was alive.
+    pub const ALIVE: &str = "d/alive";
     /// What people approved.
     pub const APPROVALS: &str = "d/approval/";
     /// Assignments that are on hold.
@@ -265,8 +267,11 @@ pub struct Barred {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Seen {
-    /// When it was heard of last; written when it comes and goes and now and then between.
+    /// When it was heard of last; written when it comes and goes.
     pub last: Time,
+    /// Its agent was connected then: for as long as it stays so, it was heard of whenever the hub was alive.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub connected: bool,
     /// Which order it obeys.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub root: Option<RootAck>,

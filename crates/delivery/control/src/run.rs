@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use base_json::Digest;
 use base_store::Expect;
-use roadstead_dispatch::EntryPhase;
+use roadstead_dispatch::{AppReport, EntryPhase};
 use roadstead_model::{App, AppKey, ClusterId, Time};
 use roadstead_rollout::{
-    Assignment, Good, May, Member, Phase, Rollout, Sighting, Step, schedule, step,
+    Assignment, Good, May, Member, Phase, Rollout, Sighting, Step, freeze, schedule, step,
 };
 
 use crate::decide::Decision;
@@ -30,15 +30,12 @@ pub(crate) fn run_rollouts(
             .rollouts(app)
             .filter(|rollout| !rollout.phase.is_terminal())
             .collect();
-        if active.is_empty() {
-            return;
-        }
         schedule(&active)
     };
     let numbers: Vec<u64> = index
         .rollouts(app)
-        .filter(|r| !r.phase.is_terminal())
-        .map(|r| r.number)
+        .filter(|rollout| !rollout.phase.is_terminal() || rollout.is_unfrozen())
+        .map(|rollout| rollout.number)
         .collect();
     let barred = index.barred(app);
     let going_back = index
@@ -52,18 +49,19 @@ pub(crate) fn run_rollouts(
         let (mut rollout, revision) = (kept.value.clone(), kept.revision);
         let before = rollout.clone();
         let mut done = Step::default();
-        if let Some((_, newer)) = plan.superseded.iter().find(|(older, _)| *older == number) {
+        let newer = plan.superseded.iter().find(|(older, _)| *older == number);
+        if let Some((_, newer)) = newer {
             done.events.push(rollout.supersede(*newer, now));
-        } else {
-            let release = index
-                .releases(app)
-                .find(|record| record.id == rollout.release)
-                .map(|record| record.number);
-            let placed = release
-                .map(|release| index.placed(app, release))
-                .unwrap_or_default();
-            let facts = members(index, app, noun, &rollout, release, &placed, now);
-            let list: Vec<Member<'_>> = facts.iter().map(Fact::member).collect();
+        }
+        let release = index
+            .release(app, &rollout.release)
+            .map(|record| record.number);
+        let placed = release
+            .map(|release| index.placed(app, release))
+            .unwrap_or_default();
+        let facts = members(index, app, noun, &rollout, release, &placed, now);
+        let list: Vec<Member<'_>> = facts.iter().map(Fact::member).collect();
+        if newer.is_none() && !rollout.phase.is_terminal() {
             let may = May {
                 enter: plan.enter.contains(&number),
                 start: going_back.is_none_or(|back| back == number),
@@ -71,6 +69,7 @@ pub(crate) fn run_rollouts(
             done = step(&mut rollout, now, &list, may, &barred);
             offline_wakes(index, &rollout, &placed, now, out);
         }
+        freeze(&mut rollout, &list);
         apply_step(index, app, &rollout, done, writes, out);
         if rollout != before {
             writes.put(keys::rollout(app, number), &rollout, Expect::At(revision));
@@ -78,86 +77,90 @@ pub(crate) fn run_rollouts(
     }
 }
 
-/// What is known of one target, owned so that members can borrow it.
-struct Fact {
-    id: ClusterId,
-    name: String,
+/// What is known of one target.
+struct Fact<'a> {
+    id: &'a ClusterId,
+    name: &'a str,
     stage: usize,
-    variant: Result<base_json::Digest, String>,
+    variant: Result<Digest, &'a str>,
     sighting: Sighting,
     connected_since: Option<Time>,
     withheld: String,
-    assignment: Option<Assignment>,
-    observed: Option<roadstead_dispatch::AppReport>,
+    assignment: Option<&'a Assignment>,
+    observed: Option<&'a AppReport>,
 }
 
-impl Fact {
+impl Fact<'_> {
     fn member(&self) -> Member<'_> {
         Member {
-            id: &self.id,
-            name: &self.name,
+            id: self.id,
+            name: self.name,
             stage: self.stage,
-            variant: self.variant.as_ref().map(|id| *id).map_err(String::as_str),
+            variant: self.variant,
             sighting: self.sighting,
             connected_since: self.connected_since,
             withheld: &self.withheld,
-            assignment: self.assignment.as_ref(),
-            observed: self.observed.as_ref(),
+            assignment: self.assignment,
+            observed: self.observed,
         }
     }
 }
 
-fn members(
-    index: &Index,
+/// What a Release came out as for a cluster, or why it did not.
+fn variant_of<'a>(
+    record: Option<&'a ReleaseRecord>,
+    placed: &'a Placed,
+) -> Result<Digest, &'a str> {
+    if let Err(error) = &placed.input {
+        return Err(error);
+    }
+    let outcome = placed
+        .digest
+        .and_then(|digest| record?.variants.get(&digest));
+    match outcome {
+        Some(VariantOutcome::Variant { id, .. }) => Ok(*id),
+        Some(VariantOutcome::Error(error)) => Err(error),
+        None => Err("it is being rendered"),
+    }
+}
+
+fn members<'a>(
+    index: &'a Index,
     app: &AppKey,
     noun: &App,
     rollout: &Rollout,
     release: Option<u64>,
-    placed: &Placing,
+    placed: &'a Placing,
     now: Time,
-) -> Vec<Fact> {
-    let record = release
-        .and_then(|number| index.releases.get(app)?.get(&number))
-        .map(|kept| &kept.value);
+) -> Vec<Fact<'a>> {
+    let record = release.and_then(|number| index.numbered_release(app, number));
     let going_back = rollout.phase == Phase::RollingBack;
     let placed = &placed.clusters;
     let mut facts = Vec::with_capacity(placed.len());
     let assigned = index.assigned.get(app);
+    let observed = index.observed.get(app);
     // going back concerns whoever has the Release, targets or not
     let others = assigned.into_iter().flatten().filter(|(id, kept)| {
         going_back && kept.value.rollout == rollout.number && !placed.contains_key(*id)
     });
-    for id in placed.keys().chain(others.map(|(id, _)| id)) {
-        let assignment = assigned
-            .and_then(|of| of.get(id))
-            .map(|kept| kept.value.clone());
-        let variant = match placed.get(id).map(|placed| &placed.input) {
-            Some(Ok(input)) => match record.and_then(|record| record.variants.get(&input.digest()))
-            {
-                Some(VariantOutcome::Variant { id, .. }) => Ok(*id),
-                Some(VariantOutcome::Error(error)) => Err(error.clone()),
-                None => Err("it is being rendered".to_owned()),
-            },
-            Some(Err(error)) => Err(error.clone()),
-            None => Err("it is no target any more".to_owned()),
-        };
+    let all = placed.iter().map(|(id, placed)| (id, Some(placed)));
+    for (id, placed) in all.chain(others.map(|(id, _)| (id, None))) {
         facts.push(Fact {
-            id: id.clone(),
-            name: index.cluster_name(id).to_owned(),
-            stage: rollout.stage_of(&index.labels_of(id)),
-            variant,
+            id,
+            name: index.cluster_name(id),
+            stage: rollout.stage_of(index.labels_of(id)),
+            variant: match placed {
+                Some(placed) => variant_of(record, placed),
+                None => Err("it is no target any more"),
+            },
             sighting: index.sighting(id, now),
             connected_since: index.sessions.get(id).copied(),
             withheld: match index.withheld_since_restore(app, id, &rollout.release) {
                 why if why.is_empty() => index.withheld(app, noun, id, now),
                 why => why,
             },
-            assignment,
-            observed: index
-                .observed
-                .get(app)
-                .and_then(|of| of.get(id))
-                .map(|kept| kept.value.clone()),
+            assignment: assigned.and_then(|of| of.get(id)).map(|kept| &kept.value),
+            observed: observed.and_then(|of| of.get(id)).map(|kept| &kept.value),
         });
     }
     facts
@@ -303,11 +306,7 @@ impl Index {
             return BTreeMap::new();
         };
         let placed = self.placements.peek(app, record.number);
-        let variant =
-            |placed: &Placed| match record.variants.get(&placed.input.as_ref().ok()?.digest())? {
-                VariantOutcome::Variant { id, .. } => Some(*id),
-                VariantOutcome::Error(_) => None,
-            };
+        let variant = |placed: &Placed| variant_of(Some(record), placed).ok();
         placed
             .into_iter()
             .flat_map(|placing| &placing.clusters)

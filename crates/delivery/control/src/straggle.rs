@@ -4,6 +4,7 @@
 //! counts in no budget, and only so many are on their way at once.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use base_json::Digest;
 use base_store::Expect;
@@ -51,9 +52,6 @@ pub(crate) fn catch_up(
         .iter()
         .filter_map(|rollout| Some((rollout.number, index.release(app, &rollout.release)?.number)))
         .collect();
-    for (_, release) in &numbers {
-        index.placed(app, *release);
-    }
     let on_their_way = index
         .assignments_of(app)
         .filter(|(id, assignment)| {
@@ -79,16 +77,21 @@ pub(crate) fn catch_up(
     // each Release's variants once: a map for every cluster of every cluster would cost their number squared
     let mut variants: BTreeMap<Digest, BTreeMap<ClusterId, Digest>> = BTreeMap::new();
     for id in targets {
-        let labels = index.labels_of(&id);
+        let labels = index.labels_of(&id).clone();
         let Some(due) = rollouts
             .iter()
             .find(|rollout| has_passed(rollout, rollout.stage_of(&labels)))
         else {
             continue;
         };
-        let of_release = variants
-            .entry(due.release)
-            .or_insert_with(|| index.variants_now(app, &due.release));
+        let of_release = match variants.entry(due.release) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(free) => {
+                let number = index.release(app, &due.release).map_or(0, |r| r.number);
+                index.placed(app, number);
+                free.insert(index.variants_now(app, &due.release))
+            }
+        };
         let Some(variant) = of_release.get(&id).copied() else {
             continue;
         };
@@ -164,7 +167,7 @@ fn deadline(index: &Index, app: &AppKey, id: &ClusterId, release: &Digest) -> Du
     let mut rollouts = index.rollouts(app).rev();
     let of = rollouts.find(|rollout| rollout.release == *release);
     of.and_then(|rollout| {
-        let stage = rollout.stage_of(&index.labels_of(id));
+        let stage = rollout.stage_of(index.labels_of(id));
         rollout.strategy.stages.get(stage)?.deadline
     })
     .unwrap_or(DEADLINE)

@@ -243,15 +243,16 @@ pub(crate) fn missing(index: &mut Index, app: &AppKey, number: u64) -> Option<Re
         return None;
     }
     let scan = record.frozen.render.plain.substitute && record.uses.is_none();
-    let inputs = placing
-        .clusters
-        .values()
-        .filter_map(|placed| placed.input.as_ref().ok())
-        .filter(|_| !scan);
-    let needed: BTreeMap<Digest, roadstead_target::TargetInput> = inputs
-        .map(|input| (input.digest(), input.clone()))
-        .filter(|(digest, _)| !record.variants.contains_key(digest))
-        .collect();
+    let mut needed: BTreeMap<Digest, roadstead_target::TargetInput> = BTreeMap::new();
+    for placed in placing.clusters.values().filter(|_| !scan) {
+        if let (Ok(input), Some(digest)) = (&placed.input, placed.digest)
+            && !record.variants.contains_key(&digest)
+        {
+            needed
+                .entry(digest)
+                .or_insert_with(|| roadstead_target::TargetInput::clone(input));
+        }
+    }
     (scan || !needed.is_empty()).then(|| RenderJob {
         app: app.clone(),
         number,

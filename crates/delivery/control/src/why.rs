@@ -184,7 +184,7 @@ fn on_cluster(
         (Sighting::Offline, _) => {
             let since = index
                 .seen(id)
-                .map(|seen| seen.last.seconds())
+                .map(|seen| index.heard(seen).seconds())
                 .unwrap_or_default();
             format!(
                 "{name} has not been heard of since {since}; release {release} of {app} is there for it when it returns"

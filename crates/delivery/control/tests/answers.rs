@@ -119,3 +119,38 @@ fn a_strategy_that_was_renamed_is_missed_by_name_and_stops_nothing() {
     let now: Vec<Digest> = world.index.releases(&app("web")).map(|r| r.id).collect();
     assert_eq!(now, releases, "another Strategy makes no other Release");
 }
+
+#[test]
+fn pages_of_assignments_hold_each_once_and_count_the_rest() {
+    let mut world = World::new();
+    let clusters = world.fleet(7);
+    for name in ["web", "web-1", "api"] {
+        world.app(name, &json!({}));
+        world.git(name, &[("a.yaml", config(name, "1"))]);
+    }
+    world.delivers(&clusters);
+    let all = roadstead_control::assignments(&world.index, world.now);
+    assert_eq!(all.len(), 21);
+    for limit in [1, 2, 5, 7, 20, 21, 50] {
+        let (mut read, mut after) = (Vec::new(), String::new());
+        loop {
+            let page = roadstead_control::assignment_page(
+                &world.index,
+                "default",
+                &after,
+                limit,
+                world.now,
+            );
+            assert!(page.views.len() <= limit);
+            read.extend(page.views);
+            assert_eq!(page.remaining, all.len() - read.len(), "limit {limit}");
+            match page.next {
+                Some(next) => after = next,
+                None => break,
+            }
+        }
+        assert_eq!(read, all, "limit {limit}");
+    }
+    let other = roadstead_control::assignment_page(&world.index, "other", "", 5, world.now);
+    assert_eq!(other, Default::default());
+}

@@ -18,4 +18,4 @@ pub use assignment::{Assignment, Good, Outcome, OutcomeKind};
 pub use judge::{Aside, Member, Sighting, aside};
 pub use schedule::{Schedule, schedule};
 pub use state::{By, Event, Phase, Rollout, StagePhase, StageState, Tally};
-pub use step::{May, Step, step};
+pub use step::{May, Step, freeze, step};

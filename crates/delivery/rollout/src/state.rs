@@ -265,6 +265,15 @@ impl Rollout {
             .position(|stage| !stage.phase.is_behind())
     }
 
+    /// Has it ended inside a stage, and what had become of that stage's clusters is not kept?
+    pub fn is_unfrozen(&self) -> bool {
+        self.phase.is_terminal()
+            && self.current().is_some_and(|current| {
+                let state = &self.stages[current];
+                state.entered_at.is_some() && state.tally.is_none()
+            })
+    }
+
     /// Ends it.
     pub(crate) fn end(&mut self, phase: Phase, message: impl Into<String>, now: Time) {
         self.phase = phase;

@@ -66,6 +66,24 @@ pub fn step(
     out
 }
 
+/// Keeps what had become of the clusters of the stage in which a Rollout ended, once: later Releases move them on. Says
+/// whether there was something to keep.
+pub fn freeze(rollout: &mut Rollout, members: &[Member<'_>]) -> bool {
+    if !rollout.is_unfrozen() {
+        return false;
+    }
+    let Some(index) = rollout.current() else {
+        return false;
+    };
+    let outcomes = members.iter().filter_map(|member| {
+        let assignment = member.assignment.filter(|_| is_started(member, rollout))?;
+        Some((member.id.clone(), assignment.outcome.as_ref()?.kind))
+    });
+    let counts = count(rollout, members, index, &outcomes.collect());
+    rollout.stages[index].tally = Some(counts.tally());
+    true
+}
+
 fn forward(rollout: &mut Rollout, now: Time, members: &[Member<'_>], may: May, out: &mut Step) {
     let outcomes = judge_all(rollout, now, members, out);
     let Some(index) = rollout.current() else {

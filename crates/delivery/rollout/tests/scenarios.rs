@@ -402,7 +402,7 @@ fn a_stage_in_which_nobody_became_healthy_is_held_and_keeps_no_newer_release_out
     assert_eq!(world.rollout(first).phase, Phase::Held);
     assert_eq!(
         world.rollout(first).message,
-        "stage main: none of its 1 clusters became healthy"
+        "stage main: its only cluster did not become healthy"
     );
     let second = world.release(2, &strategy("Hold"));
     world.run(60);

@@ -10,7 +10,9 @@ use k8s_apiserver::{
     SubresourceRequest, SubresourceResponse, UserInfo, VersionInfo, VirtualList, VirtualRequest,
     VirtualResource,
 };
-use roadstead_control::{AssignmentView, Command, CommandRefused, assignments, command, why};
+use roadstead_control::{
+    AssignmentPage, AssignmentView, Command, CommandRefused, assignment_page, command, why,
+};
 use roadstead_model::{AppKey, Described, GROUP, Key, VERSION, nouns, value_at};
 use roadstead_rollout::By;
 use roadstead_wire::DetailKind;
@@ -289,26 +291,41 @@ pub(crate) fn ending() -> Status {
     Status::new(503, "ServiceUnavailable", "the hub is ending")
 }
 
+/// How many assignments are read at once: whoever decides does other things between two readings.
+const AT_ONCE: usize = 1000;
+
 impl Api {
-    async fn views(&self) -> Result<(Vec<Value>, String), Status> {
-        let asked = self
-            .brain
-            .ask(|index, _| (assignments(index, now()), index.revision()))
-            .await;
-        let (views, revision) = asked.ok_or_else(ending)?;
-        Ok((views.iter().map(assignment).collect(), revision.to_string()))
+    async fn page(
+        &self,
+        project: String,
+        after: String,
+        limit: usize,
+    ) -> Result<(AssignmentPage, String), Status> {
+        let asked = self.brain.ask(move |index, _| {
+            let page = assignment_page(index, &project, &after, limit, now());
+            (page, index.revision())
+        });
+        let (page, revision) = asked.await.ok_or_else(ending)?;
+        Ok((page, revision.to_string()))
     }
 }
 
 #[async_trait::async_trait]
 impl VirtualResource for Api {
     async fn get(&self, request: &VirtualRequest) -> Result<Value, Status> {
-        let (views, _) = self.views().await?;
-        let found = views.into_iter().find(|view| {
-            k8s_object::namespace(view) == request.namespace
-                && k8s_object::name(view) == request.name
+        let (project, name) = (request.namespace.clone(), request.name.clone());
+        let asked = self.brain.ask(move |index, _| {
+            // names may hold dots themselves, so each place to cut is tried
+            let mut cuts = name.match_indices('.').map(|(at, _)| name.split_at(at));
+            cuts.find_map(|(app, cluster)| {
+                let id = index.cluster_id(&cluster[1..])?;
+                index.assignment_view(&id, &AppKey::new(project.clone(), app), now())
+            })
         });
-        found.ok_or_else(|| Status::not_found(&assignment_resource(), &request.name))
+        let found = asked.await.ok_or_else(ending)?;
+        found
+            .map(|view| assignment(&view))
+            .ok_or_else(|| Status::not_found(&assignment_resource(), &request.name))
     }
 
     async fn list(
@@ -316,11 +333,50 @@ impl VirtualResource for Api {
         request: &VirtualRequest,
         options: &ListOptions,
     ) -> Result<VirtualList, Status> {
-        let (mut views, resource_version) = self.views().await?;
-        if !request.namespace.is_empty() {
-            views.retain(|view| k8s_object::namespace(view) == request.namespace);
+        let most = match options.limit {
+            0 => usize::MAX,
+            limit => limit,
+        };
+        let mut list = VirtualList {
+            items: Vec::new(),
+            resource_version: String::new(),
+            continue_token: String::new(),
+            remaining: None,
+        };
+        let mut after = options.continue_token.clone();
+        loop {
+            let at_once = match options.selector.is_empty() {
+                true => AT_ONCE.min(most - list.items.len()),
+                false => AT_ONCE,
+            };
+            let project = request.namespace.clone();
+            let (page, revision) = self.page(project, after, at_once).await?;
+            if list.resource_version.is_empty() {
+                list.resource_version = revision;
+            }
+            let read = page.views.len();
+            for (nth, view) in page.views.iter().enumerate() {
+                let value = assignment(view);
+                if !options.selector.matches(&value) {
+                    continue;
+                }
+                list.items.push(value);
+                if list.items.len() == most {
+                    let rest = page.remaining + read - nth - 1;
+                    if rest > 0 {
+                        list.continue_token =
+                            format!("{}/{}/{}", view.project, view.app, view.cluster);
+                        // what a selector leaves of the rest is not known without reading it
+                        list.remaining = options.selector.is_empty().then_some(rest);
+                    }
+                    return Ok(list);
+                }
+            }
+            match page.next {
+                Some(next) => after = next,
+                None => return Ok(list),
+            }
         }
-        Ok(crate::listing::page(views, options, resource_version))
     }
 }
 

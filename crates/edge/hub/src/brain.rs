@@ -33,7 +33,7 @@ const QUEUE: usize = 4096;
 const TICK: Duration = Duration::from_millis(500);
 /// How long after a render that may work later it is tried again.
 const RENDER_AGAIN_MS: u64 = 10_000;
-/// How often it is noted that connected clusters are heard of.
+/// How often it is noted that the hub is alive, and so hears of every agent that is connected.
 const NOTE_SEEN_MS: u64 = 60_000;
 
 /// What somebody wants to know, or wants done where everything is known.
@@ -309,9 +309,9 @@ impl Thread {
         }
         if now.since_ms(state.noted) >= NOTE_SEEN_MS {
             state.noted = now;
-            for cluster in state.sessions.keys().cloned().collect::<Vec<_>>() {
-                let op = state.index.note_seen(&cluster, now);
-                ops.entry(op.key().to_owned()).or_insert(op);
+            if !state.sessions.is_empty() {
+                let op = Index::note_alive(now);
+                ops.insert(op.key().to_owned(), op);
                 self.metrics.notes.inc();
             }
         }

@@ -405,7 +405,7 @@ fn compare(
         .clusters
         .values()
         .filter_map(|placed| placed.input.as_ref().ok())
-        .map(|input| (input.digest(), input.clone()))
+        .map(|input| (input.digest(), (**input).clone()))
         .collect();
     let job = RenderJob {
         app: app.clone(),
