@@ -416,6 +416,9 @@ impl Index {
                     kubernetes_version: seen.facts.kubernetes_version.clone(),
                     api_kinds: seen.facts.api_kinds,
                     nodes: seen.facts.nodes,
+                    cpu_millis: seen.facts.capacity.cpu_millis,
+                    memory_bytes: seen.facts.capacity.memory_bytes,
+                    pods: seen.facts.capacity.pods,
                 })
                 .unwrap_or_default(),
             apps: count(apps.len()),

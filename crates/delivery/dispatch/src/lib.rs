@@ -13,8 +13,8 @@ pub use order::{
     StreamRefused, WaitsFor, apply_delta, delta, open_header, root_of, sign_header,
 };
 pub use report::{
-    AgentFacts, AppReport, AppState, DriftItem, DriftKind, HealthCounts, Inventory, LeftOver,
-    Problem, ProblemKind, Report, RootAck,
+    AgentFacts, AppReport, AppState, Capacity, DriftItem, DriftKind, HealthCounts, Inventory,
+    LeftOver, Problem, ProblemKind, Report, RootAck,
 };
 pub use variant::{
     APP_LABEL, HookDelete, OWNER_ANNOTATION, Owner, Phase, Variant, VariantObject, app_label,

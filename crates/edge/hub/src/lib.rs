@@ -7,6 +7,7 @@ mod api;
 mod brain;
 mod clock;
 mod error;
+mod front;
 mod gateway;
 mod housekeeping;
 mod identity;

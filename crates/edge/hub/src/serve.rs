@@ -96,6 +96,7 @@ pub struct Hub {
     identity: Arc<Identity>,
     brain: Brain,
     names: Vec<String>,
+    tls: Arc<ServerTls>,
     stop: tokio::sync::watch::Sender<bool>,
     serving: tokio::task::JoinHandle<()>,
     polling: tokio::task::JoinHandle<()>,
@@ -286,9 +287,10 @@ impl Hub {
             metrics,
             ready: crate::gateway::Ready::default(),
         };
+        let tls = Arc::new(ServerTls::new(&chain, &server.key_pem, clients)?);
         let port = Port {
             listener,
-            tls: Arc::new(ServerTls::new(&chain, &server.key_pem, clients)?),
+            tls: Arc::clone(&tls),
             gateway: Arc::new(agents),
             other: move |request, peer| {
                 let handler = handler.clone();
@@ -312,6 +314,7 @@ impl Hub {
             identity,
             brain,
             names: config.names,
+            tls,
             stop,
             serving,
             polling,
@@ -346,6 +349,14 @@ impl Hub {
             certificate_pem: pair.certificate.certificate_pem,
             key_pem: pair.key_pem,
         })
+    }
+
+    /// Lets proxies in that ask for others, such as the API server in front of an aggregated one.
+    pub fn trust_front_proxies(
+        &self,
+        proxies: Option<roadstead_wire::FrontProxies>,
+    ) -> Result<(), HubError> {
+        Ok(self.tls.trust_front_proxies(proxies)?)
     }
 
     /// Makes the identity of the hub's own agent, which delivers nouns into the hub itself: certificate from a request,
@@ -465,7 +476,7 @@ impl Handler {
         };
         match parts.uri.path() {
             "/metrics" => {
-                return match api::user_of(&peer) {
+                return match api::user_of(&peer, &parts.headers) {
                     Ok(user) if user.name != UserInfo::anonymous().name => {
                         plain(StatusCode::OK, self.metrics.text())
                     }
@@ -480,7 +491,7 @@ impl Handler {
             }
             _ => {}
         }
-        match api::user_of(&peer) {
+        match api::user_of(&peer, &parts.headers) {
             Ok(user) => {
                 let server = self.server.clone();
                 server.handle(Request::from_parts(parts, body), &user).await
