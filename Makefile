@@ -6,7 +6,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 export PATH := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/roadstead/oracle/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint clippy fmt generate clean
+.PHONY: help demo test lint clippy fmt generate image clean
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -27,6 +27,7 @@ lint: ## Check format, lints, structure and generated files
 	$(CARGO) xtask structure
 	$(CARGO) xtask proto --check
 	$(CARGO) xtask nouns --check
+	$(CARGO) xtask manifests --check
 
 # twice, since tests may read files and clocks where what they test may not
 clippy: ## Check lints only
@@ -39,6 +40,11 @@ fmt: ## Format the code
 generate: ## Write the generated files again
 	$(CARGO) xtask proto
 	$(CARGO) xtask nouns
+	$(CARGO) xtask manifests
+
+image: ## Build the image, the static binaries and their lists of parts into target/image
+	@scripts/prepare.sh image
+	$(CARGO) xtask image $(ARGS)
 
 clean: ## Remove what was built
 	$(CARGO) clean

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Makes sure that what a build, the demo or the tests need is there: installs it where that is possible, and names it
-# where it is not. Usage: scripts/prepare.sh build|lint|demo|test
+# where it is not. Usage: scripts/prepare.sh build|lint|demo|image|test
 set -euo pipefail
 
-purpose=${1:?"usage: scripts/prepare.sh build|lint|demo|test"}
+purpose=${1:?"usage: scripts/prepare.sh build|lint|demo|image|test"}
 root=$(cd "$(dirname "$0")/.." && pwd)
 tools=${XDG_CACHE_HOME:-$HOME/.cache}/roadstead/oracle/bin
 missing=()
@@ -50,6 +50,16 @@ lint)
         has "$tool" && "$tool" --version >/dev/null 2>&1 && continue
         { has rustup && say "adding $component" && rustup --quiet component add "$component"; } ||
             missing+=("$tool: rustup component add $component")
+    done
+    ;;
+image)
+    need musl-gcc musl-tools "the image holds one static program"
+    need aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu "the program for arm64 is built here too"
+    if [ ! -d /usr/include/aarch64-linux-musl ] && has dpkg && [ "$(id -u)" = 0 ]; then
+        dpkg --add-architecture arm64 && install musl-dev:arm64 || missing+=("musl-dev:arm64: the program for arm64")
+    fi
+    for target in x86_64-unknown-linux-musl aarch64-unknown-linux-musl; do
+        { has rustup && rustup --quiet target add "$target"; } || missing+=("rustup target add $target")
     done
     ;;
 demo)

@@ -1,6 +1,8 @@
 //! Chores of the workspace: `cargo xtask <command>`.
 
 mod conformance;
+mod image;
+mod manifests;
 mod nouns;
 mod proto;
 mod structure;
@@ -42,6 +44,16 @@ const COMMANDS: &[Command] = &[
         name: "nouns",
         about: "write docs/nouns/ from the nouns' schemas; --check: fail if that would change anything",
         run: nouns::run,
+    },
+    Command {
+        name: "manifests",
+        about: "write deploy/*.yaml from the charts by the real helm; --check: fail if that would change anything",
+        run: manifests::run,
+    },
+    Command {
+        name: "image",
+        about: "build the image, the static binaries and their list of parts into target/image",
+        run: image::run,
     },
     Command {
         name: "test",

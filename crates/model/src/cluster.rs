@@ -68,6 +68,12 @@ pub struct ClusterFacts {
     pub api_versions: String,
     /// How many nodes it has.
     pub nodes: u32,
+    /// What they leave to pods together, in thousandths of a core.
+    pub cpu_millis: u64,
+    /// What they leave to pods together, in bytes of memory.
+    pub memory_bytes: u64,
+    /// How many pods they take together.
+    pub pods: u64,
 }
 
 noun!(

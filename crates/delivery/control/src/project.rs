@@ -456,6 +456,9 @@ impl Index {
                     api_kinds: seen.facts.api_kinds,
                     nodes: seen.facts.nodes,
                     api_versions: String::new(),
+                    cpu_millis: seen.facts.capacity.cpu_millis,
+                    memory_bytes: seen.facts.capacity.memory_bytes,
+                    pods: seen.facts.capacity.pods,
                 })
                 .unwrap_or_default(),
             apps: count(apps.len()),

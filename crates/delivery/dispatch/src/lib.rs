@@ -15,8 +15,8 @@ pub use order::{
 };
 pub use removal::{Hashed, is_protected};
 pub use report::{
-    AgentFacts, AppReport, AppState, DriftItem, DriftKind, HealthCounts, Inventory, LeftOver,
-    Problem, ProblemKind, Report, RootAck,
+    AgentFacts, AppReport, AppState, Capacity, DriftItem, DriftKind, HealthCounts, Inventory,
+    LeftOver, Problem, ProblemKind, Report, RootAck,
 };
 pub use variant::{
     APP_LABEL, HookDelete, OWNER_ANNOTATION, Owner, Phase, Variant, VariantObject, app_label,

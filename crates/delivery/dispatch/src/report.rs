@@ -54,6 +54,21 @@ pub struct AgentFacts {
     pub api_kinds: u32,
     /// How many nodes it has.
     pub nodes: u32,
+    /// What they can hold together.
+    #[serde(default)]
+    pub capacity: Capacity,
+}
+
+/// What nodes leave to pods, together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Capacity {
+    /// Thousandths of a core.
+    pub cpu_millis: u64,
+    /// Bytes of memory.
+    pub memory_bytes: u64,
+    /// Pods.
+    pub pods: u64,
 }
 
 /// The state of one App in one cluster, as its agent sees it.

@@ -6,7 +6,7 @@ use base_json::Digest;
 use bytes::Bytes;
 use k8s_cluster::{Call, ClusterError, Reply, WatchEvent, WatchSpec};
 use k8s_object::Gvk;
-use roadstead_dispatch::{Entry, Known, Report};
+use roadstead_dispatch::{Capacity, Entry, Known, Report};
 use roadstead_model::AppKey;
 
 /// Names a request until its answer comes.
@@ -70,6 +70,13 @@ pub enum Input {
     Disconnected,
     /// The hub has the last report.
     ReportSent,
+    /// What the cluster's nodes were found to be.
+    Nodes {
+        /// How many there are.
+        count: u32,
+        /// What they can hold.
+        capacity: Capacity,
+    },
 }
 
 /// Something to do. Effects are carried out in their order; what is to be kept is on disk before the effect after it.

@@ -6,7 +6,7 @@ use base_json::{Digest, Value};
 use bytes::Bytes;
 use k8s_cluster::{Call, ClusterError, ErrorKind, Reply, WatchEvent};
 use k8s_object::{Gvk, ObjectId};
-use roadstead_dispatch::{AgentFacts, AppState, Entry, Known, Report, RootAck};
+use roadstead_dispatch::{AgentFacts, AppState, Capacity, Entry, Known, Report, RootAck};
 use roadstead_model::{AppKey, Now, Time};
 
 use crate::app::AppSync;
@@ -47,6 +47,7 @@ pub struct Machine {
     report_at: u64,
     reporting: Option<Report>,
     wake: Option<u64>,
+    nodes: (u32, Capacity),
 }
 
 impl Machine {
@@ -78,6 +79,7 @@ impl Machine {
             report_at: 0,
             reporting: None,
             wake: None,
+            nodes: Default::default(),
         }
     }
 
@@ -112,6 +114,14 @@ impl Machine {
         let mut apps = self.apps.values();
         let app = apps.find(|app| app.entry.variant == *wanted)?;
         app.base.filter(|base| self.core.blobs.contains_key(base))
+    }
+
+    /// The App that a request under way is for; `None` for what all share, such as the list of kinds.
+    pub fn caller(&self, call: CallId) -> Option<&AppKey> {
+        match self.core.calls.get(&call)? {
+            Purpose::Object { app, .. } => Some(app),
+            Purpose::Discover | Purpose::Namespace(_) => None,
+        }
     }
 
     /// The version and kind of an object that an App here has to do with; detail is given of these only.
@@ -169,6 +179,7 @@ impl Machine {
                 self.reporting = None;
             }
             Input::ReportSent => self.reporting = None,
+            Input::Nodes { count, capacity } => self.nodes = (count, capacity),
         }
         self.drive();
         self.common();
@@ -639,7 +650,8 @@ impl Machine {
             agent_version: self.settings.agent_version.clone(),
             kubernetes_version: self.core.version.git_version.clone(),
             api_kinds: u32::try_from(kinds.len()).unwrap_or(u32::MAX),
-            nodes: 0,
+            nodes: self.nodes.0,
+            capacity: self.nodes.1,
         })
     }
 

@@ -245,12 +245,9 @@ impl Term {
         let _ = self.lost.wait_for(|lost| *lost).await;
     }
 
-    /// A cluster that writes only while this replica leads.
-    pub(crate) fn fence(&self, cluster: Arc<dyn Cluster>) -> Arc<dyn Cluster> {
-        Arc::new(Fenced {
-            cluster,
-            until: Arc::clone(&self.until),
-        })
+    /// What keeps writes back once this replica leads no longer.
+    pub(crate) fn fence(&self) -> Fence {
+        Fence(Arc::clone(&self.until))
     }
 
     /// Gives the Lease back, so that the next replica need not wait.
@@ -318,6 +315,20 @@ async fn renew(elector: &Elector, until: &Mutex<Instant>) {
             Ok(Err(error)) => elector.complain(&error),
             Err(_) => {}
         }
+    }
+}
+
+/// Keeps writes back once a replica leads no longer.
+#[derive(Clone)]
+pub(crate) struct Fence(Arc<Mutex<Instant>>);
+
+impl Fence {
+    /// A cluster that is written to only while this replica leads.
+    pub(crate) fn around(&self, cluster: Arc<dyn Cluster>) -> Arc<dyn Cluster> {
+        Arc::new(Fenced {
+            cluster,
+            until: Arc::clone(&self.0),
+        })
     }
 }
 

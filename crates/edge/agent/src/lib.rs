@@ -4,11 +4,13 @@
 //! keeps its records on disk before anything that hangs on them is done, fetches content, verifies orders and sends
 //! reports. All of it runs on one thread. When the hub is away, everything but new orders goes on.
 
+mod clusters;
 mod detail;
 mod health;
 mod hub;
 mod lease;
 mod leave;
+mod nodes;
 mod shell;
 mod state;
 
@@ -46,7 +48,13 @@ pub struct Surroundings {
     pub own: Option<OwnPlace>,
     /// Where it answers `/livez` and `/readyz`.
     pub health: Option<std::net::TcpListener>,
+    /// The cluster as a Project sees it: what an App of it asks for is asked for as the Project's own account. Without
+    /// it, everything is done as the agent.
+    pub on_behalf: Option<OnBehalf>,
 }
+
+/// The cluster as the Project with this name sees it.
+pub type OnBehalf = Arc<dyn Fn(&str) -> Arc<dyn Cluster> + Send + Sync>;
 
 /// An agent's own place in a cluster: a namespace where it may read and write Secrets and Leases.
 #[derive(Clone)]

@@ -20,11 +20,12 @@ use roadstead_wire::{
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
+use crate::clusters::Clusters;
 use crate::health::{Doing, Health};
 use crate::hub::{self, FromSession, Holding, chain};
 use crate::lease::Elector;
 use crate::state::{Changes, Identity, SecretState, State, StateDir, StateError};
-use crate::{AgentConfig, AgentError, Surroundings, detail, leave};
+use crate::{AgentConfig, AgentError, Surroundings, detail, leave, nodes};
 
 /// Features of orders that this agent knows.
 const UNDERSTOOD: &[&str] = &[];
@@ -84,8 +85,18 @@ pub async fn serve(
             identity = known(&config, &mut state) => identity?,
             () = &mut shutdown => return Ok(()),
         };
+        let clusters = Clusters::new(Arc::clone(&config.cluster), surroundings.on_behalf, None);
         let never = std::future::pending();
-        let ended = lead(&config, state, identity, &health, shutdown.as_mut(), never).await?;
+        let ended = lead(
+            &config,
+            clusters,
+            state,
+            identity,
+            &health,
+            shutdown.as_mut(),
+            never,
+        )
+        .await?;
         if ended == Ended::LetGo {
             tracing::info!("the agent ends; what it delivered stays");
         }
@@ -105,18 +116,14 @@ pub async fn serve(
             () = &mut shutdown => return Ok(()),
         };
         health.doing(Doing::Starting);
-        let fenced = AgentConfig {
-            cluster: term.fence(Arc::clone(&config.cluster)),
-            ..config.clone()
-        };
         let mut state = State::Secrets(Box::new(SecretState::new(
-            term.fence(Arc::clone(&own.cluster)),
+            term.fence().around(Arc::clone(&own.cluster)),
             &own.namespace,
             &own.name,
             &own.holder,
         )));
         let identity = tokio::select! {
-            identity = patiently(&fenced, &mut state) => Some(identity?),
+            identity = patiently(&config, &mut state) => Some(identity?),
             () = term.lost() => None,
             () = &mut shutdown => {
                 term.release().await;
@@ -124,8 +131,14 @@ pub async fn serve(
             }
         };
         if let Some(identity) = identity {
+            let clusters = Clusters::new(
+                Arc::clone(&config.cluster),
+                surroundings.on_behalf.clone(),
+                Some(term.fence()),
+            );
             let ended = lead(
-                &fenced,
+                &config,
+                clusters,
                 state,
                 identity,
                 &health,
@@ -190,6 +203,7 @@ enum Ended {
 
 async fn lead(
     config: &AgentConfig,
+    clusters: Clusters,
     mut state: State,
     identity: Identity,
     health: &Health,
@@ -217,7 +231,7 @@ async fn lead(
         machine: Machine::new(Settings {
             agent_version: config.version.clone(),
         }),
-        cluster: Arc::clone(&config.cluster),
+        clusters,
         state,
         identity: identity.clone(),
         start: Instant::now(),
@@ -237,6 +251,9 @@ async fn lead(
     shell.input(Input::Restored(records));
     let (holding, held) = watch::channel(shell.holding());
     let (renew, asked) = mpsc::channel(1);
+    shell
+        .tasks
+        .spawn(nodes::follow(shell.clusters.agent(), to.clone()));
     shell
         .tasks
         .spawn(hub::sessions(config.clone(), identity, held, asked, to));
@@ -288,7 +305,7 @@ async fn lead(
 
 struct Shell {
     machine: Machine,
-    cluster: Arc<dyn Cluster>,
+    clusters: Clusters,
     state: State,
     identity: Identity,
     start: Instant,
@@ -408,7 +425,8 @@ impl Shell {
     fn effect(&mut self, effect: Effect) {
         match effect {
             Effect::Call { id, call } => {
-                let (cluster, to) = (Arc::clone(&self.cluster), self.to.clone());
+                let cluster = self.clusters.of(self.machine.caller(id));
+                let to = self.to.clone();
                 self.tasks.spawn(async move {
                     let call = tokio::time::timeout(CALL_TIMEOUT, cluster.call(call));
                     let result = call.await.unwrap_or_else(|_| {
@@ -423,7 +441,7 @@ impl Shell {
                 self.unwatch(&spec.gvk);
                 self.watch_count += 1;
                 let (gvk, number) = (spec.gvk.clone(), self.watch_count);
-                let task = follow(Arc::clone(&self.cluster), spec, number, self.to.clone());
+                let task = follow(self.clusters.agent(), spec, number, self.to.clone());
                 let handle = self.tasks.spawn(task);
                 self.watches.insert(gvk, (number, handle));
             }
@@ -595,7 +613,7 @@ impl Shell {
         };
         let DetailRequest { id, kind, object } = request;
         let gvk = self.machine.may_show(&object);
-        let cluster = Arc::clone(&self.cluster);
+        let cluster = self.clusters.agent();
         self.tasks.spawn(async move {
             let outcome = match gvk {
                 Some(gvk) => detail::answer(cluster, kind, gvk, object).await,

@@ -49,6 +49,10 @@ pub(crate) fn of_status(code: u16, status: &Value, retry_after: Option<u64>) -> 
     };
     let message = text("/message").to_owned();
     let kind = kind(code, status, &message, retry_after);
+    let message = match kind {
+        ErrorKind::Forbidden => crate::rights::explained(&message),
+        _ => message,
+    };
     ClusterError { kind, message }
 }
 

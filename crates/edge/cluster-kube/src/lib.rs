@@ -7,6 +7,7 @@
 mod discovery;
 mod error;
 mod path;
+mod rights;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -51,11 +52,15 @@ pub struct KubeCluster {
     inner: Arc<Inner>,
 }
 
+/// Whose rights a request is made with, if not one's own: what stands in `Impersonate-User`.
+type Impersonated = Option<http::HeaderValue>;
+
 pub(crate) struct Inner {
     client: kube::Client,
-    kinds: RwLock<BTreeMap<Gvk, Kind>>,
+    impersonated: Impersonated,
+    kinds: Arc<RwLock<BTreeMap<Gvk, Kind>>>,
     /// One initial list at a time keeps the memory small, here and in the API server.
-    listing: tokio::sync::Semaphore,
+    listing: Arc<tokio::sync::Semaphore>,
 }
 
 #[derive(Debug, Clone)]
@@ -107,10 +112,29 @@ impl KubeCluster {
         Ok(Self {
             inner: Arc::new(Inner {
                 client,
-                kinds: RwLock::new(BTreeMap::new()),
-                listing: tokio::sync::Semaphore::new(1),
+                impersonated: None,
+                kinds: Arc::default(),
+                listing: Arc::new(tokio::sync::Semaphore::new(1)),
             }),
         })
+    }
+
+    /// The same cluster over the same connections, asked with the rights of a service account. Groups are those that
+    /// the API server gives every service account.
+    pub fn impersonating(&self, namespace: &str, account: &str) -> Self {
+        let user = format!("system:serviceaccount:{namespace}:{account}");
+        Self {
+            inner: Arc::new(Inner {
+                client: self.inner.client.clone(),
+                // a name that is no header's value is no name of an account either: the API server refuses this one
+                impersonated: Some(
+                    http::HeaderValue::try_from(user)
+                        .unwrap_or(http::HeaderValue::from_static("system:anonymous")),
+                ),
+                kinds: Arc::clone(&self.inner.kinds),
+                listing: Arc::clone(&self.inner.listing),
+            }),
+        }
     }
 }
 
@@ -149,6 +173,9 @@ impl Inner {
     ) -> Result<http::Response<Body>, ClusterError> {
         let mut request = Request::builder().method(method).uri(path);
         request = request.header(http::header::ACCEPT, accept(path));
+        if let Some(user) = &self.impersonated {
+            request = request.header("Impersonate-User", user);
+        }
         if !body.is_empty() {
             request = request.header(http::header::CONTENT_TYPE, content_type);
         }

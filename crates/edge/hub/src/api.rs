@@ -583,13 +583,18 @@ impl Api {
             .map_err(|_| ending())?;
         let revoked =
             revoked.map_err(|error| Status::new(500, "InternalError", error.to_string()))?;
+        let leaves = request
+            .object()
+            .is_ok_and(|body| body["leave"].as_bool() == Some(true));
+        // it has to hear it before its connection ends
+        let told = leaves && self.details.let_go(&id).await;
         self.connections
             .close_cluster(&id, "the certificate of this cluster was revoked");
         crate::audit::say(match &revoked {
             Some(serial) => format!("certificate {serial} of {id}, and those before it"),
             None => format!("{id} had no certificate"),
         });
-        Ok(SubresourceResponse::Object(json!({ "revoked": revoked })))
+        Ok(SubresourceResponse::Object(json!({ "revoked": revoked, "told": told })))
     }
 
     async fn detail(&self, request: &SubresourceRequest) -> Result<SubresourceResponse, Status> {
@@ -625,8 +630,12 @@ impl Api {
 }
 
 /// Who a request comes from.
-pub(crate) fn user_of(peer: &roadstead_wire::PeerInfo) -> Result<UserInfo, Status> {
+pub(crate) fn user_of(
+    peer: &roadstead_wire::PeerInfo,
+    headers: &http::HeaderMap,
+) -> Result<UserInfo, Status> {
     match &peer.peer {
+        roadstead_wire::Peer::FrontProxy(proxies) => crate::front::user(proxies, headers),
         roadstead_wire::Peer::User(user) => {
             let mut groups: Vec<&str> = user.groups.iter().map(String::as_str).collect();
             groups.push("system:authenticated");

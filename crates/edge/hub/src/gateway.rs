@@ -41,6 +41,8 @@ const DETAIL_PATIENCE: Duration = Duration::from_secs(10);
 const AGAIN_EACH_MS: u64 = 10;
 /// The same, at most in all.
 const AGAIN_MOST_MS: u64 = 60_000;
+/// How long the last word to an agent may travel before its connection is closed.
+const LAST_WORD: Duration = Duration::from_millis(700);
 /// How many orders a session remembers, to send deltas against.
 const REMEMBERED: usize = 4;
 
@@ -56,6 +58,18 @@ pub(crate) struct Details {
 }
 
 impl Details {
+    /// Tells a cluster's agent to take itself away; says whether it was there to hear it.
+    pub(crate) async fn let_go(&self, cluster: &ClusterId) -> bool {
+        let Some(outbound) = self.sessions.lock().get(cluster).cloned() else {
+            return false;
+        };
+        let told = outbound.send(&HubSays::Leave).await.is_ok();
+        if told {
+            tokio::time::sleep(LAST_WORD).await;
+        }
+        told
+    }
+
     /// Asks a cluster's agent about an object.
     pub(crate) async fn ask(
         &self,

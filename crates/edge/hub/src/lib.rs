@@ -9,6 +9,7 @@ mod brain;
 mod clock;
 mod error;
 mod events;
+mod front;
 mod gateway;
 mod handler;
 mod health;

@@ -104,6 +104,7 @@ pub struct Hub {
     identity: Arc<Identity>,
     brain: Brain,
     names: Vec<String>,
+    tls: Arc<ServerTls>,
     stop: tokio::sync::watch::Sender<bool>,
     serving: JoinHandle<()>,
     background: Vec<JoinHandle<()>>,
@@ -326,9 +327,10 @@ impl Hub {
             auditor,
             notices: told,
         };
+        let tls = Arc::new(ServerTls::new(&chain, &server.key_pem, clients)?);
         let port = Port {
             listener,
-            tls: Arc::new(ServerTls::new(&chain, &server.key_pem, clients)?),
+            tls: Arc::clone(&tls),
             gateway: Arc::new(agents),
             other: move |request, peer| {
                 let handler = handler.clone();
@@ -352,6 +354,7 @@ impl Hub {
             identity,
             brain,
             names: config.names,
+            tls,
             stop,
             serving,
             background,
@@ -380,6 +383,14 @@ impl Hub {
             certificate_pem: pair.certificate.certificate_pem,
             key_pem: pair.key_pem,
         })
+    }
+
+    /// Lets proxies in that ask for others, such as the API server in front of an aggregated one.
+    pub fn trust_front_proxies(
+        &self,
+        proxies: Option<roadstead_wire::FrontProxies>,
+    ) -> Result<(), HubError> {
+        Ok(self.tls.trust_front_proxies(proxies)?)
     }
 
     /// Makes the identity of the hub's own agent, which delivers nouns into the hub itself: certificate from a request,

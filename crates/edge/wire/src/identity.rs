@@ -137,6 +137,24 @@ pub enum Peer {
     Agent(AgentIdentity),
     /// A person or program.
     User(UserIdentity),
+    /// A proxy that says in headers for whom it asks.
+    FrontProxy(std::sync::Arc<FrontProxies>),
+}
+
+/// Who may ask for others: Kubernetes' API server in front of an aggregated one. What it says stands in its ConfigMap
+/// `kube-system/extension-apiserver-authentication`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FrontProxies {
+    /// The CA that signs the proxies' certificates, in PEM; it is no other CA of this port.
+    pub ca_pem: String,
+    /// The names that they go by; any if there are none.
+    pub names: Vec<String>,
+    /// The headers with the user's name: the first that is there counts.
+    pub user_headers: Vec<String>,
+    /// The headers with its groups.
+    pub group_headers: Vec<String>,
+    /// What headers with more about it begin with.
+    pub extra_prefixes: Vec<String>,
 }
 
 /// A connection's other end.

@@ -31,7 +31,7 @@ pub use client::{
     ProxySettings, ToHub, WireError,
 };
 pub use identity::{
-    AGENT_URI, AgentIdentity, IdentityError, Peer, PeerInfo, Subject, UserIdentity,
+    AGENT_URI, AgentIdentity, FrontProxies, IdentityError, Peer, PeerInfo, Subject, UserIdentity,
 };
 pub use message::{
     AgentSays, Answer, DetailKind, DetailRequest, Hello, HubSays, JoinReply, JoinRequest,

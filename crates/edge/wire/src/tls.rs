@@ -19,7 +19,7 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, UnixTime};
 
-use crate::identity::{PeerCertificate, Subject};
+use crate::identity::{FrontProxies, Peer, PeerCertificate, Subject};
 use crate::pki::{PkiError, read_certificates, read_key};
 
 /// The one provider of cryptography.
@@ -76,7 +76,7 @@ impl fmt::Debug for ClientTrust {
 /// The TLS side of a listener. Its certificate can be replaced while it serves.
 pub struct ServerTls {
     config: RwLock<Arc<ServerConfig>>,
-    verifier: Arc<dyn ClientCertVerifier>,
+    verifier: Arc<AgentsAndUsers>,
     is_revoked: IsRevoked,
 }
 
@@ -96,7 +96,12 @@ impl ServerTls {
             .build()
             .map_err(|error| PkiError::Roots(error.to_string()))?;
         let is_revoked = clients.is_revoked.clone();
-        let verifier = Arc::new(AgentsAndUsers { inner, clients });
+        let front = RwLock::new(None);
+        let verifier = Arc::new(AgentsAndUsers {
+            inner,
+            clients,
+            front,
+        });
         let config = server_config(chain_pem, key_pem, verifier.clone())?;
         Ok(Self {
             config: RwLock::new(config),
@@ -110,6 +115,50 @@ impl ServerTls {
         let config = server_config(chain_pem, key_pem, self.verifier.clone())?;
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
         Ok(())
+    }
+
+    /// Lets proxies in from now on that ask for others; `None` lets none in.
+    pub fn trust_front_proxies(&self, proxies: Option<FrontProxies>) -> Result<(), PkiError> {
+        let front = match proxies {
+            None => None,
+            Some(proxies) => {
+                let store = Arc::new(roots(std::slice::from_ref(&proxies.ca_pem))?);
+                let verifier = WebPkiClientVerifier::builder_with_provider(store, provider())
+                    .build()
+                    .map_err(|error| PkiError::Roots(error.to_string()))?;
+                Some(Front {
+                    verifier,
+                    proxies: Arc::new(proxies),
+                })
+            }
+        };
+        *self
+            .verifier
+            .front
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = front;
+        Ok(())
+    }
+
+    /// Who shows these certificates, which a handshake has accepted.
+    pub(crate) fn peer(&self, certificates: &[CertificateDer<'_>]) -> Result<Peer, String> {
+        let Some((first, rest)) = certificates.split_first() else {
+            return Ok(Peer::Anonymous);
+        };
+        let found = PeerCertificate::parse(first).map_err(|error| error.to_string())?;
+        let at = UnixTime::now();
+        // a name that the hub's own CA did not give is not taken for one that it did
+        let Some(front) = self.verifier.front_of(first, rest, at) else {
+            return Ok(found.into());
+        };
+        match found.subject {
+            Subject::User { name, .. } if front.names.is_empty() || front.names.contains(&name) => {
+                Ok(Peer::FrontProxy(front))
+            }
+            _ => Err(
+                "a proxy's certificate is of none of the names that may ask for others".to_owned(),
+            ),
+        }
     }
 
     pub(crate) fn is_revoked(&self, serial: &str) -> bool {
@@ -143,6 +192,13 @@ fn server_config(
 struct AgentsAndUsers {
     inner: Arc<dyn ClientCertVerifier>,
     clients: ClientTrust,
+    front: RwLock<Option<Front>>,
+}
+
+/// The proxies that may ask for others.
+struct Front {
+    verifier: Arc<dyn ClientCertVerifier>,
+    proxies: Arc<FrontProxies>,
 }
 
 impl fmt::Debug for AgentsAndUsers {
@@ -161,6 +217,11 @@ impl ClientCertVerifier for AgentsAndUsers {
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        // a client that is told our CA alone keeps a certificate of another to itself
+        let front = self.front.read().unwrap_or_else(PoisonError::into_inner);
+        if front.is_some() {
+            return &[];
+        }
         self.inner.root_hint_subjects()
     }
 
@@ -184,6 +245,11 @@ impl ClientCertVerifier for AgentsAndUsers {
                 let then = UnixTime::since_unix_epoch(Duration::from_secs(ended));
                 self.inner
                     .verify_client_cert(end_entity, intermediates, then)?
+            }
+            Err(Error::InvalidCertificate(CertificateError::UnknownIssuer))
+                if self.front_of(end_entity, intermediates, now).is_some() =>
+            {
+                return Ok(ClientCertVerified::assertion());
             }
             other => other?,
         };
@@ -217,6 +283,28 @@ impl ClientCertVerifier for AgentsAndUsers {
 }
 
 impl AgentsAndUsers {
+    /// The proxies of which this certificate is one; never one that our own CA signed.
+    fn front_of(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Option<Arc<FrontProxies>> {
+        let front = self.front.read().unwrap_or_else(PoisonError::into_inner);
+        let front = front.as_ref()?;
+        let own = self
+            .inner
+            .verify_client_cert(end_entity, intermediates, now);
+        let foreign = matches!(
+            own,
+            Err(Error::InvalidCertificate(CertificateError::UnknownIssuer))
+        );
+        let verified = front
+            .verifier
+            .verify_client_cert(end_entity, intermediates, now);
+        (foreign && verified.is_ok()).then(|| Arc::clone(&front.proxies))
+    }
+
     fn within_grace(&self, peer: &PeerCertificate, now: UnixTime) -> bool {
         let ended = Duration::from_millis(u64::try_from(peer.not_after.0).unwrap_or(0));
         let since = Duration::from_secs(now.as_secs()).saturating_sub(ended);

@@ -272,6 +272,7 @@ impl Agent {
                             kubernetes_version: "v1.36.0".to_owned(),
                             api_kinds: 60,
                             nodes: 1,
+                            ..AgentFacts::default()
                         }),
                         ..Report::default()
                     };

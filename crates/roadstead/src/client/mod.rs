@@ -218,6 +218,11 @@ impl Client {
         &self.access.server
     }
 
+    /// The CA that the hub's certificate is signed by, in PEM.
+    pub(crate) fn ca_pem(&self) -> &[u8] {
+        &self.access.ca_pem
+    }
+
     async fn connect(&self) -> anyhow::Result<SendRequest<Full<Bytes>>> {
         let server = &self.access.server;
         let stream = TcpStream::connect((self.host.as_str(), self.port))

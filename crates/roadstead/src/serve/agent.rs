@@ -8,7 +8,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Args as ClapArgs;
 use k8s_cluster::Cluster;
-use roadstead_agent::{AgentConfig, HubConfig, Identity, StateDir};
+use roadstead_agent::{
+    AgentConfig, HubConfig, Identity, LeaseTiming, OnBehalf, OwnPlace, StateDir, Surroundings,
+};
 use roadstead_cluster_kube::KubeCluster;
 use roadstead_hub::Hub;
 use roadstead_wire::ProxySettings;
@@ -35,9 +37,24 @@ pub(crate) struct Args {
     /// The kubeconfig of the cluster; without it, the service account that the agent runs as
     #[arg(long)]
     kubeconfig: Option<PathBuf>,
-    /// Where the agent keeps its identity and what it was told
-    #[arg(long, default_value = "roadstead-agent")]
+    /// Where the agent keeps its identity and what it was told: a folder, or `secrets` for Secrets of its namespace
+    #[arg(long, default_value = "roadstead-agent", value_name = "FOLDER|secrets")]
     state: PathBuf,
+    /// The agent's own namespace, for `--state secrets`
+    #[arg(long, env = "POD_NAMESPACE", default_value = "roadstead-agent")]
+    own_namespace: String,
+    /// The name of its Deployment, Lease and Secrets there; replicas share it
+    #[arg(long, default_value = "roadstead-agent")]
+    own_name: String,
+    /// The name of this replica, to be shown
+    #[arg(long, env = "POD_NAME", default_value = "agent", hide = true)]
+    pod_name: String,
+    /// Do what an App asks for as the service account OWN_NAME-project-PROJECT of the agent's own namespace
+    #[arg(long)]
+    impersonate_projects: bool,
+    /// Answer /livez and /readyz here, over plain HTTP
+    #[arg(long, value_name = "[ADDRESS]:PORT", value_parser = super::address)]
+    health: Option<std::net::SocketAddr>,
     /// The proxy on the way to the hub
     #[arg(long, env = "HTTPS_PROXY", hide_env_values = true)]
     https_proxy: Option<String>,
@@ -66,6 +83,32 @@ pub(crate) async fn run(args: Args) -> Outcome {
                 .with_context(|| format!("failed to read {}", path.display()))
         })
         .collect::<anyhow::Result<Vec<_>>>()?;
+    let in_secrets = args.state.as_os_str() == "secrets";
+    let own = in_secrets.then(|| OwnPlace {
+        cluster: Arc::new(cluster.clone()),
+        namespace: args.own_namespace.clone(),
+        name: args.own_name.clone(),
+        holder: format!("{}_{:016x}", args.pod_name, chance()),
+        timing: LeaseTiming::default(),
+    });
+    let (acts, namespace, name) = (cluster.clone(), args.own_namespace, args.own_name);
+    let on_behalf = args.impersonate_projects.then(|| -> OnBehalf {
+        Arc::new(move |project| {
+            Arc::new(acts.impersonating(&namespace, &format!("{name}-project-{project}")))
+        })
+    });
+    let health = match args.health {
+        Some(address) => Some(
+            std::net::TcpListener::bind(address)
+                .with_context(|| format!("failed to listen on {address}"))?,
+        ),
+        None => None,
+    };
+    let surroundings = Surroundings {
+        own,
+        health,
+        on_behalf,
+    };
     let config = AgentConfig {
         cluster: Arc::new(cluster),
         state_dir: args.state,
@@ -81,10 +124,19 @@ pub(crate) async fn run(args: Args) -> Outcome {
         name: args.name,
         version: VERSION.to_owned(),
     };
-    roadstead_agent::run(config, ended())
+    roadstead_agent::serve(config, surroundings, ended())
         .await
         .context("the agent cannot start")?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Tells this process from every other of the same name.
+fn chance() -> u64 {
+    use std::hash::{BuildHasher as _, Hasher as _};
+    // the standard library's own keys are random, and different in each process
+    let mut hasher = std::hash::RandomState::new().build_hasher();
+    hasher.write_u32(std::process::id());
+    hasher.finish()
 }
 
 /// Starts the agent that delivers nouns into the hub itself: the same agent, over the same wire, against the hub's API.

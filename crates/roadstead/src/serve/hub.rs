@@ -47,7 +47,7 @@ struct RunArgs {
     #[arg(long, default_value = "roadstead-data")]
     data: PathBuf,
     /// Where it listens; port 0 takes a free one
-    #[arg(long, default_value = "0.0.0.0:8443")]
+    #[arg(long, default_value = "0.0.0.0:8443", value_parser = super::address)]
     listen: SocketAddr,
     /// DNS names and addresses by which it is reached, the first one first
     #[arg(long = "name", value_name = "NAME", default_values = ["localhost", "127.0.0.1"])]
@@ -77,6 +77,8 @@ struct RunArgs {
     /// Do not run the agent that delivers nouns into the hub itself
     #[arg(long)]
     no_own_agent: bool,
+    #[command(flatten)]
+    in_cluster: super::in_cluster::InCluster,
 }
 
 /// Runs it.
@@ -119,7 +121,7 @@ async fn serve(args: RunArgs) -> Outcome {
     let config = HubConfig {
         data: args.data.clone(),
         listen: args.listen,
-        names: args.names.clone(),
+        names: names(&args)?,
         offline_after: Duration::from_millis(args.offline_after.0),
         offline_grace: Duration::from_millis(args.offline_grace.0),
         beat: Duration::from_millis(args.beat.0),
@@ -130,7 +132,12 @@ async fn serve(args: RunArgs) -> Outcome {
     let hub = Hub::start(config)
         .await
         .context("failed to start the hub")?;
-    let admin = hub.kubeconfig("admin", &["system:masters".to_owned()])?;
+    let hub = std::sync::Arc::new(hub);
+    let mut admin = hub.kubeconfig("admin", &["system:masters".to_owned()])?;
+    if let Some(url) = &args.in_cluster.public_url {
+        url.trim_end_matches('/').clone_into(&mut admin.server);
+    }
+    let tasks = args.in_cluster.start(&hub, &admin)?;
     let own = if args.no_own_agent {
         None
     } else {
@@ -153,7 +160,14 @@ async fn serve(args: RunArgs) -> Outcome {
     if let Some(own) = own {
         own.abort();
     }
-    hub.stop().await;
+    for task in tasks {
+        task.abort();
+        // it holds the hub
+        let _ = task.await;
+    }
+    if let Some(hub) = std::sync::Arc::into_inner(hub) {
+        hub.stop().await;
+    }
     match broken {
         None => Ok(ExitCode::SUCCESS),
         Some(why) => Err(Hinted {
@@ -163,6 +177,17 @@ async fn serve(args: RunArgs) -> Outcome {
         }
         .into()),
     }
+}
+
+/// By which names the hub is reached: those that are given, and the public one.
+fn names(args: &RunArgs) -> anyhow::Result<Vec<String>> {
+    let mut names = args.names.clone();
+    names.extend(
+        args.in_cluster
+            .host()?
+            .filter(|host| !args.names.contains(host)),
+    );
+    Ok(names)
 }
 
 /// Writes a file that only its owner may read, whole or not at all.

@@ -1,13 +1,14 @@
 //! `roadstead cluster`.
 
-use std::collections::BTreeMap;
+mod join;
+mod manifests;
+
 use std::process::ExitCode;
 
 use anyhow::{anyhow, bail};
 use clap::{Args as ClapArgs, Subcommand};
 use http::Method;
 use owo_colors::OwoColorize as _;
-use roadstead_model::{DurationMs, Time};
 use serde_json::{Map, Value, json};
 
 use super::pair;
@@ -25,25 +26,8 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Make a token that lets a cluster join, and print the command that uses it
-    Join {
-        /// The cluster's name; with a `*`, any name of that pattern
-        name: String,
-        /// A label that the cluster gets
-        #[arg(long = "label", short, value_name = "KEY=VALUE", value_parser = pair)]
-        labels: Vec<(String, String)>,
-        /// How many clusters may join with it
-        #[arg(long, value_name = "N", default_value_t = 1)]
-        uses: u32,
-        /// How long it works
-        #[arg(long = "for", value_name = "DURATION", default_value = "1h")]
-        duration: DurationMs,
-        /// Print the token alone
-        #[arg(long)]
-        token_only: bool,
-        #[command(flatten)]
-        hub: HubArgs,
-    },
+    /// Make a token that lets a cluster join, and print the agent's manifests with it
+    Join(Box<join::Args>),
     /// Set labels (`key=value`) and remove them (`key-`)
     Label {
         /// The cluster
@@ -92,23 +76,7 @@ struct Confirmed {
 /// Runs it.
 pub(crate) async fn run(args: Args, global: &Global) -> Outcome {
     match args.verb {
-        Verb::Join {
-            name,
-            labels,
-            uses,
-            duration,
-            token_only,
-            hub,
-        } => {
-            let join = Join {
-                name,
-                labels: labels.into_iter().collect(),
-                uses,
-                duration,
-                token_only,
-            };
-            join.run(&hub.client()?, global).await
-        }
+        Verb::Join(args) => join::run(*args, global).await,
         Verb::Label { name, changes, hub } => label(&hub.client()?, &name, &changes).await,
         Verb::Cordon(one) => set(one, "cordoned", true, "gets no new assignments").await,
         Verb::Uncordon(one) => set(one, "cordoned", false, "gets new assignments again").await,
@@ -125,68 +93,13 @@ pub(crate) async fn run(args: Args, global: &Global) -> Outcome {
         }
         Verb::Undrain(one) => set(one, "drained", false, "is delivered to again").await,
         Verb::Remove(one) => {
-            let about = "its agent is cut off, and what runs there stays";
-            go(
-                one,
-                about,
-                "what runs there stays; take the agent away there with the cluster's own tools",
-            )
-            .await
+            let about = "its agent takes itself away, and what runs there stays";
+            go(one, about, true).await
         }
         Verb::Forget(one) => {
             let about = "its certificate is revoked and its assignments are dropped";
-            go(one, about, "if it comes back, it must join anew").await
+            go(one, about, false).await
         }
-    }
-}
-
-struct Join {
-    name: String,
-    labels: BTreeMap<String, String>,
-    uses: u32,
-    duration: DurationMs,
-    token_only: bool,
-}
-
-impl Join {
-    async fn run(&self, client: &Client, global: &Global) -> Outcome {
-        let path = format!("{}/join", path(client, &self.name).await?);
-        let body = json!({
-            "labels": self.labels,
-            "uses": self.uses,
-            "minutes": self.duration.0.div_ceil(60_000),
-        });
-        let ask = Ask::send(Method::POST, &path, "application/json", &body);
-        let answer = client.ask(ask).await?;
-        let token = answer["token"]
-            .as_str()
-            .ok_or_else(|| anyhow!("the hub sent no token"))?;
-        if self.token_only {
-            output::line(token)?;
-            return Ok(ExitCode::SUCCESS);
-        }
-        let until = answer["expiresAt"]
-            .as_str()
-            .and_then(|text| text.parse::<Time>().ok())
-            .map(Time::seconds)
-            .unwrap_or_default();
-        output::remark(
-            global.quiet,
-            format!(
-                "The token works until {until}, for {}. Run this where the agent can reach the cluster:",
-                output::count(self.uses as usize, "cluster")
-            ),
-        );
-        let name = if self.name.contains('*') {
-            "NAME"
-        } else {
-            &self.name
-        };
-        output::line(format!(
-            "roadstead agent --hub {} --name {name} --token {token}",
-            client.server()
-        ))?;
-        Ok(ExitCode::SUCCESS)
     }
 }
 
@@ -239,7 +152,7 @@ async fn set(one: One, field: &str, value: bool, said: &str) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn go(one: Confirmed, about: &str, after: &str) -> Outcome {
+async fn go(one: Confirmed, about: &str, leaves: bool) -> Outcome {
     let client = one.hub.client()?;
     let name = &one.name;
     let path = path(&client, name).await?;
@@ -248,12 +161,20 @@ async fn go(one: Confirmed, about: &str, after: &str) -> Outcome {
         bail!("nothing was done");
     }
     let revoke = format!("{path}/revoke");
-    let ask = Ask::send(Method::POST, &revoke, "application/json", &json!({}));
-    client.ask(ask).await?;
+    let body = json!({ "leave": leaves });
+    let ask = Ask::send(Method::POST, &revoke, "application/json", &body);
+    let told = client.ask(ask).await?["told"] == json!(true);
     let body = json!({ "apiVersion": "v1", "kind": "DeleteOptions" });
     client
         .ask(Ask::send(Method::DELETE, &path, "application/json", &body))
         .await?;
+    let after = match (leaves, told) {
+        (true, true) => "its agent was told to take itself away, and what runs there stays",
+        (true, false) => {
+            "its agent did not hear of it: take it away there with the cluster's own tools; what runs there stays"
+        }
+        (false, _) => "if it comes back, it must join anew",
+    };
     output::line(format!("{} is gone from the hub; {after}", name.bold()))?;
     Ok(ExitCode::SUCCESS)
 }

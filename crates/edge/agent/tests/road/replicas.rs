@@ -88,6 +88,7 @@ fn replica(line: &Arc<Line>, holder: &str, url: &str, token: Option<String>) -> 
             timing: TIMING,
         }),
         health: None,
+        on_behalf: None,
     };
     let (stop, stopped) = oneshot::channel::<()>();
     let task = tokio::spawn(serve(config, surroundings, async {

@@ -78,7 +78,7 @@ impl Entry {
 
     fn serial(&self) -> Option<&str> {
         match &self.peer {
-            Peer::Anonymous => None,
+            Peer::Anonymous | Peer::FrontProxy(_) => None,
             Peer::Agent(agent) => Some(&agent.serial),
             Peer::User(user) => Some(&user.serial),
         }

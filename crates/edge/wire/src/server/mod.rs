@@ -27,7 +27,7 @@ use connections::CloseSignal;
 pub use connections::Connections;
 
 use crate::blob::{BlobSender, Want};
-use crate::identity::{AgentIdentity, Peer, PeerCertificate, PeerInfo};
+use crate::identity::{AgentIdentity, Peer, PeerInfo};
 use crate::message::{
     AgentSays, Answer, Hello, HubSays, JoinReply, JoinRequest, MessageError, RenewReply, Welcome,
 };
@@ -402,8 +402,13 @@ async fn connection<G, H, F, B>(
             return;
         }
     };
-    let Ok(info) = peer_info(&stream, remote) else {
-        return;
+    let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
+    let info = match shared.tls.peer(certificates) {
+        Ok(peer) => PeerInfo { peer, remote },
+        Err(error) => {
+            tracing::warn!(%remote, %error, "a connection is refused");
+            return;
+        }
     };
     let _place = match info.peer {
         Peer::Anonymous => match shared.strangers.try_acquire() {
@@ -413,13 +418,13 @@ async fn connection<G, H, F, B>(
                 return;
             }
         },
-        Peer::Agent(_) | Peer::User(_) => None,
+        Peer::Agent(_) | Peer::User(_) | Peer::FrontProxy(_) => None,
     };
     // registered before revocation is looked at once more: one that came after the handshake's look is either seen
     // here, or finds the connection registered
     let registered = shared.connections.register(&info);
     let serial = match &info.peer {
-        Peer::Anonymous => None,
+        Peer::Anonymous | Peer::FrontProxy(_) => None,
         Peer::Agent(agent) => Some(&agent.serial),
         Peer::User(user) => Some(&user.serial),
     };
@@ -502,17 +507,6 @@ async fn handshake<G, H>(
     Err(error)
 }
 
-fn peer_info(stream: &TlsStream<TcpStream>, remote: SocketAddr) -> Result<PeerInfo, Refusal> {
-    let (_, tls) = stream.get_ref();
-    let peer = match tls.peer_certificates().and_then(<[_]>::first) {
-        None => Peer::Anonymous,
-        Some(der) => PeerCertificate::parse(der)
-            .map_err(|error| Refusal::new(RefusalKind::Unauthenticated, error.to_string()))?
-            .into(),
-    };
-    Ok(PeerInfo { peer, remote })
-}
-
 async fn route<G, H, F, B>(
     shared: &Shared<G, H>,
     link: Link,
@@ -532,7 +526,7 @@ where
     if grpc {
         let mut agents = match link.info.peer {
             Peer::Agent(_) => shared.agents.clone(),
-            Peer::Anonymous | Peer::User(_) => shared.newcomers.clone(),
+            Peer::Anonymous | Peer::User(_) | Peer::FrontProxy(_) => shared.newcomers.clone(),
         };
         let calls = link.calls.clone();
         let _place = calls.acquire().await;

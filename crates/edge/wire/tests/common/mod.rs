@@ -259,6 +259,7 @@ impl Hub {
                     info: roadstead_wire::PeerInfo| async move {
                 let who = match &info.peer {
                     roadstead_wire::Peer::Anonymous => "anonymous".to_owned(),
+                    roadstead_wire::Peer::FrontProxy(_) => "a proxy".to_owned(),
                     roadstead_wire::Peer::Agent(agent) => format!("agent {}", agent.cluster),
                     roadstead_wire::Peer::User(user) => {
                         format!("user {} of {}", user.name, user.groups.join("+"))
