@@ -108,7 +108,8 @@ fn entry(
     let code = response.status();
     let shut_out = matches!(code, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
     // who only looks is not written down, unless it was refused
-    if !noted.is_write && !(shut_out && !noted.resource.is_empty()) {
+    let refused_look = shut_out && !noted.resource.is_empty();
+    if !noted.is_write && !refused_look {
         return None;
     }
     let result = match code.as_u16() {
@@ -388,7 +389,7 @@ pub(crate) fn resource() -> ResourceDef {
     "What somebody did, or was refused: who, when, to what, why, and with which result. The newest comes first; nobody can change it."
         .clone_into(&mut def.description);
     def.columns = vec![
-        Column::path("When", "string", ".spec.at"),
+        Column::path("When", "string", ".metadata.creationTimestamp"),
         Column::path("Who", "string", ".spec.actor"),
         Column::path("Did", "string", ".spec.verb"),
         Column::path("To", "string", ".spec.what"),

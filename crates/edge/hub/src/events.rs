@@ -74,10 +74,8 @@ pub(crate) async fn run(registry: Registry, mut notices: mpsc::Receiver<Notice>,
             notices.recv().await
         } else {
             // those whose noun is not there yet are tried again
-            match tokio::time::timeout(Duration::from_secs(1), notices.recv()).await {
-                Ok(first) => first,
-                Err(_) => None,
-            }
+            let soon = tokio::time::timeout(Duration::from_secs(1), notices.recv());
+            soon.await.unwrap_or_default()
         };
         if first.is_none() && notices.is_closed() && notices.is_empty() {
             return;
@@ -216,4 +214,83 @@ fn last_seen(event: &Value) -> i64 {
         .into_iter()
         .filter_map(|time| time.as_str()?.parse::<jiff::Timestamp>().ok());
     times.map(|time| time.as_millisecond()).max().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use base_store::memory::MemoryStore;
+    use roadstead_control::NOUNS;
+    use serde_json::json;
+
+    use super::*;
+
+    fn registry() -> Registry {
+        let registry = Registry::open(
+            Arc::new(MemoryStore::new()),
+            NOUNS,
+            Arc::new(crate::api::catalog()),
+            Arc::new(crate::api::config()),
+        )
+        .expect("a registry");
+        let def = registry.resource(GROUP, "projects").expect("a resource");
+        let project = json!({ "apiVersion": "roadstead.dev/v1alpha1", "kind": "Project",
+            "metadata": { "name": "default" }, "spec": {} });
+        let options = WriteOptions::manager("test");
+        registry.create(&def, "", project, &options).expect("made");
+        registry
+    }
+
+    fn all(registry: &Registry) -> Vec<Value> {
+        let def = registry.resource("", "events").expect("a resource");
+        let list = registry.list(&def, "", &ListOptions::default());
+        list.expect("a list").values().collect()
+    }
+
+    fn told(registry: &Registry, notice: Notice) -> (usize, usize) {
+        let (again, written) = write(registry, vec![(Instant::now(), notice)]);
+        (again.len(), written.expect("written"))
+    }
+
+    #[test]
+    fn what_is_said_again_is_counted_and_goes_an_hour_later() {
+        let registry = registry();
+        let about_project = |at| Notice {
+            at: Time(at),
+            ..about(
+                "Project",
+                "projects",
+                ("", "default"),
+                (false, "Told", "something"),
+            )
+        };
+        let start = now().0 / 1000 * 1000;
+        assert_eq!(told(&registry, about_project(start)), (0, 1));
+        assert_eq!(told(&registry, about_project(start + 60_000)), (0, 1));
+        let events = all(&registry);
+        assert_eq!(events.len(), 1);
+        assert_eq!(events[0]["count"], 2);
+        assert_eq!(k8s_object::namespace(&events[0]), "default");
+        let hour = 3_600_000;
+        // counted from when it was seen last
+        let said = expire(&registry, Time(start + hour + 1)).expect("done");
+        assert_eq!(said, "0 of 1 Events removed");
+        let said = expire(&registry, Time(start + 60_000 + hour + 1)).expect("done");
+        assert_eq!(said, "1 of 1 Events removed");
+        assert!(all(&registry).is_empty());
+    }
+
+    #[test]
+    fn what_is_said_of_a_noun_that_is_not_there_yet_waits() {
+        let registry = registry();
+        let notice = about(
+            "App",
+            "apps",
+            ("default", "later"),
+            (true, "Told", "something"),
+        );
+        assert_eq!(told(&registry, notice), (1, 0));
+        assert!(all(&registry).is_empty());
+    }
 }

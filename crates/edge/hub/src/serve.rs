@@ -453,9 +453,9 @@ const RENDER: About = About {
 };
 const POLL: About = About {
     name: "poll-sources",
-    does: "Asks each Source whether it has moved, on the Source's own interval.",
-    period: Some(Duration::from_secs(5)),
-    woken_by: "webhooks, `sources/poll`, new and changed Sources",
+    does: "Asks each Source whether it has moved.",
+    period: None,
+    woken_by: "each Source's own interval, webhooks, `sources/poll`, new and changed Sources",
 };
 const SHOW: About = About {
     name: "write-status",

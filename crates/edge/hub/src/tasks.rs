@@ -115,7 +115,7 @@ impl Task {
                 Ok(text) | Err(text) => text.clone(),
             })
             .unwrap_or_default();
-        json!({
+        let mut shown = json!({
             "apiVersion": format!("{GROUP}/{VERSION}"),
             "kind": "Task",
             "metadata": { "name": about.name },
@@ -137,7 +137,14 @@ impl Task {
                 })),
                 "runningSince": state.since,
             },
-        })
+        });
+        // what has not happened is left out, as in every noun
+        for part in ["spec", "status"] {
+            if let Some(map) = shown[part].as_object_mut() {
+                map.retain(|_, value| !value.is_null());
+            }
+        }
+        shown
     }
 }
 
@@ -246,6 +253,11 @@ fn told(duration: Duration) -> String {
     }
 }
 
+/// A cell that stays empty where there is nothing to show.
+fn text(path: &'static str) -> impl Fn(&Value, jiff::Timestamp) -> Value + Send + Sync {
+    move |object, _| object.pointer(path).cloned().unwrap_or_else(|| json!(""))
+}
+
 /// The resource `tasks`.
 pub(crate) fn resource() -> ResourceDef {
     let mut def = ResourceDef::new(GROUP, VERSION, "Task", "tasks", false);
@@ -255,9 +267,9 @@ pub(crate) fn resource() -> ResourceDef {
         .clone_into(&mut def.description);
     def.columns = vec![
         Column::name(),
-        Column::path("Every", "string", ".spec.every"),
+        Column::compute("Every", "string", text("/spec/every")),
         Column::path("Last run", "date", ".status.lastRun"),
-        Column::path("Took", "string", ".status.took"),
+        Column::compute("Took", "string", text("/status/took")),
         Column::path("Result", "string", ".status.result"),
         Column::path("Runs", "integer", ".status.runs"),
         Column::path("Failures", "integer", ".status.failures"),

@@ -76,7 +76,7 @@ impl Private {
             .create_new(true)
             .mode(0o600)
             .open(&path)
-            .with_context(|| format!("failed to write {}", path.display()))?;
+            .with_context(|| format!("failed to write {}", beside.display()))?;
         Ok((Self { path, kept: false }, file))
     }
 
@@ -230,11 +230,6 @@ async fn write(
 
 /// Restores a backup.
 pub(crate) fn restore(args: &RestoreArgs) -> Outcome {
-    let data = &args.data;
-    std::fs::create_dir_all(data).with_context(|| format!("failed to make {}", data.display()))?;
-    let own = std::os::unix::fs::PermissionsExt::from_mode(0o700);
-    std::fs::set_permissions(data, own)
-        .with_context(|| format!("failed to make {} private", data.display()))?;
     let shown = args.from.display().to_string();
     let mut from: Box<dyn Read> = if is_dash(&args.from) {
         Box::new(std::io::stdin().lock())
@@ -243,6 +238,11 @@ pub(crate) fn restore(args: &RestoreArgs) -> Outcome {
             File::open(&args.from).with_context(|| format!("failed to read backup {shown}"))?;
         Box::new(BufReader::new(file))
     };
+    let data = &args.data;
+    std::fs::create_dir_all(data).with_context(|| format!("failed to make {}", data.display()))?;
+    let own = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    std::fs::set_permissions(data, own)
+        .with_context(|| format!("failed to make {} private", data.display()))?;
     let to = data.join("hub.db");
     let (opened, mut file) = Private::make(&to, "opened")?;
     let mut beginning = Vec::new();

@@ -443,9 +443,19 @@ fn newest(table: &Value, before: String) -> String {
     before
 }
 
+/// The columns that do not change by the clock alone, as ages do.
+fn lasting(table: &Value) -> Vec<usize> {
+    let columns = table["columnDefinitions"].as_array().into_iter().flatten();
+    columns
+        .enumerate()
+        .filter(|(_, column)| column["type"] != "date" && column["name"] != "Age")
+        .map(|(index, _)| index)
+        .collect()
+}
+
 /// Follows a kind that is made up on the spot and has no change log: asks again and again.
 async fn poll(client: &Client, target: &Target, args: &Args, mut shower: Shower) -> Outcome {
-    let mut known: BTreeMap<String, Value> = BTreeMap::new();
+    let mut known: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     loop {
         let mut tables = Vec::new();
         match target.names.first() {
@@ -455,6 +465,7 @@ async fn poll(client: &Client, target: &Target, args: &Args, mut shower: Shower)
             }
         }
         for mut table in tables {
+            let lasting = lasting(&table);
             let Some(rows) = table["rows"].as_array_mut() else {
                 continue;
             };
@@ -465,9 +476,13 @@ async fn poll(client: &Client, target: &Target, args: &Args, mut shower: Shower)
                     k8s_object::namespace(object),
                     k8s_object::name(object)
                 );
-                let same = known.get(&key) == Some(&row["cells"]);
+                let cells: Vec<Value> = lasting
+                    .iter()
+                    .map(|index| row["cells"][*index].clone())
+                    .collect();
+                let same = known.get(&key) == Some(&cells);
                 if !same {
-                    known.insert(key, row["cells"].clone());
+                    known.insert(key, cells);
                 }
                 !same
             });
