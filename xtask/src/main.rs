@@ -1,6 +1,7 @@
 //! Chores of the workspace: `cargo xtask <command>`.
 
 mod nouns;
+mod oracle;
 mod proto;
 mod structure;
 mod test;
@@ -41,6 +42,11 @@ const COMMANDS: &[Command] = &[
         name: "test",
         about: "run every test and sum up; arguments go to `cargo test`",
         run: test::run,
+    },
+    Command {
+        name: "oracle",
+        about: "build real Kubernetes, start and end control planes: build | up | down",
+        run: oracle::run,
     },
 ];
 
