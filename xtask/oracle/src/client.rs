@@ -92,6 +92,18 @@ impl Client {
         self
     }
 
+    fn address(&self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))
+    }
+
+    fn socket(&self) -> anyhow::Result<TcpStream> {
+        let address = self.address();
+        let socket = TcpStream::connect_timeout(&address, self.patience)
+            .with_context(|| format!("failed to connect to {address}"))?;
+        socket.set_read_timeout(Some(self.patience))?;
+        Ok(socket)
+    }
+
     /// Sends a request and reads the whole answer.
     pub fn send(
         &self,
@@ -100,10 +112,8 @@ impl Client {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> anyhow::Result<Answer> {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
-        let mut socket = TcpStream::connect_timeout(&address, self.patience)
-            .with_context(|| format!("failed to connect to {address}"))?;
-        socket.set_read_timeout(Some(self.patience))?;
+        let mut socket = self.socket()?;
+        let address = self.address();
         // of this version, so that the answer comes in one piece and ends with the connection
         let mut head = format!("{method} {path} HTTP/1.0\r\nHost: {address}\r\n");
         if !self.token.is_empty() {
@@ -121,9 +131,7 @@ impl Client {
                 socket.read_to_end(&mut answer)?;
             }
             Some(config) => {
-                let name = ServerName::from(std::net::IpAddr::from(Ipv4Addr::LOCALHOST));
-                let mut session = rustls::ClientConnection::new(Arc::clone(config), name)
-                    .context("failed to begin TLS")?;
+                let mut session = session(config)?;
                 let mut stream = rustls::Stream::new(&mut session, &mut socket);
                 stream.write_all(&request)?;
                 if let Err(error) = stream.read_to_end(&mut answer)
@@ -134,6 +142,18 @@ impl Client {
             }
         }
         read(&answer)
+    }
+
+    /// Begins a request with a body that never comes: the server works on it until this is dropped, or a minute is over.
+    pub fn hold(&self, path: &str) -> anyhow::Result<Held> {
+        let config = self.tls.as_ref().context("only TLS is held")?;
+        let mut stream = rustls::StreamOwned::new(session(config)?, self.socket()?);
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes())?;
+        stream.flush()?;
+        Ok(Held { _stream: stream })
     }
 
     /// Reads.
@@ -157,6 +177,16 @@ impl Client {
         }
         answer.json()
     }
+}
+
+/// A request that the server is kept waiting with.
+pub struct Held {
+    _stream: rustls::StreamOwned<rustls::ClientConnection, TcpStream>,
+}
+
+fn session(config: &Arc<rustls::ClientConfig>) -> anyhow::Result<rustls::ClientConnection> {
+    let name = ServerName::from(std::net::IpAddr::from(Ipv4Addr::LOCALHOST));
+    rustls::ClientConnection::new(Arc::clone(config), name).context("failed to begin TLS")
 }
 
 fn builder(

@@ -11,7 +11,7 @@ mod process;
 mod state;
 mod tools;
 
-pub use client::{Answer, Client};
+pub use client::{Answer, Client, Held};
 pub use control_plane::{ControlPlane, RealCluster, Settings};
 pub use pki::{Authority, Pair};
 pub use process::{Lifetime, Process, Recorded, wait_until};

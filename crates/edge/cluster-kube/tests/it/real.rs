@@ -9,7 +9,7 @@ use k8s_cluster::{
     Call, Cluster, ClusterError, ErrorKind, Reply, WatchEvent, WatchSpec, WatchStream,
 };
 use k8s_object::{Gvk, ObjectId};
-use oracle_cluster::{Client, RealCluster, wait_until};
+use oracle_cluster::{Client, Held, RealCluster, wait_until};
 use roadstead_cluster_kube::KubeCluster;
 use serde_json::{Value, json};
 
@@ -57,6 +57,8 @@ struct Real {
     plane: Mutex<RealCluster>,
     admin: Client,
     user: Client,
+    /// What keeps flow control busy.
+    held: Mutex<Option<Held>>,
     cluster: KubeCluster,
 }
 
@@ -71,6 +73,7 @@ impl Real {
             cluster: cluster_of(&plane, "contract").await,
             plane: Mutex::new(plane),
             admin,
+            held: Mutex::default(),
         };
         let refused = json!({"metadata": {"name": "refused", "annotations": {REFUSE: "x"}}});
         real.until("the policy to refuse", 422, &refused);
@@ -90,10 +93,23 @@ impl Real {
         .unwrap_or_else(|error| panic!("{error:#}"));
     }
 
+    /// Of a level with no share at all one request is still let through: once that one is kept waiting, all others are refused.
+    fn until_refused(&self) {
+        let held = wait_until("flow control to refuse", PATIENCE, || {
+            let held = self.user.hold(CONFIG_MAPS)?;
+            std::thread::sleep(Duration::from_millis(100));
+            let refused = self.user.get(CONFIG_MAPS)?.status == 429;
+            Ok(refused.then_some(held))
+        });
+        let held = held.unwrap_or_else(|error| panic!("{error:#}"));
+        *self.held.lock().expect("a lock") = Some(held);
+    }
+
     fn make_trouble(&self, trouble: Trouble) {
         let usual = json!({"metadata": {"name": "usual"}});
         match trouble {
             Trouble::None => {
+                self.held.lock().expect("a lock").take();
                 let mut plane = self.plane.lock().expect("a lock");
                 if plane.find("kube-apiserver").is_none() {
                     plane
@@ -112,7 +128,7 @@ impl Real {
             }
             Trouble::TooMany => {
                 refuse_by_flow_control(&self.admin);
-                self.until("flow control to refuse", 429, &usual);
+                self.until_refused();
             }
             Trouble::Errors => {
                 fail_by_webhook(&self.admin);
