@@ -11,6 +11,15 @@ pub(crate) fn hide(value: &mut Value) {
                 .get("generateName")
                 .and_then(Value::as_str)
                 .map(str::to_owned);
+            // their order hangs on the second in which each wrote
+            if let Some(Value::Array(managers)) = map.get_mut("managedFields") {
+                managers.sort_by_key(|one| {
+                    format!(
+                        "{}{}{}",
+                        one["manager"], one["operation"], one["subresource"]
+                    )
+                });
+            }
             for (key, value) in map.iter_mut() {
                 let text = value.as_str().filter(|text| !text.is_empty());
                 let mark = match (key.as_str(), text) {
@@ -35,9 +44,25 @@ pub(crate) fn hide(value: &mut Value) {
                 }
             }
         }
-        Value::String(text) => *text = without_times(text),
+        Value::String(text) => *text = without_ids(&without_times(text)),
         _ => {}
     }
+}
+
+/// Replaces each `16129b8a-3a57-40c0-8863-cc3fa03cebbd`.
+fn without_ids(text: &str) -> String {
+    let words = text.split_inclusive(|c: char| !c.is_ascii_hexdigit() && c != '-');
+    let is_id = |word: &str| word.len() == 36 && word.split('-').map(str::len).eq([8, 4, 4, 4, 12]);
+    words
+        .map(|word| {
+            let bare = word.trim_end_matches(|c: char| !c.is_ascii_hexdigit());
+            if is_id(bare) && !bare.starts_with("00000000") {
+                word.replace(bare, "<uid>")
+            } else {
+                word.to_owned()
+            }
+        })
+        .collect()
 }
 
 /// Replaces each `2026-11-21T10:07:33Z`, with or without a fraction.
