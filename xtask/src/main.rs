@@ -4,6 +4,7 @@ mod conformance;
 mod image;
 mod manifests;
 mod nouns;
+mod oracle;
 mod proto;
 mod structure;
 mod test;
@@ -59,6 +60,11 @@ const COMMANDS: &[Command] = &[
         name: "test",
         about: "run every test and sum up; arguments go to `cargo test`",
         run: test::run,
+    },
+    Command {
+        name: "oracle",
+        about: "build real Kubernetes, start and end control planes: build | up | down",
+        run: oracle::run,
     },
 ];
 

@@ -3,8 +3,10 @@
 use std::error::Error;
 
 use http::{HeaderMap, StatusCode};
-use k8s_cluster::{ClusterError, ErrorKind, FieldConflict};
-use serde_json::Value;
+use k8s_cluster::{ClusterError, ErrorKind};
+use serde_json::{Value, json};
+
+use crate::connection::PATIENCE;
 
 /// No answer came, or it broke off.
 pub(crate) fn transport(source: &dyn Error) -> ClusterError {
@@ -20,224 +22,109 @@ pub(crate) fn transport(source: &dyn Error) -> ClusterError {
     ClusterError::new(ErrorKind::Unavailable, message)
 }
 
-/// The answer was a refusal.
+/// Nothing came for too long.
+pub(crate) fn silent() -> ClusterError {
+    let seconds = PATIENCE.as_secs();
+    ClusterError::new(
+        ErrorKind::Unavailable,
+        format!("the API server has not answered for {seconds} s"),
+    )
+}
+
+/// The answer was a refusal. Flow control and proxies refuse in plain words, everything else with a `Status`.
 pub(crate) fn of_answer(code: StatusCode, headers: &HeaderMap, body: &[u8]) -> ClusterError {
-    let status = serde_json::from_slice::<Value>(body).unwrap_or_default();
-    let retry = headers
+    let status = serde_json::from_slice::<Value>(body)
+        .ok()
+        .filter(|status| k8s_object::kind(status) == "Status");
+    let mut error = match status {
+        Some(mut status) => {
+            // what the connection says counts
+            status["code"] = json!(code.as_u16());
+            ClusterError::from_status(&status, "")
+        }
+        None => {
+            let text = String::from_utf8_lossy(body);
+            let text: String = text.trim().chars().take(300).collect();
+            let message = if text.is_empty() {
+                code.to_string()
+            } else {
+                format!("{code}: {text}")
+            };
+            ClusterError::from_status(&json!({"code": code.as_u16(), "message": message}), "")
+        }
+    };
+    if error.message.is_empty() {
+        error.message = code.to_string();
+    }
+    let pause = headers
         .get(http::header::RETRY_AFTER)
         .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    let mut error = of_status(code.as_u16(), &status, retry);
-    if error.message.is_empty() {
-        let text = String::from_utf8_lossy(body);
-        let text = text.trim().chars().take(300).collect::<String>();
-        error.message = if text.is_empty() {
-            code.to_string()
-        } else {
-            text
-        };
+    if let (ErrorKind::TooManyRequests { retry_after_ms }, Some(pause)) = (&mut error.kind, pause) {
+        *retry_after_ms = pause.saturating_mul(1000);
     }
     error
-}
-
-/// Reads a `Status` object.
-pub(crate) fn of_status(code: u16, status: &Value, retry_after: Option<u64>) -> ClusterError {
-    let text = |pointer: &str| {
-        status
-            .pointer(pointer)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-    };
-    let message = text("/message").to_owned();
-    let kind = kind(code, status, &message, retry_after);
-    let message = match kind {
-        ErrorKind::Forbidden => crate::rights::explained(&message),
-        _ => message,
-    };
-    ClusterError { kind, message }
-}
-
-fn kind(code: u16, status: &Value, message: &str, retry_after: Option<u64>) -> ErrorKind {
-    let text = |pointer: &str| {
-        status
-            .pointer(pointer)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-    };
-    let denied = message.contains("admission webhook") && message.contains("denied the request")
-        || message.contains("ValidatingAdmissionPolicy")
-        || message.contains("violates PodSecurity");
-    match code {
-        400..=499 if denied => ErrorKind::Admission,
-        404 if text("/details/name").is_empty() => ErrorKind::UnknownKind,
-        // of a namespace that was itself asked for, see `Inner::call`
-        404 if text("/details/kind") == "namespaces" => ErrorKind::NamespaceMissing,
-        404 => ErrorKind::NotFound,
-        409 => {
-            let conflicts: Vec<FieldConflict> = causes(status)
-                .filter(|cause| {
-                    cause.get("reason").and_then(Value::as_str) == Some("FieldManagerConflict")
-                })
-                .map(|cause| FieldConflict {
-                    manager: manager(text_of(cause, "message")),
-                    field: text_of(cause, "field").to_owned(),
-                })
-                .collect();
-            if conflicts.is_empty() {
-                ErrorKind::Conflict
-            } else {
-                ErrorKind::FieldConflict(conflicts)
-            }
-        }
-        422 => {
-            let fixed: Vec<String> = causes(status)
-                .filter(|cause| immutable(text_of(cause, "message")))
-                .map(|cause| text_of(cause, "field").to_owned())
-                .collect();
-            if !fixed.is_empty() || immutable(message) {
-                return ErrorKind::Immutable { fields: fixed };
-            }
-            ErrorKind::Invalid {
-                fields: fields(status),
-            }
-        }
-        400 => ErrorKind::Invalid {
-            fields: fields(status),
-        },
-        401 => ErrorKind::Unauthorized,
-        // the namespace is on its way out: it will be gone, or somebody makes it again
-        403 if message.contains("because it is being terminated") => ErrorKind::Unavailable,
-        403 => ErrorKind::Forbidden,
-        410 => ErrorKind::Expired,
-        429 => {
-            let seconds = status
-                .pointer("/details/retryAfterSeconds")
-                .and_then(Value::as_u64);
-            ErrorKind::TooManyRequests {
-                retry_after_ms: retry_after.or(seconds).unwrap_or(0).saturating_mul(1000),
-            }
-        }
-        408 | 500..=599 => ErrorKind::Unavailable,
-        _ => ErrorKind::Other,
-    }
-}
-
-fn text_of<'a>(cause: &'a Value, key: &str) -> &'a str {
-    cause.get(key).and_then(Value::as_str).unwrap_or_default()
-}
-
-fn causes(status: &Value) -> impl Iterator<Item = &Value> {
-    status
-        .pointer("/details/causes")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-}
-
-fn fields(status: &Value) -> Vec<String> {
-    causes(status)
-        .map(|cause| text_of(cause, "field").to_owned())
-        .filter(|field| !field.is_empty())
-        .collect()
-}
-
-fn immutable(message: &str) -> bool {
-    message.contains("field is immutable")
-        || message.contains("Forbidden: updates to")
-        || message.contains("may not be changed")
-        || message.contains("is immutable after creation")
-}
-
-/// Reads the manager out of `conflict with "kubectl" using apps/v1`.
-fn manager(message: &str) -> String {
-    message.split('"').nth(1).unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
-    fn check(code: u16, status: Value, expected: ErrorKind) {
-        assert_eq!(
-            of_status(code, &status, None).kind,
-            expected,
-            "{code} {status}"
-        );
+    fn check(code: u16, pause: &'static str, body: &str, expected: &ErrorKind, words: &str) {
+        let mut headers = HeaderMap::new();
+        if !pause.is_empty() {
+            let value = http::HeaderValue::from_static(pause);
+            headers.insert(http::header::RETRY_AFTER, value);
+        }
+        let code = StatusCode::from_u16(code).expect("a code");
+        let error = of_answer(code, &headers, body.as_bytes());
+        assert_eq!(&error.kind, expected, "{body}");
+        assert_eq!(error.message, words, "{body}");
     }
 
     #[test]
-    fn tells_refusals_apart() {
+    fn reads_answers_with_and_without_a_status() {
+        let pause = |retry_after_ms| ErrorKind::TooManyRequests { retry_after_ms };
         check(
-            404,
-            json!({"message": "deployments.apps \"a\" not found", "details": {"name": "a", "kind": "deployments"}}),
-            ErrorKind::NotFound,
-        );
-        check(
-            404,
-            json!({"message": "namespaces \"a\" not found", "details": {"name": "a", "kind": "namespaces"}}),
-            ErrorKind::NamespaceMissing,
-        );
-        check(
-            404,
-            json!({"message": "the server could not find the requested resource", "details": {}}),
-            ErrorKind::UnknownKind,
-        );
-        check(
-            409,
-            json!({"reason": "Conflict", "details": {"causes": [
-                {"reason": "FieldManagerConflict", "message": "conflict with \"hpa\" using apps/v1", "field": ".spec.replicas"}]}}),
-            ErrorKind::FieldConflict(vec![FieldConflict {
-                manager: "hpa".to_owned(),
-                field: ".spec.replicas".to_owned(),
-            }]),
-        );
-        check(409, json!({"reason": "AlreadyExists"}), ErrorKind::Conflict);
-        check(
-            422,
-            json!({"message": "Deployment.apps \"a\" is invalid: spec.selector: Invalid value: {}: field is immutable",
-                "details": {"causes": [{"message": "Invalid value: {}: field is immutable", "field": "spec.selector"}]}}),
-            ErrorKind::Immutable {
-                fields: vec!["spec.selector".to_owned()],
-            },
-        );
-        check(
-            422,
-            json!({"message": "StatefulSet.apps \"a\" is invalid: spec: Forbidden: updates to statefulset spec for fields other than 'replicas' are forbidden",
-                "details": {"causes": [{"message": "Forbidden: updates to statefulset spec for fields other than 'replicas' are forbidden", "field": "spec"}]}}),
-            ErrorKind::Immutable {
-                fields: vec!["spec".to_owned()],
-            },
-        );
-        check(
-            422,
-            json!({"details": {"causes": [{"message": "Required value", "field": "spec.template"}]}}),
-            ErrorKind::Invalid {
-                fields: vec!["spec.template".to_owned()],
-            },
-        );
-        check(
-            403,
-            json!({"message": "admission webhook \"policy.example.org\" denied the request: no"}),
-            ErrorKind::Admission,
-        );
-        check(
-            403,
-            json!({"message": "configmaps is forbidden: User \"x\" cannot create"}),
-            ErrorKind::Forbidden,
+            429,
+            "1",
+            "Too many requests, please try again later.\n",
+            &pause(1000),
+            "429 Too Many Requests: Too many requests, please try again later.",
         );
         check(
             429,
-            json!({"details": {"retryAfterSeconds": 3}}),
-            ErrorKind::TooManyRequests {
-                retry_after_ms: 3_000,
-            },
+            "3",
+            r#"{"kind": "Status", "message": "wait", "details": {"retryAfterSeconds": 2}}"#,
+            &pause(3000),
+            "wait",
         );
-        check(410, json!({}), ErrorKind::Expired);
-        check(503, json!({}), ErrorKind::Unavailable);
         check(
-            403,
-            json!({"message": "unable to create new content in namespace a because it is being terminated"}),
-            ErrorKind::Unavailable,
+            409,
+            "",
+            r#"{"kind": "Status", "message": "exists", "reason": "AlreadyExists"}"#,
+            &ErrorKind::Conflict,
+            "exists",
+        );
+        check(
+            404,
+            "",
+            "404 page not found\n",
+            &ErrorKind::UnknownKind,
+            "404 Not Found: 404 page not found",
+        );
+        check(
+            502,
+            "",
+            "<html>Bad Gateway</html>",
+            &ErrorKind::Unavailable,
+            "502 Bad Gateway: <html>Bad Gateway</html>",
+        );
+        check(
+            503,
+            "",
+            "",
+            &ErrorKind::Unavailable,
+            "503 Service Unavailable",
         );
     }
 }

@@ -4,6 +4,7 @@
 //! errors are handled here as raw JSON, one object at a time, so that no list of parsed objects is ever held.
 //! It keeps a cache of which kinds the cluster serves, and nothing else. It is the only importer of kube.
 
+mod connection;
 mod discovery;
 mod error;
 mod path;
@@ -15,7 +16,7 @@ use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
-use http::{Method, Request};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use http_body_util::BodyExt;
 use k8s_cluster::{
     ApiResource, Call, Cluster, ClusterError, ErrorKind, Propagation, Reply, WatchSpec, WatchStream,
@@ -23,6 +24,8 @@ use k8s_cluster::{
 use k8s_object::{Gvk, ObjectId};
 use kube::client::Body;
 use serde_json::{Value, json};
+
+use crate::connection::{Connection, Origin};
 
 /// A cluster could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -44,23 +47,31 @@ pub enum SetupError {
     /// The client cannot be made.
     #[error("failed to make a client for the API server")]
     Client(#[source] Box<kube::Error>),
+    /// No such user can be named in a request.
+    #[error("{name:?} cannot be the name of a user or group to act as")]
+    User {
+        /// The name.
+        name: String,
+    },
 }
 
 /// A cluster that is reached over HTTPS.
+///
+/// Credentials that the API server refuses are read again from where they came from, so tokens and certificates can be
+/// rotated below it.
 #[derive(Clone)]
 pub struct KubeCluster {
     inner: Arc<Inner>,
 }
 
-/// Whose rights a request is made with, if not one's own: what stands in `Impersonate-User`.
-type Impersonated = Option<http::HeaderValue>;
-
+#[derive(Clone)]
 pub(crate) struct Inner {
-    client: kube::Client,
-    impersonated: Impersonated,
+    connection: Arc<Connection>,
     kinds: Arc<RwLock<BTreeMap<Gvk, Kind>>>,
     /// One initial list at a time keeps the memory small, here and in the API server.
     listing: Arc<tokio::sync::Semaphore>,
+    /// On whose behalf it asks.
+    acting: HeaderMap,
 }
 
 #[derive(Debug, Clone)]
@@ -77,45 +88,56 @@ pub(crate) struct Answer {
 impl KubeCluster {
     /// Reads a kubeconfig; `None` takes its current context.
     pub async fn from_kubeconfig(path: &Path, context: Option<&str>) -> Result<Self, SetupError> {
-        let failed = |source| SetupError::Kubeconfig {
-            path: path.display().to_string(),
-            source: Box::new(source),
-        };
-        let kubeconfig = kube::config::Kubeconfig::read_from(path).map_err(failed)?;
-        let options = kube::config::KubeConfigOptions {
+        let origin = Origin::Kubeconfig {
+            path: path.to_owned(),
             context: context.map(str::to_owned),
-            ..Default::default()
         };
-        let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options)
-            .await
-            .map_err(failed)?;
-        Self::new(config)
+        let client = origin.client().await?;
+        Ok(Self::new(Connection::new(origin, client)))
     }
 
     /// Uses the service account of the pod that this process runs in.
     pub fn in_cluster() -> Result<Self, SetupError> {
-        let config =
-            kube::Config::incluster().map_err(|source| SetupError::InCluster(Box::new(source)))?;
-        Self::new(config)
+        let client = connection::in_cluster()?;
+        Ok(Self::new(Connection::new(Origin::InCluster, client)))
     }
 
     /// Speaks to an API server at a plain URL, without credentials: for tests and for a proxy on this machine.
     pub fn at(url: http::Uri) -> Result<Self, SetupError> {
-        Self::new(kube::Config::new(url))
+        let client = connection::at(&url)?;
+        Ok(Self::new(Connection::new(Origin::Fixed(url), client)))
     }
 
-    fn new(mut config: kube::Config) -> Result<Self, SetupError> {
-        // whoever asks decides when to ask again: the sync machine knows what else there is to do meanwhile
-        config.default_retry = false;
-        let client = kube::Client::try_from(config)
-            .map_err(|source| SetupError::Client(Box::new(source)))?;
-        Ok(Self {
+    fn new(connection: Connection) -> Self {
+        Self {
             inner: Arc::new(Inner {
-                client,
-                impersonated: None,
+                connection: Arc::new(connection),
                 kinds: Arc::default(),
                 listing: Arc::new(tokio::sync::Semaphore::new(1)),
+                acting: HeaderMap::new(),
             }),
+        }
+    }
+
+    /// The same cluster, asked on behalf of another user, such as `system:serviceaccount:shop:deployer`, with that
+    /// user's rights alone. Our own user needs the right to impersonate it. A service account brings its groups.
+    pub fn acting_as(&self, user: &str, groups: &[&str]) -> Result<Self, SetupError> {
+        let value = |text: &str| {
+            HeaderValue::from_str(text).map_err(|_| SetupError::User {
+                name: text.to_owned(),
+            })
+        };
+        let mut acting = HeaderMap::new();
+        acting.insert(HeaderName::from_static("impersonate-user"), value(user)?);
+        for group in groups {
+            acting.append(HeaderName::from_static("impersonate-group"), value(group)?);
+        }
+        let inner = Inner {
+            acting,
+            ..Inner::clone(&self.inner)
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
         })
     }
 
@@ -123,18 +145,19 @@ impl KubeCluster {
     /// the API server gives every service account.
     pub fn impersonating(&self, namespace: &str, account: &str) -> Self {
         let user = format!("system:serviceaccount:{namespace}:{account}");
-        Self {
-            inner: Arc::new(Inner {
-                client: self.inner.client.clone(),
-                // a name that is no header's value is no name of an account either: the API server refuses this one
-                impersonated: Some(
-                    http::HeaderValue::try_from(user)
-                        .unwrap_or(http::HeaderValue::from_static("system:anonymous")),
-                ),
-                kinds: Arc::clone(&self.inner.kinds),
-                listing: Arc::clone(&self.inner.listing),
-            }),
-        }
+        // a name that is no header's value is no name of an account either: the API server refuses this one
+        self.acting_as(&user, &[]).unwrap_or_else(|_| {
+            let mut acting = HeaderMap::new();
+            let anonymous = HeaderValue::from_static("system:anonymous");
+            acting.insert(HeaderName::from_static("impersonate-user"), anonymous);
+            let inner = Inner {
+                acting,
+                ..Inner::clone(&self.inner)
+            };
+            Self {
+                inner: Arc::new(inner),
+            }
+        })
     }
 }
 
@@ -168,24 +191,18 @@ impl Inner {
         &self,
         method: Method,
         path: &str,
-        content_type: &str,
+        content_type: &'static str,
         body: Vec<u8>,
     ) -> Result<http::Response<Body>, ClusterError> {
-        let mut request = Request::builder().method(method).uri(path);
-        request = request.header(http::header::ACCEPT, accept(path));
-        if let Some(user) = &self.impersonated {
-            request = request.header("Impersonate-User", user);
-        }
+        let mut headers = self.acting.clone();
+        headers.insert(http::header::ACCEPT, HeaderValue::from_static(accept(path)));
         if !body.is_empty() {
-            request = request.header(http::header::CONTENT_TYPE, content_type);
+            let value = HeaderValue::from_static(content_type);
+            headers.insert(http::header::CONTENT_TYPE, value);
         }
-        let request = request.body(Body::from(body)).map_err(|source| {
-            ClusterError::new(ErrorKind::Other, format!("cannot ask for {path}: {source}"))
-        })?;
-        self.client
-            .send(request)
+        self.connection
+            .open(method, path, headers, Bytes::from(body))
             .await
-            .map_err(|source| error::transport(&source))
     }
 
     /// Sends a request and reads the answer; anything but success is an error.
@@ -193,14 +210,14 @@ impl Inner {
         &self,
         method: Method,
         path: &str,
-        content_type: &str,
+        content_type: &'static str,
         body: Vec<u8>,
     ) -> Result<Answer, ClusterError> {
         let response = self.open(method, path, content_type, body).await?;
         let (head, body) = response.into_parts();
-        let body = body
-            .collect()
+        let body = tokio::time::timeout(connection::PATIENCE, body.collect())
             .await
+            .map_err(|_| error::silent())?
             .map_err(|source| error::transport(&source))?
             .to_bytes();
         if head.status.is_success() {

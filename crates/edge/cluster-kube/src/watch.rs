@@ -256,9 +256,7 @@ fn event(line: &[u8]) -> Result<Option<WatchEvent>, ClusterError> {
             })
         }
         Some("ERROR") => {
-            let code = object.get("code").and_then(Value::as_u64).unwrap_or(500);
-            let code = u16::try_from(code).unwrap_or(500);
-            return Err(error::of_status(code, &object, None));
+            return Err(ClusterError::from_status(&object, ""));
         }
         _ => None,
     })

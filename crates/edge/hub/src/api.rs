@@ -594,7 +594,9 @@ impl Api {
             Some(serial) => format!("certificate {serial} of {id}, and those before it"),
             None => format!("{id} had no certificate"),
         });
-        Ok(SubresourceResponse::Object(json!({ "revoked": revoked, "told": told })))
+        Ok(SubresourceResponse::Object(
+            json!({ "revoked": revoked, "told": told }),
+        ))
     }
 
     async fn detail(&self, request: &SubresourceRequest) -> Result<SubresourceResponse, Status> {

@@ -30,7 +30,7 @@ pub enum ErrorKind {
         /// The fields.
         fields: Vec<String>,
     },
-    /// 400 or 422: the object is not valid.
+    /// 400, 413 or 422: the object is not valid, or too large.
     Invalid {
         /// The fields, where the server names them.
         fields: Vec<String>,

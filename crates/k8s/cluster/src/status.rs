@@ -36,11 +36,14 @@ fn causes(status: &Value) -> &[Value] {
 fn judge(status: &Value, message: &str) -> ErrorKind {
     if message.contains("admission webhook") && message.contains("denied the request")
         || message.contains("ValidatingAdmissionPolicy")
+        || message.contains("violates PodSecurity")
     {
         return ErrorKind::Admission;
     }
     match status.get("code").and_then(Value::as_u64).unwrap_or(0) {
-        400 => ErrorKind::Invalid { fields: Vec::new() },
+        400 => ErrorKind::Invalid {
+            fields: fields(status, |_| true),
+        },
         401 => ErrorKind::Unauthorized,
         403 if ends(status) => ErrorKind::NamespaceMissing,
         403 => ErrorKind::Forbidden,
@@ -48,6 +51,7 @@ fn judge(status: &Value, message: &str) -> ErrorKind {
         409 => conflict(status),
         410 => ErrorKind::Expired,
         422 => invalid(status),
+        413 => ErrorKind::Invalid { fields: Vec::new() },
         429 => ErrorKind::TooManyRequests {
             retry_after_ms: status
                 .pointer("/details/retryAfterSeconds")
@@ -55,7 +59,7 @@ fn judge(status: &Value, message: &str) -> ErrorKind {
                 .unwrap_or(0)
                 .saturating_mul(1000),
         },
-        500..=599 => ErrorKind::Unavailable,
+        408 | 500..=599 => ErrorKind::Unavailable,
         _ => ErrorKind::Other,
     }
 }
@@ -115,20 +119,23 @@ fn is_immutable(words: &str) -> bool {
     .any(|part| words.contains(part))
 }
 
+/// The fields that causes with certain words name.
+fn fields(status: &Value, wanted: impl Fn(&str) -> bool) -> Vec<String> {
+    let mut fields: Vec<String> = causes(status)
+        .iter()
+        .filter(|cause| wanted(text(cause, "/message")))
+        .map(|cause| text(cause, "/field").to_owned())
+        .filter(|field| !field.is_empty())
+        .collect();
+    fields.dedup();
+    fields
+}
+
 fn invalid(status: &Value) -> ErrorKind {
-    let fields = |wanted: &dyn Fn(&str) -> bool| -> Vec<String> {
-        let mut fields: Vec<String> = causes(status)
-            .iter()
-            .filter(|cause| wanted(text(cause, "/message")))
-            .map(|cause| text(cause, "/field").to_owned())
-            .collect();
-        fields.dedup();
-        fields
-    };
-    let immutable = fields(&is_immutable);
+    let immutable = fields(status, is_immutable);
     if immutable.is_empty() && !is_immutable(text(status, "/message")) {
         ErrorKind::Invalid {
-            fields: fields(&|_| true),
+            fields: fields(status, |_| true),
         }
     } else {
         ErrorKind::Immutable { fields: immutable }
@@ -198,6 +205,10 @@ mod tests {
             ErrorKind::TooManyRequests {
                 retry_after_ms: 2000,
             },
+        );
+        check(
+            json!({"code": 413, "message": "m"}),
+            ErrorKind::Invalid { fields: Vec::new() },
         );
         check(json!({"code": 410, "message": "m"}), ErrorKind::Expired);
         check(json!({"code": 503, "message": "m"}), ErrorKind::Unavailable);

@@ -13,7 +13,12 @@ pub(super) fn of(group: &str, kind: &str) -> Option<ValidateFn> {
     let rule: Rule = match (group, kind) {
         ("", "Pod") => pod,
         ("", "Service") => service,
-        ("", "ConfigMap") => |new, old| immutable_data(new, old, &["data", "binaryData"]),
+        ("", "ConfigMap") => |new, old| {
+            let mut errors = immutable_data(new, old, &["data", "binaryData"]);
+            let size = plain_size(&new["data"]) + decoded_size(&new["binaryData"]);
+            errors.extend(too_large("[]", size));
+            errors
+        },
         ("", "Secret") => secret,
         ("", "PersistentVolumeClaim") => claim,
         ("apps", "Deployment" | "ReplicaSet" | "DaemonSet") => workload,
@@ -393,9 +398,38 @@ fn immutable_data(new: &Value, old: Option<&Value>, fields: &[&str]) -> Vec<Fiel
     errors
 }
 
+/// What a ConfigMap or a Secret may hold.
+const MAX_DATA: usize = 1024 * 1024;
+
+fn too_large(path: &str, size: usize) -> Option<FieldError> {
+    let detail = format!("may not be more than {MAX_DATA} bytes");
+    (size > MAX_DATA).then(|| FieldError::new(path, crate::FieldProblem::TooLong, None, detail))
+}
+
+fn values(data: &Value) -> impl Iterator<Item = &str> {
+    data.as_object()
+        .into_iter()
+        .flatten()
+        .filter_map(|(_, value)| value.as_str())
+}
+
+fn plain_size(data: &Value) -> usize {
+    values(data).map(str::len).sum()
+}
+
+fn decoded_size(data: &Value) -> usize {
+    values(data)
+        .map(|value| {
+            let pad = value.len() - value.trim_end_matches('=').len();
+            (value.len() / 4 * 3).saturating_sub(pad)
+        })
+        .sum()
+}
+
 fn secret(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
     let mut errors = fixed(new, old, &["type"]);
     errors.extend(immutable_data(new, old, &["data"]));
+    errors.extend(too_large("data", decoded_size(&new["data"])));
     let required: &[&str] = match text(&new["type"]) {
         "kubernetes.io/tls" => &["tls.crt", "tls.key"],
         "kubernetes.io/dockerconfigjson" => &[".dockerconfigjson"],

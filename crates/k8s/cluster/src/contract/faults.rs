@@ -15,10 +15,9 @@ pub(super) async fn throttling_is_told_with_its_pause(suite: &Suite<'_>) -> Ran 
         .as_ref()
         .is_err_and(crate::ClusterError::is_transient);
     let kind = Suite::kind_of(refused, "a throttled request")?;
-    let expected = ErrorKind::TooManyRequests {
-        retry_after_ms: 2000,
-    };
-    ensure(kind == expected && transient, || format!("{kind:?}"))?;
+    let told =
+        matches!(kind, ErrorKind::TooManyRequests { retry_after_ms } if retry_after_ms >= 1000);
+    ensure(told && transient, || format!("{kind:?}"))?;
     Ok(true)
 }
 

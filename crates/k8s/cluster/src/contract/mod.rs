@@ -18,9 +18,9 @@ use crate::{Call, Cluster, ClusterError, ErrorKind, Propagation, Reply, WatchEve
 pub enum Trouble {
     /// Nothing any more.
     None,
-    /// Every request is answered with 429 and a pause of two seconds.
+    /// Every request is answered with 429 and a pause.
     TooMany,
-    /// Every request is answered with 500.
+    /// Every write is answered with 500.
     Errors,
     /// Nothing answers, and watches break.
     Offline,
@@ -32,7 +32,7 @@ pub trait Harness: Send + Sync {
     /// Returns the cluster.
     fn cluster(&self) -> &dyn Cluster;
 
-    /// Gives controllers the time to do what follows from what was asked.
+    /// Gives controllers some time to do what follows from what was asked; the suite asks again if it was not enough.
     async fn settle(&self);
 
     /// Waits for a watch's next item as long as is sensible; `None` if nothing came.
@@ -47,6 +47,9 @@ pub trait Harness: Send + Sync {
     /// An object in this namespace that admission refuses, if there is such a thing.
     fn refused_by_admission(&self, namespace: &str) -> Option<Value>;
 }
+
+/// How often a check looks again for what controllers do.
+const LOOKS: usize = 200;
 
 /// A check that failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -92,6 +95,8 @@ pub async fn run(harness: &dyn Harness) -> Result<Vec<&'static str>, Failure> {
         writes::delete_asks_for_the_uid,
         writes::delete_waits_for_finalizers,
         writes::delete_takes_or_leaves_what_is_owned,
+        writes::a_namespace_that_ends_takes_nothing_new,
+        writes::large_objects_are_refused,
         reads::get_finds_or_not,
         reads::lists_come_in_pages,
         reads::lists_select,
@@ -100,6 +105,8 @@ pub async fn run(harness: &dyn Harness) -> Result<Vec<&'static str>, Failure> {
         reads::watch_shows_what_stops_matching,
         reads::old_revisions_expire,
         reads::discovery_follows_definitions,
+        reads::watch_shows_drift,
+        reads::workloads_tell_their_health,
         faults::throttling_is_told_with_its_pause,
         faults::errors_are_transient,
         faults::a_lost_connection_breaks_watches,
@@ -144,8 +151,18 @@ impl Suite<'_> {
         let namespace =
             json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}});
         expect(self.apply(&namespace).await, "make a namespace")?;
-        self.harness.settle().await;
         Ok(())
+    }
+
+    /// Waits for controllers until `look` holds.
+    async fn eventually(&self, what: &str, look: impl AsyncFn() -> Ran) -> Outcome {
+        for _ in 0..LOOKS {
+            if look().await? {
+                return Ok(());
+            }
+            self.harness.settle().await;
+        }
+        Err(format!("{what} did not come true"))
     }
 
     async fn end(&self) {

@@ -291,10 +291,11 @@ pub(super) async fn discovery_follows_definitions(suite: &Suite<'_>) -> Ran {
         },
     });
     expect(suite.apply(&definition).await, "apply a definition")?;
-    suite.harness.settle().await;
-    ensure(serves(suite, kind).await?, || {
-        "a definition was applied and nothing is served".to_owned()
-    })?;
+    suite
+        .eventually("what a definition defines to be served", async || {
+            serves(suite, kind).await
+        })
+        .await?;
     let gadget = json!({
         "apiVersion": "contract.example.org/v1",
         "kind": kind,
@@ -317,9 +318,68 @@ pub(super) async fn discovery_follows_definitions(suite: &Suite<'_>) -> Ran {
         })
         .await;
     expect(gone, "delete the definition")?;
-    suite.harness.settle().await;
-    ensure(!serves(suite, kind).await?, || {
-        "its definition is gone and it is still served".to_owned()
+    suite
+        .eventually("the end of what is no longer defined", async || {
+            Ok(!serves(suite, kind).await?)
+        })
+        .await?;
+    Ok(true)
+}
+
+pub(super) async fn watch_shows_drift(suite: &Suite<'_>) -> Ran {
+    let ours = labelled(suite, "a", json!({"x": "1"}));
+    let made = expect(suite.apply(&ours).await, "apply")?;
+    let mut stream = watch(suite, "").await?;
+    sees(suite, &mut stream, &["+a \"1\"", "synced"]).await?;
+    let by_hand = Call::Merge {
+        gvk: Gvk::new("v1", "ConfigMap"),
+        id: suite.id("", "ConfigMap", "a"),
+        patch: base_json::canonical(&json!({"data": {"x": "2"}})).into(),
+        manager: "somebody".to_owned(),
+    };
+    expect(suite.object(by_hand).await, "a change by hand")?;
+    sees(suite, &mut stream, &["+a \"2\""]).await?;
+    let healed = suite.apply_as(&ours, "contract", true, false).await;
+    expect(healed, "apply by force")?;
+    sees(suite, &mut stream, &["+a \"1\""]).await?;
+    let gone = suite.delete_map("a", "", Propagation::Background).await;
+    expect(gone, "delete by hand")?;
+    sees(suite, &mut stream, &["-a"]).await?;
+    let again = expect(suite.apply(&ours).await, "apply of what was deleted")?;
+    sees(suite, &mut stream, &["+a \"1\""]).await?;
+    ensure(k8s_object::uid(&made) != k8s_object::uid(&again), || {
+        "what was deleted came back as itself".to_owned()
     })?;
+    Ok(true)
+}
+
+pub(super) async fn workloads_tell_their_health(suite: &Suite<'_>) -> Ran {
+    let deployment = json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "a", "namespace": suite.namespace},
+        "spec": {
+            "replicas": 0,
+            "selector": {"matchLabels": {"app": "a"}},
+            "template": {
+                "metadata": {"labels": {"app": "a"}},
+                "spec": {"containers": [{"name": "c", "image": "c:1"}]},
+            },
+        },
+    });
+    expect(suite.apply(&deployment).await, "apply")?;
+    let gvk = Gvk::new("apps/v1", "Deployment");
+    suite
+        .eventually("the status of a deployment", async || {
+            let found = suite.get(&gvk, suite.id("apps", "Deployment", "a")).await;
+            let found = expect(found, "get")?;
+            let status = &found["status"];
+            let available = status["conditions"].as_array().is_some_and(|all| {
+                all.iter()
+                    .any(|one| one["type"] == "Available" && one["status"] == "True")
+            });
+            Ok(available && status["observedGeneration"] == found["metadata"]["generation"])
+        })
+        .await?;
     Ok(true)
 }

@@ -271,17 +271,85 @@ pub(super) async fn delete_takes_or_leaves_what_is_owned(suite: &Suite<'_>) -> R
             "blockOwnerDeletion": true,
         }]);
         expect(suite.apply(&child).await, "child")?;
+        // a collector that has not heard of the child yet leaves nothing to it
+        suite.harness.settle().await;
         suite.harness.settle().await;
         expect(suite.delete_map("owner", "", how).await, "delete")?;
+        gone(suite, "owner").await?;
+        if !stays {
+            gone(suite, "child").await?;
+        }
         suite.harness.settle().await;
-        let kind = Suite::kind_of(suite.get_map("owner").await, "the owner")?;
-        ensure(kind == ErrorKind::NotFound, || format!("{how:?}: {kind:?}"))?;
         let found = suite.get_map("child").await;
         ensure(found.is_ok() == stays, || format!("{how:?}: {found:?}"))?;
         if stays {
             let freed = suite.delete_map("child", "", Propagation::Background).await;
             expect(freed, "delete the child")?;
         }
+    }
+    Ok(true)
+}
+
+async fn gone(suite: &Suite<'_>, name: &str) -> Result<(), String> {
+    suite
+        .eventually(&format!("the end of {name}"), async || {
+            Ok(suite
+                .get_map(name)
+                .await
+                .is_err_and(|error| error.kind == ErrorKind::NotFound))
+        })
+        .await
+}
+
+pub(super) async fn a_namespace_that_ends_takes_nothing_new(suite: &Suite<'_>) -> Ran {
+    let mut object = suite.map("a", json!({}));
+    object["metadata"]["finalizers"] = json!(["contract.example.org/hold"]);
+    expect(suite.apply(&object).await, "apply")?;
+    let id = k8s_object::ObjectId {
+        namespace: String::new(),
+        ..suite.id("", "Namespace", &suite.namespace)
+    };
+    let delete = Call::Delete {
+        gvk: Gvk::new("v1", "Namespace"),
+        id: id.clone(),
+        uid: String::new(),
+        propagation: Propagation::Background,
+    };
+    expect(suite.call(delete).await, "delete the namespace")?;
+    let refused = suite.apply(&suite.map("b", json!({}))).await;
+    let kind = Suite::kind_of(refused, "apply in a namespace that ends")?;
+    ensure(kind == ErrorKind::NamespaceMissing, || format!("{kind:?}"))?;
+    suite
+        .eventually("the delete of what is in it", async || {
+            let found = expect(suite.get_map("a").await, "get")?;
+            Ok(found["metadata"]["deletionTimestamp"].is_string())
+        })
+        .await?;
+    let freed = suite
+        .object(Call::Merge {
+            gvk: Gvk::new("v1", "ConfigMap"),
+            id: suite.id("", "ConfigMap", "a"),
+            patch: bytes(&json!({"metadata": {"finalizers": null}})),
+            manager: "contract".to_owned(),
+        })
+        .await;
+    expect(freed, "remove the finalizer")?;
+    suite
+        .eventually("the end of the namespace", async || {
+            let found = suite.get(&Gvk::new("v1", "Namespace"), id.clone()).await;
+            Ok(found.is_err_and(|error| error.kind == ErrorKind::NotFound))
+        })
+        .await?;
+    Ok(true)
+}
+
+pub(super) async fn large_objects_are_refused(suite: &Suite<'_>) -> Ran {
+    for size in [1_100_000, 4_000_000] {
+        let object = suite.map("a", json!({"x": "x".repeat(size)}));
+        let kind = Suite::kind_of(suite.apply(&object).await, "a large object")?;
+        ensure(matches!(kind, ErrorKind::Invalid { .. }), || {
+            format!("{size} bytes: {kind:?}")
+        })?;
     }
     Ok(true)
 }

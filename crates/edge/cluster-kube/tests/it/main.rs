@@ -1,0 +1,4 @@
+//! Clusters over HTTP, simulated and real.
+
+mod real;
+mod simulated;

@@ -1,0 +1,25 @@
+//! Real Kubernetes on this machine: builds it, starts control planes and ends them.
+
+mod build;
+mod up;
+
+use std::process::ExitCode;
+
+use crate::Context;
+
+const USAGE: &str = "usage: cargo xtask oracle build [NAME…]
+       cargo xtask oracle up [--clusters N] [--dir DIR] [--kubeconfigs DIR] [--run COMMAND…]
+       cargo xtask oracle down [--dir DIR]";
+
+/// Runs `cargo xtask oracle`.
+pub(crate) fn run(context: &Context, args: &[String]) -> anyhow::Result<ExitCode> {
+    match args.split_first() {
+        Some((verb, names)) if verb == "build" => build::run(context, names),
+        Some((verb, flags)) if verb == "up" => up::up(flags),
+        Some((verb, flags)) if verb == "down" => up::down(flags),
+        _ => {
+            eprintln!("{USAGE}");
+            Ok(ExitCode::from(2))
+        }
+    }
+}
