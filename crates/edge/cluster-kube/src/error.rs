@@ -56,6 +56,9 @@ pub(crate) fn of_answer(code: StatusCode, headers: &HeaderMap, body: &[u8]) -> C
     if error.message.is_empty() {
         error.message = code.to_string();
     }
+    if error.kind == ErrorKind::Forbidden {
+        error.message = crate::rights::explained(&error.message);
+    }
     let pause = headers
         .get(http::header::RETRY_AFTER)
         .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());

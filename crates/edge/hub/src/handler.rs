@@ -83,7 +83,7 @@ impl Handler {
         };
         match parts.uri.path() {
             "/metrics" => {
-                return match api::user_of(&peer) {
+                return match api::user_of(&peer, &parts.headers) {
                     Ok(user) if user.name != UserInfo::anonymous().name => {
                         plain(StatusCode::OK, self.metrics.text())
                     }
@@ -100,7 +100,7 @@ impl Handler {
             }
             _ => {}
         }
-        match api::user_of(&peer) {
+        match api::user_of(&peer, &parts.headers) {
             Ok(user) => {
                 let asked = audit::Asked {
                     method: parts.method.clone(),
