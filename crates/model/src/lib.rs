@@ -27,7 +27,7 @@ pub use hold::{Hold, HoldMode};
 pub use ids::{AppKey, ClusterId, GROUP, IdError, Key, ReleaseId, VERSION, VariantId};
 pub use noun::{
     Column, Condition, ConditionStatus, Described, FieldError, Metadata, Noun, NounInfo, Object,
-    nouns, parse_noun, set_condition,
+    nouns, parse_noun, set_condition, value_at,
 };
 pub use options::{
     Adopt, AdoptFrom, ConflictPolicy, IgnoreRule, ImmutablePolicy, ImmutableRule, RemovalBudget,

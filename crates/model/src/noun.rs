@@ -250,9 +250,32 @@ pub fn parse_noun<N: Noun>(value: &Value) -> Result<N, FieldError> {
     }
     serde_path_to_error::deserialize(value).map_err(
         |error: serde_path_to_error::Error<serde_json::Error>| {
-            FieldError::new(error.path().to_string(), error.inner().to_string())
+            let (path, message) = (error.path().to_string(), error.inner().to_string());
+            match missing_field(&message) {
+                Some(field) if path == "." => FieldError::new(field, "it is missing"),
+                Some(field) => FieldError::new(format!("{path}.{field}"), "it is missing"),
+                None => FieldError::new(path, message),
+            }
         },
     )
+}
+
+/// The field that serde misses, where that is what it complains of.
+fn missing_field(message: &str) -> Option<&str> {
+    message.strip_prefix("missing field `")?.strip_suffix('`')
+}
+
+/// What stands at a field such as `spec.stages[1].name`; `None` if nothing does.
+pub fn value_at<'a>(object: &'a Value, field: &str) -> Option<&'a Value> {
+    let mut at = object;
+    for part in field.split('.') {
+        let (name, indices) = part.split_once('[').unwrap_or((part, ""));
+        at = at.get(name)?;
+        for index in indices.split('[').filter(|index| !index.is_empty()) {
+            at = at.get(index.trim_end_matches(']').parse::<usize>().ok()?)?;
+        }
+    }
+    Some(at).filter(|value| !value.is_null())
 }
 
 /// Builds the schema of a whole noun from those of its spec and status.

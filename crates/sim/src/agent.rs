@@ -377,7 +377,8 @@ impl World {
         };
         match message {
             FromHub::RootIs(root) => {
-                if machine.root() != root || machine.known() == Known::default() {
+                let known = machine.known();
+                if machine.root() != root || known == Known::default() || known.epoch < self.epoch {
                     let base = (machine.known() != Known::default()).then_some(machine.root());
                     self.send_hub(conn, cluster, FromAgent::WantOrder { base });
                 }

@@ -416,8 +416,8 @@ impl World {
             3 => rollout(Action::Retry),
             4 => rollout(Action::Undo),
             5 => rollout(Action::Approve { stage: None }),
-            6 => Command::ApproveLeaving,
-            7 => Command::ApproveRemovals,
+            6 => Command::ApproveLeaving { list: None },
+            7 => Command::ApproveRemovals { list: None },
             8 => {
                 let Some(known) = self
                     .any_cluster()

@@ -12,7 +12,7 @@ use base_store::{
 use bytes::Bytes;
 use roadstead_control::{
     Command, Decision, Head, HeadInput, Index, NOUNS, RenderJob, command, decide, entries, ingest,
-    keys, origin, render, rendered,
+    keys, leftovers, origin, render, rendered,
 };
 use roadstead_dispatch::{Entry, OrderDelta, OrderHeader, Report, delta, root_of, sign_header};
 use roadstead_model::{AppKey, ClusterId, Key, Time, VariantId};
@@ -108,7 +108,7 @@ impl World {
 
     pub(crate) fn start_with(&mut self, store: MemoryStore<SimDisk>) {
         let now = self.wall();
-        let mut index = Index::new(now, OFFLINE_MS);
+        let mut index = Index::new(now, OFFLINE_MS).in_epoch(self.epoch);
         for entry in everything(&store) {
             if entry.key.starts_with(NOUNS) || entry.key.starts_with("d/") {
                 index.apply_entry(&entry.key, Some(&entry.value), entry.modified);
@@ -374,8 +374,15 @@ impl World {
             self.queue.put(self.now + 1, Event::PollOnce { life });
         }
         let mut changed = Vec::new();
+        if !dirty.forgotten.is_empty() {
+            let ops = leftovers(&self.hub()?.index);
+            self.hub_commit(ops)?;
+        }
         let hub = self.hub()?;
         for cluster in &dirty.orders {
+            if hub.index.awaits_inventory(cluster) {
+                continue;
+            }
             let Some(made) = entries(&hub.index, cluster, &Lists(&hub.store, &hub.lists), now)
             else {
                 hub.index.mark_order(cluster);

@@ -128,8 +128,8 @@ impl World {
                 }
                 act(Action::Approve { stage: None });
             }
-            self.command(&key, &Command::ApproveLeaving);
-            self.command(&key, &Command::ApproveRemovals);
+            self.command(&key, &Command::ApproveLeaving { list: None });
+            self.command(&key, &Command::ApproveRemovals { list: None });
             for known in self.fleet.clusters.values().cloned().collect::<Vec<_>>() {
                 let held = self
                     .hub

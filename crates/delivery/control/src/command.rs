@@ -6,9 +6,12 @@ use roadstead_model::{AppKey, ClusterId, Hold, ReleaseId, Time};
 use roadstead_rollout::{Action, Assignment, By, Event, act};
 use serde::{Deserialize, Serialize};
 
-use crate::decide::Writes;
+use crate::approve::{approval, approve_removals, changed, is_named};
 use crate::index::Index;
 use crate::records::{Approval, ReleaseRecord, VariantOutcome, keys};
+use crate::restored;
+use crate::text::clusters;
+use crate::writes::Writes;
 
 /// What somebody wants of an App.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,9 +26,23 @@ pub enum Command {
         action: Action,
     },
     /// Let go of the clusters that wait for it.
-    ApproveLeaving,
+    ApproveLeaving {
+        /// The list that was seen, by its digest or at least eight characters of it; what waits now unless named.
+        #[serde(default)]
+        list: Option<String>,
+    },
     /// Remove the objects that wait for it.
-    ApproveRemovals,
+    ApproveRemovals {
+        /// The list that was seen; that of the newest Release unless named.
+        #[serde(default)]
+        list: Option<String>,
+    },
+    /// Let clusters go back to what the hub knows, which is older than what they held when it came back from a backup.
+    ApproveGoingBack {
+        /// The list that was seen; what waits now unless named.
+        #[serde(default)]
+        list: Option<String>,
+    },
     /// Leave one cluster's assignment alone.
     Hold {
         /// The cluster's name.
@@ -73,8 +90,17 @@ pub fn command(
         Command::Rollout { number, action } => {
             rollout(index, app, *number, action, by, &mut writes)?
         }
-        Command::ApproveLeaving => approve_leaving(index, app, by, &mut writes)?,
-        Command::ApproveRemovals => approve_removals(index, app, by, &mut writes)?,
+        Command::ApproveLeaving { list } => {
+            approve_leaving(index, app, list.as_deref(), by, &mut writes)?
+        }
+        Command::ApproveRemovals { list } => {
+            let said = approve_removals(index, app, list.as_deref(), by, &mut writes)?;
+            writes.event(0, event(by, "Approved", &said));
+            said
+        }
+        Command::ApproveGoingBack { list } => {
+            approve_going_back(index, app, list.as_deref(), by, &mut writes)?
+        }
         Command::Hold { cluster, hold } => {
             let id = cluster_id(index, cluster)?;
             if index.assignment(&id, app).is_none() {
@@ -229,6 +255,7 @@ fn retry(
 fn approve_leaving(
     index: &mut Index,
     app: &AppKey,
+    named: Option<&str>,
     by: &By,
     writes: &mut Writes<'_>,
 ) -> Result<String, CommandRefused> {
@@ -238,6 +265,9 @@ fn approve_leaving(
             "no clusters of {app} wait to be let go of"
         )));
     };
+    if !is_named(&digest, named) {
+        return Err(changed("the list of clusters", &digest));
+    }
     let (old, expect) = approval(index, app);
     writes.put(
         keys::approval(app),
@@ -255,42 +285,27 @@ fn approve_leaving(
     Ok(said)
 }
 
-fn approval(index: &Index, app: &AppKey) -> (Approval, Expect) {
-    index
-        .approval(app)
-        .map_or((Approval::default(), Expect::Absent), |(old, revision)| {
-            (old.clone(), Expect::At(revision))
-        })
-}
-
-fn approve_removals(
+fn approve_going_back(
     index: &Index,
     app: &AppKey,
+    named: Option<&str>,
     by: &By,
     writes: &mut Writes<'_>,
 ) -> Result<String, CommandRefused> {
-    let mut objects = std::collections::BTreeSet::new();
-    let mut release = None;
-    for (id, assignment) in index.assignments_of(app) {
-        if let Some(observed) = index.observed(id, app)
-            && !observed.awaiting_approval.is_empty()
-            && observed.release == assignment.release
-            && release.is_none_or(|release| release == assignment.release)
-        {
-            release = Some(assignment.release);
-            objects.extend(observed.awaiting_approval.iter().cloned());
-        }
-    }
-    let Some(release) = release else {
+    let waiting = restored::going_back(index, app);
+    let Some(digest) = waiting.digest else {
         return Err(CommandRefused::NotNow(format!(
-            "no removals of {app} wait for approval"
+            "no cluster holds more of {app} than this hub knows"
         )));
     };
-    let (old, expect) = approval(index, app);
-    let count = objects.len();
-    let removals = Some((release, objects.into_iter().collect(), by.clone()));
-    writes.put(keys::approval(app), &Approval { removals, ..old }, expect);
-    let said = format!("{count} objects of {app} may be removed, on every cluster that holds them");
+    if !is_named(&digest, named) {
+        return Err(changed("the list of clusters", &digest));
+    }
+    restored::let_go_back(&waiting.clusters, writes);
+    let said = format!(
+        "{} of {app} may go back to what this hub knows",
+        clusters(waiting.clusters.len())
+    );
     writes.event(0, event(by, "Approved", &said));
     Ok(said)
 }
@@ -358,6 +373,7 @@ fn start(
             attempt: old.as_ref().map_or(0, |(old, _)| old.attempt + 1),
             counted: false,
             emergency: true,
+            removals: None,
             outcome: None,
             good: old
                 .as_ref()

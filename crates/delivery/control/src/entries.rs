@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use k8s_object::ObjectId;
 use roadstead_dispatch::{Entry, EntryPhase, WaitsFor};
-use roadstead_model::{AppKey, ClusterId, Hold, Ready, Time, VariantId};
+use roadstead_model::{
+    AppKey, AppSpec, ClusterId, Hold, Ready, RemovalBudget, SyncOptions, Time, VariantId,
+};
 
 use crate::index::Index;
-use crate::records::{ReleaseRecord, VariantOutcome};
+use crate::records::{Ahead, ReleaseRecord, VariantOutcome};
 
 /// Tells which lasting objects a variant has; whoever drives this keeps them by digest.
 pub trait VariantSource {
@@ -16,20 +18,99 @@ pub trait VariantSource {
     fn lasting(&self, variant: &VariantId) -> Option<Arc<[ObjectId]>>;
 }
 
-/// Makes the entries of one cluster's order. `None` while something that an entry needs cannot be read: an App that is
-/// merely missing from an order would be let go of by the agent, so the order that is out stays.
+/// Makes the entries of one cluster's order. `None` while something that an entry needs cannot be read, or while it is not
+/// known what the cluster holds: an App that is merely missing from an order would be let go of by the agent, so the order
+/// that is out stays.
 pub fn entries(
     index: &Index,
     cluster: &ClusterId,
     variants: &dyn VariantSource,
     now: Time,
 ) -> Option<BTreeMap<AppKey, Entry>> {
-    let apps: Vec<AppKey> = index.apps_of(cluster).cloned().collect();
+    if index.awaits_inventory(cluster) {
+        return None;
+    }
     let mut out = BTreeMap::new();
-    for app in &apps {
-        out.insert(app.clone(), entry(index, cluster, app, variants, now)?);
+    for app in index.apps_of(cluster) {
+        let made = match index.keeps(cluster, app) {
+            Some(held) => kept(index, cluster, app, held, now),
+            None => entry(index, cluster, app, variants, now)?,
+        };
+        out.insert(app.clone(), made);
+    }
+    for app in index.kept_by(cluster) {
+        if let Some(held) = index.keeps(cluster, app).filter(|_| !out.contains_key(app)) {
+            out.insert(app.clone(), kept(index, cluster, app, held, now));
+        }
     }
     Some(out)
+}
+
+/// What a cluster held when the hub came back from a backup, as it held it: nothing is removed, nothing is waited for.
+fn kept(index: &Index, cluster: &ClusterId, app: &AppKey, held: &Ahead, now: Time) -> Entry {
+    let assigned = index
+        .assignment(cluster, app)
+        .map(|(assignment, _)| assignment.release);
+    let own = index.release(app, &held.release);
+    let record = own.or_else(|| index.release(app, &assigned?));
+    let frozen = record.map(|record| &record.frozen);
+    let takes = |name: &String| AppKey::new(app.project.clone(), name.clone());
+    Entry {
+        release: held.release,
+        commit: own.map(|record| record.commit.clone()).unwrap_or_default(),
+        variant: held.variant,
+        phase: EntryPhase::Deliver,
+        options: options(index, app, frozen),
+        adopt: frozen
+            .map(|frozen| frozen.adopt.clone())
+            .unwrap_or_default(),
+        takes_over_from: frozen
+            .iter()
+            .flat_map(|frozen| &frozen.takes_over_from)
+            .map(takes)
+            .collect(),
+        waits_for: Vec::new(),
+        hold: hold(index, cluster, app, now),
+        tombstones: Vec::new(),
+        approved: Vec::new(),
+        attempt: held.attempt,
+    }
+}
+
+/// The strongest hold of an App in a cluster.
+fn hold(index: &Index, cluster: &ClusterId, app: &AppKey, now: Time) -> Option<Hold> {
+    let all = [
+        index.app(app).and_then(|noun| noun.spec.hold.as_ref()),
+        index
+            .cluster(cluster)
+            .and_then(|cluster| cluster.spec.hold.as_ref()),
+        index.hold(cluster, app),
+    ];
+    all.into_iter()
+        .flatten()
+        .filter(|hold| hold.is_active(now))
+        .fold(None, |a, b| Hold::stronger(a, Some(b)))
+        .cloned()
+}
+
+/// How an App is synced, within what its Project allows.
+fn options(index: &Index, app: &AppKey, frozen: Option<&AppSpec>) -> SyncOptions {
+    let budget = index
+        .project(&app.project)
+        .and_then(|project| project.spec.removal_budget);
+    let mut options = frozen.map(|frozen| frozen.sync.clone()).unwrap_or_default();
+    options.removal_budget = Some(match (options.removal_budget, budget) {
+        // an App may tighten the budget, only its Project may loosen it
+        (Some(own), wide) => {
+            let wide = wide.unwrap_or_default();
+            RemovalBudget {
+                objects: own.objects.min(wide.objects),
+                percent: own.percent.min(wide.percent),
+            }
+        }
+        (None, wide) => wide.unwrap_or_default(),
+    });
+    options
 }
 
 fn entry(
@@ -42,7 +123,6 @@ fn entry(
     let (assignment, _) = index.assignment(cluster, app)?;
     let record = index.release(app, &assignment.release)?;
     let frozen = &record.frozen;
-    let noun = index.app(app);
     let held: Vec<ObjectId> = index
         .observed(cluster, app)
         .and_then(|observed| match &observed.inventory.objects {
@@ -70,28 +150,16 @@ fn entry(
     };
     let approved = index
         .approval(app)
-        .and_then(|(approval, _)| approval.removals.as_ref())
-        .filter(|(release, _, _)| *release == assignment.release)
-        .map(|(_, objects, _)| {
-            objects
+        .and_then(|(approval, _)| approval.removal_lists.get(&assignment.release))
+        .filter(|list| assignment.removals == Some(list.digest))
+        .map(|list| {
+            tombstones
                 .iter()
-                .filter(|id| tombstones.contains(id))
+                .filter(|id| list.objects.binary_search(id).is_ok())
                 .cloned()
                 .collect()
         })
         .unwrap_or_default();
-    let hold = [
-        noun.and_then(|noun| noun.spec.hold.as_ref()),
-        index
-            .cluster(cluster)
-            .and_then(|cluster| cluster.spec.hold.as_ref()),
-        index.hold(cluster, app),
-    ];
-    let hold = hold
-        .into_iter()
-        .flatten()
-        .filter(|hold| hold.is_active(now))
-        .fold(None, |a, b| Hold::stronger(a, Some(b)));
     let waits_for = frozen
         .depends_on
         .iter()
@@ -108,32 +176,17 @@ fn entry(
             Some(WaitsFor { app: other, commit })
         })
         .collect();
-    let budget = index
-        .project(&app.project)
-        .and_then(|project| project.spec.removal_budget);
-    let mut options = frozen.sync.clone();
-    options.removal_budget = Some(match (options.removal_budget, budget) {
-        // an App may tighten the budget, only its Project may loosen it
-        (Some(own), wide) => {
-            let wide = wide.unwrap_or_default();
-            roadstead_model::RemovalBudget {
-                objects: own.objects.min(wide.objects),
-                percent: own.percent.min(wide.percent),
-            }
-        }
-        (None, wide) => wide.unwrap_or_default(),
-    });
     let takes = |name: &String| AppKey::new(app.project.clone(), name.clone());
     Some(Entry {
         release: assignment.release,
         commit: record.commit.clone(),
         variant: assignment.variant,
         phase: assignment.phase,
-        options,
+        options: options(index, app, Some(frozen)),
         adopt: frozen.adopt.clone(),
         takes_over_from: frozen.takes_over_from.iter().map(takes).collect(),
         waits_for,
-        hold: hold.cloned(),
+        hold: hold(index, cluster, app, now),
         tombstones,
         approved,
         attempt: assignment.attempt,

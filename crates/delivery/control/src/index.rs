@@ -1,19 +1,18 @@
 //! What the hub knows, folded from the store's log.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use base_store::{Change, Revision};
 use roadstead_dispatch::AppReport;
 use roadstead_model::{
-    App, AppKey, Cluster, ClusterId, ClusterSet, Key, Noun, Project, Source, Strategy,
-    StrategySpec, Time, parse_noun,
+    App, AppKey, Cluster, ClusterId, ClusterSet, Key, Noun, Project, Source, Strategy, Time,
+    parse_noun,
 };
 use roadstead_rollout::{Assignment, Rollout, Sighting};
 use serde::de::DeserializeOwned;
 
-use crate::placement::{Cache, Placing};
-use crate::records::{Approval, Head, Held, NOUNS, ReleaseRecord, Seen, keys};
+use crate::placement::Cache;
+use crate::records::{Ahead, Approval, Counted, Head, Held, NOUNS, ReleaseRecord, Seen, keys};
 
 /// A value with the revision of its last write.
 #[derive(Debug, Clone)]
@@ -46,6 +45,13 @@ impl Dirty {
     }
 }
 
+/// Nouns that the hub makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Made {
+    Release,
+    Rollout,
+}
+
 /// What the hub knows.
 #[derive(Debug, Default)]
 pub struct Index {
@@ -65,8 +71,16 @@ pub struct Index {
     pub(crate) seen: BTreeMap<ClusterId, Kept<Seen>>,
     pub(crate) approvals: BTreeMap<AppKey, Kept<Approval>>,
     pub(crate) holds: BTreeMap<(ClusterId, AppKey), Held>,
+    pub(crate) ahead: BTreeMap<AppKey, BTreeMap<ClusterId, Ahead>>,
+    pub(crate) counts: BTreeMap<AppKey, Counted>,
+    /// The Releases and Rollouts that are shown as nouns, by number.
+    pub(crate) made: BTreeMap<AppKey, BTreeSet<(Made, u64)>>,
+    /// Raised when the hub comes back from a backup.
+    pub(crate) epoch: u64,
     /// Agents that are connected now. No fact: it is rebuilt as they come back.
     pub(crate) sessions: BTreeMap<ClusterId, Time>,
+    /// What went wrong when Sources were polled last. No fact: the next poll tells again.
+    pub(crate) poll_problems: BTreeMap<Key, String>,
     pub(crate) placements: Cache,
     /// When this index began to follow: a cluster is not called offline before it had the time to come back.
     pub(crate) began: Time,
@@ -84,8 +98,17 @@ impl Index {
         Self {
             began,
             offline_after_ms,
+            epoch: 1,
             ..Self::default()
         }
+    }
+
+    /// Sets the hub's epoch, which a restore from a backup raises: from the second on, nothing is ordered for a cluster
+    /// until its agent has said what it holds.
+    #[must_use]
+    pub fn in_epoch(mut self, epoch: u64) -> Self {
+        self.epoch = epoch;
+        self
     }
 
     /// Takes in one change of the log.
@@ -141,7 +164,12 @@ impl Index {
             self.touch_app(&app);
         } else if let Some(rest) = key.strip_prefix(keys::SEEN) {
             let cluster = ClusterId(rest.to_owned());
-            let seen = self.read(key, value);
+            let seen: Option<Seen> = self.read(key, value);
+            let epoch = |seen: Option<&Seen>| seen.map_or(0, |seen| seen.epoch);
+            if epoch(seen.as_ref()) != epoch(self.seen(&cluster)) {
+                self.dirty.orders.insert(cluster.clone());
+                self.touch_apps_of(&cluster);
+            }
             set(&mut self.seen, cluster.clone(), seen, revision);
             self.dirty.shown_clusters.insert(cluster);
         } else if let Some(rest) = key.strip_prefix(keys::APPROVALS) {
@@ -149,8 +177,24 @@ impl Index {
                 let approval = self.read(key, value);
                 set(&mut self.approvals, app.clone(), approval, revision);
                 self.touch_app(&app);
-                self.touch_orders_of(&app);
             }
+        } else if let Some((cluster, app)) = key.strip_prefix(keys::AHEAD).and_then(cluster_and_app)
+        {
+            let ahead: Option<Ahead> = self.read(key, value);
+            let of = self.ahead.entry(app.clone()).or_default();
+            put(of, cluster.clone(), ahead);
+            if of.is_empty() {
+                self.ahead.remove(&app);
+            }
+            self.dirty.orders.insert(cluster.clone());
+            self.dirty.shown_clusters.insert(cluster);
+            self.touch_app(&app);
+        } else if let Some(app) = key
+            .strip_prefix(keys::COUNTS)
+            .and_then(|app| app.parse().ok())
+        {
+            let counted = self.read(key, value);
+            put(&mut self.counts, app, counted);
         } else if let Some((cluster, app)) = key.strip_prefix(keys::HOLDS).and_then(cluster_and_app)
         {
             match self.read(key, value) {
@@ -282,6 +326,8 @@ impl Index {
                     }
                 }
             }
+            "releases" => self.apply_made(Made::Release, name, value.is_some()),
+            "rollouts" => self.apply_made(Made::Rollout, name, value.is_some()),
             "clusters" => self.apply_cluster(rest, name, value),
             "clustersets" => {
                 let Some(noun) = self.noun::<ClusterSet>(rest, value) else {
@@ -305,6 +351,22 @@ impl Index {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// Notes a noun of the hub's own making: one whose record is gone must go too.
+    fn apply_made(&mut self, what: Made, name: &str, is_there: bool) {
+        let Some((name, number)) = name.rsplit_once('-') else {
+            return;
+        };
+        let (Ok(app), Ok(number)) = (name.parse::<AppKey>(), number.parse()) else {
+            return;
+        };
+        let of = self.made.entry(app.clone()).or_default();
+        if !is_there {
+            of.remove(&(what, number));
+        } else if of.insert((what, number)) {
+            self.dirty.shown.insert(app);
         }
     }
 
@@ -445,6 +507,17 @@ impl Index {
         std::mem::take(&mut self.problems)
     }
 
+    /// A Source was polled: what went wrong, if something did.
+    pub fn note_poll(&mut self, source: &Key, problem: Option<&str>) {
+        match problem {
+            Some(problem) => drop(
+                self.poll_problems
+                    .insert(source.clone(), problem.to_owned()),
+            ),
+            None => drop(self.poll_problems.remove(source)),
+        }
+    }
+
     /// An agent has connected.
     pub fn session_up(&mut self, cluster: &ClusterId, now: Time) {
         self.sessions.insert(cluster.clone(), now);
@@ -501,208 +574,6 @@ impl Index {
                 .last
                 .max(self.began)
                 .plus_ms(self.offline_after_ms),
-        )
-    }
-
-    /// The newest revision that was taken in.
-    pub fn revision(&self) -> Revision {
-        self.revision
-    }
-
-    /// A cluster by its id.
-    pub fn cluster(&self, id: &ClusterId) -> Option<&Cluster> {
-        self.clusters.get(id)
-    }
-
-    /// A cluster's id by its name.
-    pub fn cluster_id(&self, name: &str) -> Option<ClusterId> {
-        if name == "hub" {
-            return Some(ClusterId("hub".to_owned()));
-        }
-        self.clusters
-            .iter()
-            .find(|(_, cluster)| cluster.metadata.name == name)
-            .map(|(id, _)| id.clone())
-    }
-
-    /// A cluster's name, for people.
-    pub fn cluster_name<'a>(&'a self, id: &'a ClusterId) -> &'a str {
-        self.clusters
-            .get(id)
-            .map_or(id.0.as_str(), |cluster| cluster.metadata.name.as_str())
-    }
-
-    /// All clusters.
-    pub fn clusters(&self) -> impl Iterator<Item = (&ClusterId, &Cluster)> {
-        self.clusters.iter()
-    }
-
-    /// All Apps.
-    pub fn apps(&self) -> impl Iterator<Item = (&AppKey, &App)> {
-        self.apps.iter()
-    }
-
-    /// One App.
-    pub fn app(&self, key: &AppKey) -> Option<&App> {
-        self.apps.get(key)
-    }
-
-    /// All Sources.
-    pub fn sources(&self) -> impl Iterator<Item = (&Key, &Source)> {
-        self.sources.iter()
-    }
-
-    /// A Project.
-    pub fn project(&self, name: &str) -> Option<&Project> {
-        self.projects.get(name)
-    }
-
-    /// The newest commit of a Source.
-    pub fn head(&self, source: &Key) -> Option<&Head> {
-        self.heads.get(source).map(|kept| &kept.value)
-    }
-
-    /// The revision of a Source's head record.
-    pub fn head_revision(&self, source: &Key) -> Option<Revision> {
-        self.heads.get(source).map(|kept| kept.revision)
-    }
-
-    /// The paths that Apps read of a Source.
-    pub fn paths_of(&self, source: &Key) -> BTreeSet<String> {
-        let apps = self
-            .apps
-            .iter()
-            .filter(|(key, _)| key.project == source.project);
-        let inputs = apps
-            .flat_map(|(_, app)| &app.spec.inputs)
-            .filter(|input| input.source == source.name);
-        inputs.map(|input| input.path.clone()).collect()
-    }
-
-    /// An App's Releases, oldest first.
-    pub fn releases(&self, app: &AppKey) -> impl DoubleEndedIterator<Item = &ReleaseRecord> {
-        self.releases
-            .get(app)
-            .into_iter()
-            .flat_map(|of| of.values().map(|kept| &kept.value))
-    }
-
-    /// The Apps that have Releases, deleted ones among them.
-    pub fn apps_with_releases(&self) -> impl Iterator<Item = &AppKey> {
-        self.releases
-            .iter()
-            .filter(|(_, of)| !of.is_empty())
-            .map(|(app, _)| app)
-    }
-
-    /// A Release by its id.
-    pub fn release(&self, app: &AppKey, id: &base_json::Digest) -> Option<&ReleaseRecord> {
-        self.releases(app).rev().find(|release| release.id == *id)
-    }
-
-    /// An App's Rollouts, oldest first.
-    pub fn rollouts(&self, app: &AppKey) -> impl DoubleEndedIterator<Item = &Rollout> {
-        self.rollouts
-            .get(app)
-            .into_iter()
-            .flat_map(|of| of.values().map(|kept| &kept.value))
-    }
-
-    /// A Rollout with the revision of its record.
-    pub fn rollout(&self, app: &AppKey, number: u64) -> Option<(&Rollout, Revision)> {
-        self.rollouts
-            .get(app)?
-            .get(&number)
-            .map(|kept| (&kept.value, kept.revision))
-    }
-
-    /// What clusters should run of an App.
-    pub fn assignments_of(&self, app: &AppKey) -> impl Iterator<Item = (&ClusterId, &Assignment)> {
-        self.assigned
-            .get(app)
-            .into_iter()
-            .flatten()
-            .map(|(id, kept)| (id, &kept.value))
-    }
-
-    /// What a cluster should run of an App, with the revision of its record.
-    pub fn assignment(&self, cluster: &ClusterId, app: &AppKey) -> Option<(&Assignment, Revision)> {
-        self.assigned
-            .get(app)?
-            .get(cluster)
-            .map(|kept| (&kept.value, kept.revision))
-    }
-
-    /// What a cluster's agent says of an App.
-    pub fn observed(&self, cluster: &ClusterId, app: &AppKey) -> Option<&AppReport> {
-        self.observed.get(app)?.get(cluster).map(|kept| &kept.value)
-    }
-
-    /// The Apps that a cluster has.
-    pub fn apps_of(&self, cluster: &ClusterId) -> impl Iterator<Item = &AppKey> {
-        self.apps_of.get(cluster).into_iter().flatten()
-    }
-
-    /// When a cluster was heard of.
-    pub fn seen(&self, cluster: &ClusterId) -> Option<&Seen> {
-        self.seen.get(cluster).map(|kept| &kept.value)
-    }
-
-    /// Is the cluster's agent connected now?
-    pub fn is_connected(&self, cluster: &ClusterId) -> bool {
-        self.sessions.contains_key(cluster)
-    }
-
-    /// What people approved for an App, with the revision of the record.
-    pub fn approval(&self, app: &AppKey) -> Option<(&Approval, Revision)> {
-        self.approvals
-            .get(app)
-            .map(|kept| (&kept.value, kept.revision))
-    }
-
-    /// The hold on one assignment.
-    pub fn hold(&self, cluster: &ClusterId, app: &AppKey) -> Option<&Held> {
-        self.holds.get(&(cluster.clone(), app.clone()))
-    }
-
-    /// The Strategy of an App: its Project's, else the hub's `default` Project's, else the built-in one.
-    pub fn strategy_of(&self, app: &AppKey, name: &str) -> Result<StrategySpec, String> {
-        if name.is_empty() {
-            return Ok(StrategySpec::built_in());
-        }
-        let own = self.strategies.get(&Key::new(app.project.clone(), name));
-        let shared = || self.strategies.get(&Key::new("default", name));
-        own.or_else(shared)
-            .map(|strategy| strategy.spec.clone())
-            .ok_or_else(|| {
-                format!(
-                    "strategy {name:?} is neither in project {:?} nor in \"default\"",
-                    app.project
-                )
-            })
-    }
-
-    /// Where a Release that is not made would put clusters.
-    pub fn place(&self, app: &AppKey, record: &ReleaseRecord) -> Placing {
-        crate::placement::place(
-            record,
-            &self.clusters,
-            &self.sets,
-            self.projects.get(&app.project),
-        )
-    }
-
-    /// Where an App's Release puts clusters.
-    pub(crate) fn placed(&mut self, app: &AppKey, release: u64) -> Arc<Placing> {
-        let Some(record) = self.releases.get(app).and_then(|of| of.get(&release)) else {
-            return Arc::default();
-        };
-        self.placements.of(
-            app,
-            &record.value,
-            &self.clusters,
-            &self.sets,
-            self.projects.get(&app.project),
         )
     }
 }

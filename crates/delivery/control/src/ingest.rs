@@ -2,7 +2,7 @@
 
 use base_store::{Expect, Op};
 use bytes::Bytes;
-use roadstead_dispatch::{AppReport, Report};
+use roadstead_dispatch::{AppReport, AppState, Report};
 use roadstead_model::{ClusterId, Time};
 use serde::Serialize;
 
@@ -31,9 +31,20 @@ pub fn ingest(index: &Index, cluster: &ClusterId, report: &Report, now: Time) ->
     if let Some(facts) = &report.facts {
         seen.facts = facts.clone();
     }
-    if old.is_none_or(|old| old.root != seen.root || old.facts != seen.facts) {
+    let first = report.whole && index.awaits_inventory(cluster);
+    if report.whole {
+        seen.epoch = index.epoch;
+    }
+    if old.is_none_or(|old| {
+        old.root != seen.root || old.facts != seen.facts || old.epoch != seen.epoch
+    }) {
         seen.last = now;
         put(keys::seen(cluster), encode(&seen));
+    }
+    for (app, state) in report.apps.iter().filter(|_| first) {
+        if let Some(ahead) = index.note_ahead(cluster, app, state) {
+            put(keys::ahead(cluster, app), encode(&ahead));
+        }
     }
     for (app, state) in &report.apps {
         let known = index.assignment(cluster, app).is_some();
@@ -45,13 +56,34 @@ pub fn ingest(index: &Index, cluster: &ClusterId, report: &Report, now: Time) ->
         let lasts = old.filter(|old| {
             old.state == state.state && old.variant == state.variant && old.attempt == state.attempt
         });
+        let still = |old: &&AppReport| {
+            old.health == state.health
+                && old.message == state.message
+                && old.problems == state.problems
+        };
         let state = AppReport {
             since: lasts.map_or(now, |old| old.since),
+            moved: lasts
+                .filter(still)
+                .map_or(now, |old| old.moved.max(old.since)),
             ..state.clone()
         };
         if old != Some(&state) {
             put(keys::observed(cluster, app), encode(&state));
         }
+    }
+    if report.whole {
+        // what a backup says that it holds, and it does not, is no ground for anything
+        let lost = index.apps_of(cluster).filter(|app| {
+            !report.apps.contains_key(*app)
+                && index
+                    .observed(cluster, app)
+                    .is_some_and(|old| old.state != AppState::Gone)
+        });
+        ops.extend(lost.map(|app| Op::Delete {
+            key: keys::observed(cluster, app),
+            expect: Expect::Any,
+        }));
     }
     for app in &report.gone {
         if index.observed(cluster, app).is_some() && index.assignment(cluster, app).is_none() {

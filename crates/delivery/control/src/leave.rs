@@ -12,10 +12,12 @@ use roadstead_dispatch::{AppState, EntryPhase};
 use roadstead_model::{AppKey, ClusterId, OnLeave, Time};
 use roadstead_rollout::{Assignment, Event};
 
-use crate::decide::{Decision, Writes};
+use crate::decide::Decision;
 use crate::index::Index;
 use crate::placement::Placing;
-use crate::records::{Approval, keys};
+use crate::records::{Approval, Counted, keys};
+use crate::text::{clusters, names};
+use crate::writes::Writes;
 
 /// Clusters that an App would leave, and whether that waits for approval.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -28,7 +30,7 @@ pub struct Leaving {
     pub needs_approval: bool,
 }
 
-fn list_digest(clusters: &[ClusterId]) -> Digest {
+pub(crate) fn list_digest(clusters: &[ClusterId]) -> Digest {
     Digest::of(&base_json::canonical_of(&clusters).unwrap_or_default())
 }
 
@@ -150,22 +152,13 @@ pub(crate) fn leavers(
 }
 
 fn waits(index: &Index, leaving: &Leaving) -> String {
-    let names: Vec<&str> = leaving
-        .clusters
-        .iter()
-        .take(5)
-        .map(|id| index.cluster_name(id))
-        .collect();
-    let more = leaving.clusters.len().saturating_sub(names.len());
-    let more = if more > 0 {
-        format!(" and {more} more")
-    } else {
-        String::new()
-    };
+    let list = leaving
+        .digest
+        .map_or_else(String::new, |digest| digest.short());
     format!(
-        "{} clusters would be left ({}{more}): approve it, or change the targets back",
-        leaving.clusters.len(),
-        names.join(", ")
+        "{} would be left ({}): approve list {list}, or change the targets back",
+        clusters(leaving.clusters.len()),
+        names(index, &leaving.clusters)
     )
 }
 
@@ -211,9 +204,19 @@ fn finish(index: &Index, app: &AppKey, writes: &mut Writes<'_>) {
                 .observed(id, app)
                 .is_some_and(|observed| observed.state == AppState::Gone);
         if done {
-            writes.delete(keys::assigned(id, app));
-            writes.delete(keys::observed(id, app));
+            drop_assignment(index, app, id, writes);
         }
+    }
+}
+
+/// Forgets what a cluster had of an App, with what hung on it.
+fn drop_assignment(index: &Index, app: &AppKey, id: &ClusterId, writes: &mut Writes<'_>) {
+    writes.delete(keys::assigned(id, app));
+    if index.observed(id, app).is_some() {
+        writes.delete(keys::observed(id, app));
+    }
+    if index.hold(id, app).is_some() {
+        writes.delete(keys::hold(id, app));
     }
 }
 
@@ -245,8 +248,12 @@ pub(crate) fn app_deleted(
     finish(index, app, writes);
 }
 
-/// Nothing is left of an App: its records go too. History stays.
+/// Nothing is left of an App: its records go too. History stays, and who comes after it under its name counts on.
 fn forget_app(index: &Index, app: &AppKey, writes: &mut Writes<'_>) {
+    let counted = index.counted(app);
+    if index.counts.get(app) != Some(&counted) && counted != Counted::default() {
+        writes.put(keys::count(app), &counted, Expect::Any);
+    }
     for number in index.releases.get(app).into_iter().flat_map(|of| of.keys()) {
         writes.delete(keys::release(app, *number));
     }
@@ -279,9 +286,6 @@ pub(crate) fn forgotten_clusters(index: &Index, app: &AppKey, writes: &mut Write
         .assignments_of(app)
         .filter(|(id, _)| **id != hub && !index.clusters.contains_key(*id));
     for (id, _) in gone {
-        writes.delete(keys::assigned(id, app));
-        if index.observed(id, app).is_some() {
-            writes.delete(keys::observed(id, app));
-        }
+        drop_assignment(index, app, id, writes);
     }
 }

@@ -8,7 +8,7 @@ use roadstead_model::{
 use roadstead_rollout::{Assignment, Phase, Rollout, Sighting, StagePhase, aside};
 use serde_json::{Value, json};
 
-use crate::index::Index;
+use crate::index::{Index, Made};
 use crate::records::{ReleaseRecord, VariantOutcome};
 
 /// How one noun should look.
@@ -24,6 +24,8 @@ pub struct Projection {
     pub spec: Option<Value>,
     /// Its status.
     pub status: Value,
+    /// Its record is gone, so it goes too.
+    pub gone: bool,
 }
 
 fn condition(
@@ -68,6 +70,7 @@ pub fn project(
             name: app.name.clone(),
             spec: None,
             status: to_value(&app_status(index, app, noun, waiting, now)),
+            gone: false,
         });
     }
     for record in index.releases(app) {
@@ -76,7 +79,27 @@ pub fn project(
     for shown in index.rollouts(app) {
         out.push(rollout(index, app, shown, now));
     }
+    out.extend(gone(index, app));
     out
+}
+
+/// The nouns that the hub made and whose records are gone: swept, or their App's.
+fn gone<'a>(index: &'a Index, app: &'a AppKey) -> impl Iterator<Item = Projection> + 'a {
+    let made = index.made.get(app).into_iter().flatten();
+    made.filter_map(|(what, number)| {
+        let (plural, kept) = match what {
+            Made::Release => ("releases", index.numbered_release(app, *number).is_some()),
+            Made::Rollout => ("rollouts", index.rollout(app, *number).is_some()),
+        };
+        (!kept).then(|| Projection {
+            plural,
+            namespace: app.project.clone(),
+            name: numbered(app, *number),
+            spec: None,
+            status: Value::Null,
+            gone: true,
+        })
+    })
 }
 
 fn to_value<T: serde::Serialize>(value: &T) -> Value {
@@ -104,8 +127,10 @@ fn app_status(
     }
     let placed = newest.and_then(|record| index.placements.peek(app, record.number));
     status.clusters = count(placed.map_or(0, |placed| placed.clusters.len()));
+    let mut failed = 0_u32;
     for (id, assignment) in index.assignments_of(app) {
         let observed = index.observed(id, app);
+        failed += u32::from(assignment.has_failed());
         let confirmed = observed.is_some_and(|observed| {
             observed.variant == assignment.variant && observed.state >= AppState::Synced
         });
@@ -134,12 +159,19 @@ fn app_status(
             (
                 true,
                 "Healthy".to_owned(),
-                format!("every one of {} clusters is healthy", status.clusters),
+                match status.clusters {
+                    1 => "its only cluster is healthy".to_owned(),
+                    all => format!("every one of {all} clusters is healthy"),
+                },
             )
         }
         (None, Some(rollout)) if rollout.phase == Phase::Completed => {
+            let failed = match failed {
+                0 => String::new(),
+                failed => format!(", {failed} failed"),
+            };
             let message = format!(
-                "{} of {} clusters are healthy",
+                "{} of {} clusters are healthy{failed}",
                 status.healthy, status.clusters
             );
             (false, "NotAllHealthy".to_owned(), message)
@@ -263,6 +295,7 @@ fn release(app: &AppKey, record: &ReleaseRecord, now: Time) -> Projection {
         name: numbered(app, record.number),
         spec: Some(to_value(&spec)),
         status: to_value(&status),
+        gone: false,
     }
 }
 
@@ -383,6 +416,7 @@ fn rollout(index: &Index, app: &AppKey, rollout: &Rollout, now: Time) -> Project
         name: numbered(app, rollout.number),
         spec: Some(to_value(&spec)),
         status: to_value(&status),
+        gone: false,
     }
 }
 
@@ -426,8 +460,22 @@ impl Index {
             .and_then(|seen| seen.root.as_ref())
             .map(|root| root.refused.as_str())
             .unwrap_or_default();
+        let newer: Vec<String> = self.kept_by(id).map(ToString::to_string).collect();
+        let newer = match newer.len() {
+            0 => String::new(),
+            _ => format!(
+                "it holds a newer Release than this restored hub knows, and keeps it: {}",
+                newer.join(", ")
+            ),
+        };
         let (ready, reason, message) = match connection {
             "Connected" if !refused.is_empty() => (false, "OrderRefused", refused),
+            "Connected" if self.awaits_inventory(id) => (
+                false,
+                "AwaitingInventory",
+                "the hub was restored from a backup and orders nothing until the agent has said what it holds",
+            ),
+            "Connected" if !newer.is_empty() => (false, "HoldsNewer", newer.as_str()),
             "Connected" => (true, "Connected", "the agent is connected"),
             "NeverSeen" => (false, "NeverSeen", "no agent has ever connected"),
             "Reconnecting" => (
@@ -458,6 +506,7 @@ impl Index {
             name: noun.metadata.name.clone(),
             spec: None,
             status: to_value(&status),
+            gone: false,
         })
     }
 
@@ -471,7 +520,7 @@ impl Index {
         let noun = self.sources.get(key)?;
         let head = self
             .head(key)
-            .filter(|head| head.origin == crate::decide::origin(noun));
+            .filter(|head| head.origin == crate::wanted::origin(noun));
         let generation = noun.metadata.generation;
         let mut conditions = noun.status.conditions.clone();
         let (ready, reason, message) = match (problem, head) {
@@ -504,6 +553,7 @@ impl Index {
             name: key.name.clone(),
             spec: None,
             status,
+            gone: false,
         })
     }
 }

@@ -36,6 +36,10 @@ pub mod keys {
     pub const APPROVALS: &str = "d/approval/";
     /// Assignments that are on hold.
     pub const HOLDS: &str = "d/hold/";
+    /// What clusters held beyond what a restored hub knew.
+    pub const AHEAD: &str = "d/ahead/";
+    /// How far the Releases and Rollouts of Apps that are gone were counted.
+    pub const COUNTS: &str = "d/count/";
     /// What happened.
     pub const HISTORY: &str = "h/";
     /// Who did what. No Project can have this name, so no App's history stands below it.
@@ -79,6 +83,16 @@ pub mod keys {
     /// A hold on one assignment.
     pub fn hold(cluster: &ClusterId, app: &AppKey) -> String {
         format!("{HOLDS}{cluster}/{app}")
+    }
+
+    /// What a cluster held of an App when the hub came back from a backup.
+    pub fn ahead(cluster: &ClusterId, app: &AppKey) -> String {
+        format!("{AHEAD}{cluster}/{app}")
+    }
+
+    /// How far an App's Releases and Rollouts were counted.
+    pub fn count(app: &AppKey) -> String {
+        format!("{COUNTS}{app}")
     }
 
     /// What happened to an App, in the order of its happening. `seen` is the revision that was decided on and `nth` counts
@@ -229,18 +243,62 @@ pub struct Seen {
     /// Facts about the cluster.
     #[serde(default)]
     pub facts: AgentFacts,
+    /// The newest epoch of the hub in which its agent has said everything that it holds.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub epoch: u64,
 }
 
-/// What people approved for an App.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// What a cluster held of an App when the hub came back from a backup: newer than anything that the hub would order, so
+/// it keeps that until something newer comes, or somebody lets it go back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ahead {
+    /// The Release.
+    pub release: ReleaseId,
+    /// Its variant there.
+    pub variant: VariantId,
+    /// The attempt.
+    #[serde(default)]
+    pub attempt: u32,
+    /// When the hub came back: a Release that it made since is newer.
+    pub since: Time,
+}
+
+/// How far the Releases and Rollouts of an App that is gone were counted. One of the same name goes on from there:
+/// history and nouns name them by number.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counted {
+    /// The last Release's number.
+    pub release: u64,
+    /// The last Rollout's number.
+    pub rollout: u64,
+}
+
+/// What people approved for an App. Each approval names one list; a list that changed since waits again.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Approval {
     /// The clusters that may be let go of, by the digest of their sorted ids.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leaving: Option<(Digest, By)>,
-    /// Objects that may be removed beyond the budget, for one Release.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub removals: Option<(ReleaseId, Vec<ObjectId>, By)>,
+    /// Objects that may be removed beyond the budget, by Release.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub removal_lists: BTreeMap<ReleaseId, RemovalList>,
+}
+
+/// Objects that may be removed beyond the budget: one Release's list over all clusters.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemovalList {
+    /// The list's digest.
+    pub digest: Digest,
+    /// The objects, sorted.
+    pub objects: Vec<ObjectId>,
+    /// Who approved it.
+    pub by: By,
 }
 
 /// A hold on one assignment.

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use roadstead_model::ProjectSpec;
 use roadstead_release::{Built, Prepared, check_project};
 
-use crate::decide::{RenderJob, Rendered};
 use crate::records::VariantOutcome;
+use crate::wanted::{RenderJob, Rendered};
 
 /// Renders a job. `files`: the first input's files by their paths from the tree's root. What the Project does not allow
 /// fails the clusters that would get it.

@@ -8,15 +8,16 @@ use std::collections::BTreeMap;
 use base_json::Digest;
 use base_store::Expect;
 use roadstead_dispatch::{AppState, EntryPhase};
-use roadstead_model::{App, AppKey, ClusterId, Time};
-use roadstead_rollout::{Assignment, Outcome, OutcomeKind, Phase, Rollout, Sighting};
+use roadstead_model::{App, AppKey, ClusterId, DurationMs, Time};
+use roadstead_rollout::{Assignment, Event, Outcome, OutcomeKind, Phase, Rollout, Sighting};
 
-use crate::decide::{Decision, Writes};
+use crate::decide::Decision;
 use crate::index::Index;
 use crate::records::keys;
+use crate::writes::Writes;
 
-/// After how long a straggler that is not healthy makes room for another.
-const LATE_MS: u64 = 600_000;
+/// How long a straggler has, where its stage says nothing else.
+const DEADLINE: DurationMs = DurationMs::secs(600);
 
 /// Takes stragglers along.
 pub(crate) fn catch_up(
@@ -27,7 +28,7 @@ pub(crate) fn catch_up(
     writes: &mut Writes<'_>,
     out: &mut Decision,
 ) {
-    settle(index, app, now, writes);
+    settle(index, app, now, writes, out);
     let barred: Vec<Digest> = index
         .releases(app)
         .filter(|record| record.barred.is_some())
@@ -60,8 +61,7 @@ pub(crate) fn catch_up(
             assignment.rollout == 0
                 && !leaving
                 && !assignment.emergency
-                // one that does not get on must not hold up the others for ever
-                && now.since_ms(assignment.since) < LATE_MS
+                // one that is late has failed, and holds up the others no more
                 && assignment.outcome.is_none()
                 && index.sighting(id, now) == Sighting::Online
         })
@@ -114,7 +114,8 @@ pub(crate) fn catch_up(
                 continue;
             }
         }
-        if !index.withheld(app, noun, &id, now).is_empty() {
+        let since_restore = index.withheld_since_restore(app, &id, &due.release);
+        if !since_restore.is_empty() || !index.withheld(app, noun, &id, now).is_empty() {
             continue;
         }
         let online = index.sighting(&id, now) == Sighting::Online;
@@ -138,6 +139,7 @@ pub(crate) fn catch_up(
             attempt,
             counted: false,
             emergency: false,
+            removals: None,
             outcome: None,
             good,
         };
@@ -147,7 +149,6 @@ pub(crate) fn catch_up(
             writes.put(key, &assignment, expect);
         }
     }
-    let _ = out;
 }
 
 fn has_passed(rollout: &Rollout, stage: usize) -> bool {
@@ -158,45 +159,94 @@ fn has_passed(rollout: &Rollout, stage: usize) -> bool {
             .is_some_and(|state| state.phase.is_behind())
 }
 
+/// How long a cluster has to become healthy with a Release: as its stage says, in the newest Rollout of it.
+fn deadline(index: &Index, app: &AppKey, id: &ClusterId, release: &Digest) -> DurationMs {
+    let mut rollouts = index.rollouts(app).rev();
+    let of = rollouts.find(|rollout| rollout.release == *release);
+    of.and_then(|rollout| {
+        let stage = rollout.stage_of(&index.labels_of(id));
+        rollout.strategy.stages.get(stage)?.deadline
+    })
+    .unwrap_or(DEADLINE)
+}
+
 /// Notes what became of stragglers, and of clusters that went back.
-fn settle(index: &Index, app: &AppKey, now: Time, writes: &mut Writes<'_>) {
+fn settle(index: &Index, app: &AppKey, now: Time, writes: &mut Writes<'_>, out: &mut Decision) {
     for (id, assignment) in index.assignments_of(app) {
         let alone = assignment.rollout == 0 || assignment.phase == EntryPhase::Revert;
         // what failed may still come round; what is healthy is settled
         if !alone || assignment.is_healthy() {
             continue;
         }
-        let Some(observed) = index.observed(id, app) else {
-            continue;
-        };
-        if observed.variant != assignment.variant || observed.attempt != assignment.attempt {
+        let key = keys::assigned(id, app);
+        if writes.has(&key) {
             continue;
         }
-        let kind = match observed.state {
-            AppState::Healthy => OutcomeKind::Healthy,
-            AppState::Failed if assignment.outcome.is_none() => OutcomeKind::Failed,
-            _ => continue,
+        let outcome = match outcome(index, app, id, assignment, now) {
+            Ok(outcome) => outcome,
+            Err(wake) => {
+                out.wake = [out.wake, wake].into_iter().flatten().min();
+                continue;
+            }
         };
         let mut settled = assignment.clone();
-        let reason = if kind == OutcomeKind::Failed {
-            observed.message.clone()
-        } else {
-            String::new()
-        };
-        settled.outcome = Some(Outcome {
-            kind,
-            at: now,
-            reason,
-        });
-        if kind == OutcomeKind::Healthy {
+        if outcome.kind == OutcomeKind::Healthy {
             settled.mark_good();
+        } else {
+            let name = index.cluster_name(id);
+            let said = format!("cluster {name} failed: {}", outcome.reason);
+            writes.event(0, Event::own(now, "ClusterFailed", said));
         }
+        settled.outcome = Some(outcome);
         let expect = index
             .assignment(id, app)
             .map_or(Expect::Absent, |(_, revision)| Expect::At(revision));
-        let key = keys::assigned(id, app);
-        if !writes.has(&key) {
-            writes.put(key, &settled, expect);
-        }
+        writes.put(key, &settled, expect);
     }
+}
+
+/// What became of a straggler, or when to look again.
+fn outcome(
+    index: &Index,
+    app: &AppKey,
+    id: &ClusterId,
+    assignment: &Assignment,
+    now: Time,
+) -> Result<Outcome, Option<Time>> {
+    let became = |kind, reason: String| {
+        Ok(Outcome {
+            kind,
+            at: now,
+            reason,
+        })
+    };
+    let observed = index.observed(id, app).filter(|observed| {
+        observed.variant == assignment.variant && observed.attempt == assignment.attempt
+    });
+    match observed.map(|observed| (observed.state, &observed.message)) {
+        Some((AppState::Healthy, _)) => return became(OutcomeKind::Healthy, String::new()),
+        Some((AppState::Failed, message)) if assignment.outcome.is_none() => {
+            return became(OutcomeKind::Failed, message.clone());
+        }
+        _ => {}
+    }
+    let leaving = matches!(assignment.phase, EntryPhase::Release | EntryPhase::Remove);
+    if assignment.outcome.is_some() || leaving {
+        return Err(None);
+    }
+    // nobody waits for who is away, and its time runs from when it is back
+    let since = index.sessions.get(id).ok_or(None)?;
+    let limit = deadline(index, app, id, &assignment.release);
+    let late = assignment.since.max(*since).plus_ms(limit.0);
+    if now < late {
+        return Err(Some(late));
+    }
+    let state = observed.map_or_else(
+        || "its agent has not reported on it".to_owned(),
+        |observed| format!("it is {:?}", observed.state),
+    );
+    became(
+        OutcomeKind::Failed,
+        format!("not healthy within {limit}: {state}"),
+    )
 }

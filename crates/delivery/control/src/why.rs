@@ -1,7 +1,7 @@
 //! Why is it as it is? One answer for anything that waits.
 
 use roadstead_dispatch::AppState;
-use roadstead_model::{AppKey, ClusterId, Time};
+use roadstead_model::{AppKey, ClusterId, Key, Time};
 use roadstead_rollout::{Phase, Sighting};
 
 use crate::index::Index;
@@ -33,6 +33,22 @@ fn overall(
 ) -> Vec<String> {
     let mut out = Vec::new();
     let latest = index.rollouts(app).next_back().cloned();
+    let inputs = index
+        .app(app)
+        .into_iter()
+        .flat_map(|noun| &noun.spec.inputs);
+    let mut sources: Vec<&str> = inputs.map(|input| input.source.as_str()).collect();
+    sources.dedup();
+    let unread = sources.into_iter().filter_map(|name| {
+        let problem = index
+            .poll_problems
+            .get(&Key::new(app.project.clone(), name))?;
+        let problem = problem.trim_end_matches('.');
+        Some(format!(
+            "Source {name} cannot be read now, so nothing newer comes from it: {problem}."
+        ))
+    });
+    let unread: Vec<String> = unread.collect();
     let number = |index: &Index, id| index.release(app, id).map_or(0, |record| record.number);
     if let Some((_, message)) = waiting {
         out.push(format!("{app}: {message}."));
@@ -76,6 +92,7 @@ fn overall(
         )),
         None => {}
     }
+    out.extend(unread);
     let ids: Vec<ClusterId> = index
         .assignments_of(app)
         .map(|(id, _)| id.clone())
@@ -148,6 +165,20 @@ fn on_cluster(
     let release = index
         .release(app, &assignment.release)
         .map_or(0, |record| record.number);
+    if index.awaits_inventory(id) {
+        out.push(format!(
+            "{name} gets no order: its agent has not said what it holds since the hub was restored from a backup."
+        ));
+    } else if let Some(held) = index.keeps(id, app) {
+        let list = crate::restored::going_back(index, app)
+            .digest
+            .map_or_else(String::new, |digest| digest.short());
+        out.push(format!(
+            "{name} keeps a newer Release of {app} than this restored hub knows ({}): deliver a newer one, or approve list \
+             {list} to let it go back to release {release}.",
+            held.release.short()
+        ));
+    }
     let observed = index.observed(id, app);
     let headline = match (index.sighting(id, now), observed) {
         (Sighting::Offline, _) => {

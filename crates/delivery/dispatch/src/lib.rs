@@ -5,6 +5,7 @@
 //! canonical JSON.
 
 mod order;
+mod removal;
 mod report;
 mod variant;
 
@@ -12,6 +13,7 @@ pub use order::{
     Entry, EntryPhase, Known, Order, OrderDelta, OrderError, OrderHeader, SignedHeader,
     StreamRefused, WaitsFor, apply_delta, delta, open_header, root_of, sign_header,
 };
+pub use removal::{Hashed, is_protected};
 pub use report::{
     AgentFacts, AppReport, AppState, DriftItem, DriftKind, HealthCounts, Inventory, LeftOver,
     Problem, ProblemKind, Report, RootAck,

@@ -25,6 +25,9 @@ pub struct Report {
     /// Apps that the agent has let go of.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gone: Vec<AppKey>,
+    /// `apps` holds everything that the agent holds: the first report of a connection.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub whole: bool,
 }
 
 /// The order that an agent obeys, or why it refused the last one.
@@ -68,6 +71,9 @@ pub struct AppReport {
     pub state: AppState,
     /// When it came into this state.
     pub since: Time,
+    /// When something of this state changed last, by the hub's clock; agents leave it out.
+    #[serde(default, skip_serializing_if = "never")]
+    pub moved: Time,
     /// One sentence about it: what it waits for, or what went wrong.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
@@ -94,6 +100,11 @@ pub struct AppReport {
     /// Tombstones that wait for approval.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub awaiting_approval: Vec<ObjectId>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn never(time: &Time) -> bool {
+    time.0 == 0
 }
 
 /// How far an App is in a cluster.

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use base_json::Digest;
 use bytes::Bytes;
 use k8s_object::ObjectId;
-use roadstead_dispatch::{Phase, Variant, VariantObject};
+use roadstead_dispatch::{Phase, Variant, VariantObject, is_protected};
 use roadstead_model::SyncOptions;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{FieldChange, Immutable, Verdict, field_changes, immutable, is_protected};
+use crate::{FieldChange, Immutable, Verdict, field_changes, immutable};
 
 /// A comparison that cannot be made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

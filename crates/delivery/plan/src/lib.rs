@@ -11,7 +11,7 @@ mod group;
 mod immutable;
 mod text;
 
-pub use budget::{Verdict, is_protected};
+pub use budget::Verdict;
 pub use compare::{Changed, Changes, Created, PlanError, Removed, Why, compare};
 pub use fields::{FieldChange, MASK, field_changes};
 pub use group::{ClusterState, Failure, Group, Next, Plan, PlanSettings, Summary, basis, plan};

@@ -115,6 +115,7 @@ pub fn act(rollout: &mut Rollout, action: &Action, by: &By) -> Result<Event, Ref
                     stage.tally = None;
                     (stage.approved_before, stage.approved_after) = (None, None);
                     stage.overridden = None;
+                    stage.stuck = false;
                     (stage.entered_at, stage.wave_at, stage.soak_from) = (None, None, None);
                 }
                 rollout.phase = Phase::Pending;
@@ -125,6 +126,7 @@ pub fn act(rollout: &mut Rollout, action: &Action, by: &By) -> Result<Event, Ref
                     // a wave that never began has no size yet
                     stage.wave_at = stage.wave_at.map(|_| now);
                     stage.soak_from = None;
+                    stage.stuck = false;
                     stage.tally = None;
                 }
                 rollout.phase = Phase::Progressing;

@@ -30,6 +30,9 @@ pub struct Assignment {
     /// Somebody started it past every gate: it stays until a Rollout comes along.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub emergency: bool,
+    /// The approved list of removals that covers everything that waits for approval there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removals: Option<base_json::Digest>,
     /// What became of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,

@@ -7,12 +7,15 @@
 
 mod action;
 mod assignment;
+mod judge;
 mod schedule;
 mod state;
 mod step;
+mod stop;
 
 pub use action::{Action, Refused, act};
 pub use assignment::{Assignment, Good, Outcome, OutcomeKind};
+pub use judge::{Aside, Member, Sighting, aside};
 pub use schedule::{Schedule, schedule};
 pub use state::{By, Event, Phase, Rollout, StagePhase, StageState, Tally};
-pub use step::{Aside, May, Member, Sighting, Step, aside, step};
+pub use step::{May, Step, step};

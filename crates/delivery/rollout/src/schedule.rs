@@ -1,8 +1,9 @@
 //! Which of an App's Rollouts may enter which stage.
 //!
 //! Each stage takes the newest Release that has passed the stage before it, so one Release can soak while a newer one
-//! starts at the first stage. A Release that is under way in a stage is never thrown out of it; one that is held, failed
-//! or has not started is superseded outright as soon as a newer one could take its place.
+//! starts at the first stage. As soon as a newer one could enter its stage, a Release is superseded outright that is held
+//! or failed, has not started there or waits for leave to, or is under way there and stuck: none of the clusters that are
+//! on their way gets on. One that gets on, soaks, waits for leave to pass, or was paused there keeps its stage.
 
 use roadstead_model::Time;
 
@@ -72,9 +73,10 @@ fn takes_place(newer: &Rollout, older: &Rollout) -> bool {
         // another Strategy over the same clusters: two of them cannot be told apart by stage, so the newer one has them
         return true;
     }
-    let waiting = older.stages[stage].phase == StagePhase::Pending;
-    let yields = older.phase.yields() || older.paused.is_some() && waiting;
-    if !(waiting || yields) {
+    let state = &older.stages[stage];
+    let waiting = matches!(state.phase, StagePhase::Pending | StagePhase::AwaitingStart);
+    let stuck = state.phase == StagePhase::Running && state.stuck && older.paused.is_none();
+    if !(waiting || stuck || older.phase.yields()) {
         return false;
     }
     // the newer one stands at the same stage (or behind it), ready to enter it

@@ -90,6 +90,9 @@ pub struct StageState {
     /// Since when it soaks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub soak_from: Option<Time>,
+    /// None of the clusters that are on their way in it gets on: a newer Release may take the stage.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stuck: bool,
     /// Who let it start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approved_before: Option<By>,
@@ -225,6 +228,7 @@ impl Rollout {
                 entered_at: None,
                 wave_at: None,
                 soak_from: None,
+                stuck: false,
                 approved_before: None,
                 approved_after: None,
                 overridden: None,

@@ -98,6 +98,76 @@ fn hold_waits_for_somebody_and_a_newer_release_takes_over() {
     assert_eq!(world.on(2).len(), 50);
 }
 
+/// A first Release that behaves like this, and a good one 20 s later: after how long has the newer one taken over?
+#[track_caller]
+fn takes_over_after(fate: Fate, strategy: &roadstead_model::StrategySpec, most: usize) -> usize {
+    let mut world = fleet();
+    world.fate = Box::new(move |_, which| {
+        if *which == release(1) {
+            fate
+        } else {
+            Fate::Healthy
+        }
+    });
+    let old = world.release(1, strategy);
+    world.run(20);
+    let new = world.release(2, strategy);
+    for second in 1..=most {
+        world.tick(1000);
+        if world.rollout(old).phase == Phase::Superseded {
+            world.run(120);
+            assert_eq!(world.rollout(new).phase, Phase::Completed);
+            assert_eq!(world.on(2).len(), 50);
+            return second;
+        }
+    }
+    panic!("{}", world.summary());
+}
+
+#[test]
+fn what_is_retried_in_a_stage_does_not_keep_a_newer_release_out() {
+    // its deadline is ten minutes
+    assert!(takes_over_after(Fate::Silent, &strategy("Hold"), 300) <= 2);
+}
+
+#[test]
+fn what_works_in_a_stage_has_its_time_and_no_more() {
+    let after = takes_over_after(Fate::Works, &strategy("Hold"), 300);
+    assert!((98..=104).contains(&after), "{after}");
+}
+
+#[test]
+fn what_waits_for_leave_to_start_does_not_keep_a_newer_release_out() {
+    let mut asks = strategy("Hold");
+    asks.stages[0].approval.before = true;
+    let mut world = fleet();
+    let old = world.release(1, &asks);
+    world.run(5);
+    assert_eq!(
+        world.rollout(old).stages[0].phase,
+        StagePhase::AwaitingStart
+    );
+    let new = world.release(2, &asks);
+    world.run(5);
+    assert_eq!(world.rollout(old).phase, Phase::Superseded);
+    assert_eq!(
+        world.rollout(new).stages[0].phase,
+        StagePhase::AwaitingStart
+    );
+}
+
+#[test]
+fn a_paused_release_keeps_its_stage() {
+    let mut world = fleet();
+    world.fate = Box::new(|_, _| Fate::Silent);
+    let old = world.release(1, &strategy("Hold"));
+    world.run(5);
+    world.act(old, &Action::Pause).expect("it can be paused");
+    world.release(2, &strategy("Hold"));
+    world.run(120);
+    assert_eq!(world.rollout(old).phase, Phase::Progressing);
+}
+
 #[test]
 fn a_soaking_release_is_not_starved_by_newer_ones() {
     let mut world = fleet();

@@ -42,6 +42,8 @@ pub struct Machine {
     sweep: bool,
     root_sent: Option<RootAck>,
     facts_sent: Option<AgentFacts>,
+    /// The hub has not been told everything on this connection.
+    whole: bool,
     report_at: u64,
     reporting: Option<Report>,
     wake: Option<u64>,
@@ -72,6 +74,7 @@ impl Machine {
             sweep: false,
             root_sent: None,
             facts_sent: None,
+            whole: false,
             report_at: 0,
             reporting: None,
             wake: None,
@@ -153,6 +156,7 @@ impl Machine {
                 self.core.fetch_at = None;
                 self.root_sent = None;
                 self.facts_sent = None;
+                self.whole = true;
                 self.reporting = None;
                 for (key, app) in &mut self.apps {
                     app.sent = None;
@@ -667,6 +671,7 @@ impl Machine {
             }
         }
         report.gone = self.gone.iter().cloned().collect();
+        report.whole = std::mem::take(&mut self.whole);
         self.unreported.clear();
         if report == Report::default() {
             return;

@@ -1,24 +1,15 @@
 //! Removing: only what tombstones name, only what carries our mark, within the budget.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_cluster::{Call, Propagation};
 use k8s_object::{ObjectId, kind_rank};
-use roadstead_dispatch::{EntryPhase, LeftOver, ProblemKind};
+use roadstead_dispatch::{EntryPhase, Hashed, LeftOver, ProblemKind, is_protected};
 use roadstead_model::{ReleaseId, RemovalBudget};
 
 use crate::app::{AppSync, Pruning};
 use crate::core::{Core, Op};
 use crate::object::Presence;
-
-/// Kinds that are never removed without approval: what is in them cannot be made again.
-const PROTECTED: &[(&str, &str)] = &[
-    ("", "Namespace"),
-    ("apiextensions.k8s.io", "CustomResourceDefinition"),
-    ("", "PersistentVolume"),
-    ("", "PersistentVolumeClaim"),
-    ("apps", "StatefulSet"),
-];
 
 /// One tombstone whose object is there and ours.
 #[derive(Debug, Clone)]
@@ -49,12 +40,13 @@ pub(crate) struct Rules<'a> {
 pub(crate) fn choose(candidates: &[Candidate], rules: &Rules<'_>) -> Pruning {
     let mut out = Pruning::default();
     let (mut remove, mut counted) = (Vec::new(), Vec::new());
+    let wanted = Hashed::among(rules.wanted);
+    let approved: BTreeSet<&ObjectId> = rules.approved.iter().collect();
     for candidate in candidates {
         let id = &candidate.id;
-        let kind = (id.group.as_str(), id.kind.as_str());
-        if rules.approved.contains(id) || candidate.hook {
+        if approved.contains(id) || candidate.hook {
             remove.push(id.clone());
-        } else if PROTECTED.contains(&kind) {
+        } else if is_protected(id) {
             if rules.phase == EntryPhase::Revert {
                 out.left_over.push(LeftOver {
                     object: id.clone(),
@@ -65,7 +57,7 @@ pub(crate) fn choose(candidates: &[Candidate], rules: &Rules<'_>) -> Pruning {
             }
         } else if candidate.adopted {
             out.awaiting.push(id.clone());
-        } else if rules.wanted.iter().any(|wanted| succeeds(wanted, id))
+        } else if wanted.replaces(id)
             || rules.phase == EntryPhase::Revert
                 && rules.from.is_some()
                 && candidate.created == rules.from
@@ -83,27 +75,6 @@ pub(crate) fn choose(candidates: &[Candidate], rules: &Rules<'_>) -> Pruning {
     out.awaiting.sort();
     out.chosen = Some(remove);
     out
-}
-
-/// Is `new` the same thing as `old` under another hash suffix?
-fn succeeds(new: &ObjectId, old: &ObjectId) -> bool {
-    matches!(
-        (old.group.as_str(), old.kind.as_str()),
-        ("", "ConfigMap" | "Secret")
-    ) && new.kind == old.kind
-        && new.group == old.group
-        && new.namespace == old.namespace
-        && match (base_name(&new.name), base_name(&old.name)) {
-            (Some(new), Some(old)) => new == old,
-            _ => false,
-        }
-}
-
-/// The name without the hash that kustomize and kubectl put behind it.
-fn base_name(name: &str) -> Option<&str> {
-    let (base, hash) = name.rsplit_once('-')?;
-    let letters = |c: char| "bcdfghkmt2456789".contains(c);
-    (hash.len() == 10 && hash.chars().all(letters)).then_some(base)
 }
 
 impl AppSync {
@@ -156,7 +127,7 @@ impl AppSync {
                 ..chosen
             };
         }
-        let chosen = self.pruning.chosen.clone().unwrap_or_default();
+        let chosen: BTreeSet<&ObjectId> = self.pruning.chosen.iter().flatten().collect();
         let mut ranks: BTreeMap<u16, Vec<ObjectId>> = BTreeMap::new();
         for candidate in there {
             if chosen.contains(&candidate.id) {

@@ -133,6 +133,7 @@ impl AppSync {
             attempt: self.entry.attempt,
             state: self.state,
             since: self.since,
+            moved: roadstead_model::Time(0),
             message: self.message(&problems),
             health: self.counts(),
             problems,

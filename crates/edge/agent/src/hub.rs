@@ -32,8 +32,8 @@ pub(crate) struct Holding {
 
 /// What a session tells the shell.
 pub(crate) enum FromSession {
-    /// The hub can be reached.
-    Up(AgentClient, ToHub),
+    /// The hub can be reached; its epoch.
+    Up(AgentClient, ToHub, u64),
     /// It said something.
     Says(HubSays),
     /// It is away.
@@ -166,7 +166,11 @@ async fn session(
         held.known,
     );
     let mut session = client.session(hello).await?;
-    let up = FromSession::Up(client.clone(), session.outbound.clone());
+    let up = FromSession::Up(
+        client.clone(),
+        session.outbound.clone(),
+        session.welcome.epoch,
+    );
     if to.send(Event::Hub(up)).await.is_err() {
         return Ok(());
     }

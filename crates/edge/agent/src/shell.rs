@@ -83,6 +83,7 @@ pub async fn run(
         watches: BTreeMap::new(),
         watch_count: 0,
         hub: None,
+        epoch: 0,
         keys_asked: None,
     };
     shell.input(Input::Restored(records)).await;
@@ -129,6 +130,8 @@ struct Shell {
     watches: BTreeMap<Gvk, (u64, AbortHandle)>,
     watch_count: u64,
     hub: Option<(AgentClient, ToHub)>,
+    /// The epoch of the hub that it spoke to last.
+    epoch: u64,
     keys_asked: Option<Instant>,
 }
 
@@ -250,9 +253,10 @@ impl Shell {
 
     async fn hub(&mut self, event: FromSession, renew: &mpsc::Sender<()>) {
         match event {
-            FromSession::Up(client, hub) => {
+            FromSession::Up(client, hub, epoch) => {
                 tracing::info!(cluster = %self.identity.cluster, "connected to the hub");
                 self.hub = Some((client, hub));
+                self.epoch = epoch;
                 self.input(Input::Connected).await;
             }
             FromSession::Down => {
@@ -281,7 +285,9 @@ impl Shell {
         match says {
             HubSays::RootIs(root) => {
                 let own = self.machine.root();
-                if root != own || self.machine.known().epoch == 0 {
+                let known = self.machine.known().epoch;
+                // an order of a new epoch makes all of older ones worthless, whatever it says
+                if root != own || known == 0 || known < self.epoch {
                     self.want_order(Some(own)).await;
                 }
             }

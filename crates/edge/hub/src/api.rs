@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_apiserver::{
-    Catalog, Column, Config, Extensions, FieldError, ListOptions, NamespacePolicy, Query, Rbac,
-    Registry, ResourceDef, Schema, Server, Status, SubresourceHandler, SubresourceRequest,
-    SubresourceResponse, UserInfo, VersionInfo, VirtualList, VirtualRequest, VirtualResource,
+    Catalog, Column, Config, Extensions, FieldError, FieldProblem, ListOptions, NamespacePolicy,
+    Query, Rbac, Registry, ResourceDef, Schema, Server, Status, SubresourceHandler,
+    SubresourceRequest, SubresourceResponse, UserInfo, VersionInfo, VirtualList, VirtualRequest,
+    VirtualResource,
 };
 use roadstead_control::{AssignmentView, Command, CommandRefused, assignments, command, why};
-use roadstead_model::{AppKey, Described, GROUP, Key, VERSION, nouns};
+use roadstead_model::{AppKey, Described, GROUP, Key, VERSION, nouns, value_at};
 use roadstead_rollout::By;
 use roadstead_wire::DetailKind;
 use roadstead_wire::token::{TokenFor, TokenRecord};
@@ -24,6 +25,17 @@ use crate::identity::Identity;
 use crate::itself::Itself;
 use crate::shown::FINALIZER;
 use crate::tasks::Tasks;
+
+/// A finding as Kubernetes words it: a field that is not there is required, one that is has its value shown.
+fn refused(object: &Value, error: &roadstead_model::FieldError) -> FieldError {
+    match value_at(object, &error.field) {
+        None => FieldError::required(&error.field, &error.message),
+        Some(Value::Object(_) | Value::Array(_)) => {
+            FieldError::new(&error.field, FieldProblem::Invalid, None, &error.message)
+        }
+        Some(value) => FieldError::invalid(&error.field, value.clone(), &error.message),
+    }
+}
 
 /// The kinds of Kubernetes' own that the hub serves beside its nouns.
 const BORROWED: &[(&str, &str)] = &[
@@ -71,7 +83,7 @@ fn resource(described: Described) -> ResourceDef {
     def.validate = Some(Arc::new(move |new, _| {
         validate(new)
             .into_iter()
-            .map(|error| FieldError::invalid(&error.field, Value::Null, &error.message))
+            .map(|error| refused(new, &error))
             .collect()
     }));
     match info.kind {

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use base_store::{At, Batch, CommitError, CommitId, Op, Range, Revision, Store, WatchItem};
 use parking_lot::Mutex;
 use roadstead_control::{
-    Decision, Index, Notice, RenderJob, Rendered, decide, entries, ingest, project, rendered,
+    Decision, Index, Notice, RenderJob, Rendered, decide, entries, ingest, leftovers, project,
+    rendered,
 };
 use roadstead_dispatch::Report;
 use roadstead_model::{AppKey, ClusterId, Key, Time};
@@ -119,6 +120,7 @@ pub(crate) struct Thread {
     pub(crate) health: Arc<Health>,
     pub(crate) notices: Notices,
     pub(crate) task: Arc<Task>,
+    pub(crate) epoch: u64,
 }
 
 struct State {
@@ -144,8 +146,9 @@ impl Thread {
     pub(crate) fn load(
         store: &dyn Store,
         offline_after_ms: u64,
+        epoch: u64,
     ) -> Result<(Index, Revision), base_store::ReadError> {
-        let mut index = Index::new(now(), offline_after_ms);
+        let mut index = Index::new(now(), offline_after_ms).in_epoch(epoch);
         let revision = store.revision();
         for prefix in [roadstead_control::NOUNS, "d/"] {
             let mut after = None;
@@ -293,6 +296,7 @@ impl Thread {
                     state.index.mark(&app);
                 }
                 Input::Polled(key, problem) => {
+                    state.index.note_poll(&key, problem.as_deref());
                     match problem {
                         Some(problem) => drop(state.problems.insert(key.clone(), problem)),
                         None => drop(state.problems.remove(&key)),
@@ -326,7 +330,7 @@ impl Thread {
     /// The log is compacted beyond what was followed: read everything again.
     fn reload(&self, state: &mut State) {
         tracing::warn!("log was compacted past the index; reading everything again");
-        match Self::load(&*self.store, self.offline_after_ms) {
+        match Self::load(&*self.store, self.offline_after_ms, self.epoch) {
             Ok((mut index, _)) => {
                 for cluster in state.sessions.keys() {
                     index.session_up(cluster, now());
@@ -460,12 +464,19 @@ impl Thread {
         for cluster in &dirty.forgotten {
             (self.hands.forget)(cluster);
         }
+        if !dirty.forgotten.is_empty() {
+            self.commit(state, leftovers(&state.index));
+        }
         if !dirty.sources.is_empty() {
             state.sources_shown.extend(dirty.sources.iter().cloned());
             (self.hands.poll)(dirty.sources);
         }
         let started = Instant::now();
         for cluster in &dirty.orders {
+            // what its agent says first makes it a matter of orders again
+            if state.index.awaits_inventory(cluster) {
+                continue;
+            }
             match entries(&state.index, cluster, &*self.variants, now) {
                 Some(made) => self.orders.set(cluster, made),
                 None => {

@@ -151,7 +151,7 @@ impl Hub {
 
         let metrics = Arc::new(Metrics::new());
         let offline_after_ms = u64::try_from(config.offline_after.as_millis()).unwrap_or(u64::MAX);
-        let (index, revision) = Thread::load(&*store, offline_after_ms)?;
+        let (index, revision) = Thread::load(&*store, offline_after_ms, identity.epoch)?;
         let log = store.watch("", revision)?;
         let (brain, inputs) = Brain::new();
         let (told, waiting) = Notices::new();
@@ -230,6 +230,7 @@ impl Hub {
             task: tasks.register(DECIDE),
             metrics: Arc::clone(&metrics),
             offline_after_ms,
+            epoch: identity.epoch,
         };
         let thread = std::thread::Builder::new()
             .name("brain".to_owned())

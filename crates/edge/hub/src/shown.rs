@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use k8s_apiserver::{Part, Registry, WriteOptions};
+use k8s_apiserver::{DeleteOptions, Part, Registry, WriteOptions};
 use roadstead_control::Projection;
 use roadstead_model::{AppKey, GROUP, VERSION};
 use serde_json::{Value, json};
@@ -98,6 +98,20 @@ fn write(registry: &Registry, shown: &Projection, options: &WriteOptions) -> Res
     let found = registry
         .find(&def, &shown.namespace, &shown.name)
         .map_err(|status| status.message.clone())?;
+    if shown.gone {
+        return match found {
+            Some(_) => registry
+                .delete(
+                    &def,
+                    &shown.namespace,
+                    &shown.name,
+                    &DeleteOptions::default(),
+                )
+                .map(|_| ())
+                .map_err(|status| status.message.clone()),
+            None => Ok(()),
+        };
+    }
     if found.is_none() {
         // what people write and have removed again is not made anew
         let Some(spec) = &shown.spec else {

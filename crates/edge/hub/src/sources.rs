@@ -21,8 +21,10 @@ use crate::events::{Notices, about};
 use crate::metrics::Metrics;
 use crate::tasks::Task;
 
-/// How many polls run at once.
-const AT_ONCE: usize = 4;
+/// How many polls run at once: those that hang must leave room for the others.
+const AT_ONCE: usize = 16;
+/// How long one poll may take, a first clone included.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What to ask of which repository, and what Apps read of it.
 #[derive(Clone)]
@@ -50,6 +52,7 @@ pub(crate) fn request_of(index: &Index, key: &Key) -> Option<Wanted> {
     };
     let mut request = GitRequest::new(git.url.clone());
     request.reference = reference;
+    request.timeout = PATIENCE;
     request.ca_bundle = (!git.ca_bundle.is_empty()).then(|| git.ca_bundle.clone().into_bytes());
     Some(Wanted {
         key: key.clone(),

@@ -410,6 +410,7 @@ impl Agent {
             attempt: entry.attempt,
             state: AppState::Healthy,
             since: Time(i64::try_from(micros() / 1000).unwrap_or(i64::MAX)),
+            moved: Time(0),
             message: String::new(),
             health: HealthCounts {
                 total,

@@ -168,9 +168,9 @@ pub(crate) async fn run(args: Args, global: &Global) -> Outcome {
             if leaving || removals {
                 let client = steer.of.hub.client()?;
                 let command = if leaving {
-                    Wanted::ApproveLeaving
+                    Wanted::ApproveLeaving { list: None }
                 } else {
-                    Wanted::ApproveRemovals
+                    Wanted::ApproveRemovals { list: None }
                 };
                 return act(&client, &steer.of.app, &command, &steer.reason).await;
             }

@@ -25,6 +25,8 @@ pub enum Fate {
     Degraded,
     Fails,
     Silent,
+    /// It works, and nothing of it changes.
+    Works,
 }
 
 /// Decides by cluster and Release.
@@ -195,6 +197,7 @@ impl World {
                     attempt: cluster.assignment.as_ref().map_or(0, |a| a.attempt),
                     counted,
                     emergency: false,
+                    removals: None,
                     outcome: None,
                     good: cluster
                         .assignment
@@ -261,7 +264,7 @@ impl World {
                 Fate::Healthy => AppState::Healthy,
                 Fate::Degraded => AppState::Degraded,
                 Fate::Fails => AppState::Failed,
-                Fate::Silent => AppState::Syncing,
+                Fate::Silent | Fate::Works => AppState::Syncing,
             };
             let same = cluster.observed.as_ref().is_some_and(|old| {
                 old.release == assignment.release
@@ -283,9 +286,10 @@ impl World {
                 attempt: assignment.attempt,
                 state,
                 since: self.now,
+                moved: Time(0),
                 message: String::new(),
                 health: HealthCounts::default(),
-                problems: if fate == Fate::Healthy {
+                problems: if matches!(fate, Fate::Healthy | Fate::Works) {
                     Vec::new()
                 } else {
                     vec![problem]
