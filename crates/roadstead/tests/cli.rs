@@ -208,6 +208,8 @@ async fn a_first_hour() {
     session.say("get app/shop source/repo -o name").await;
     session.say("get releases").await;
     session.say("get rollouts").await;
+    session.say("get tasks -o name").await;
+    session.say("get hub/hub -o name").await;
     session.say("rollout status shop").await;
     session.say("rollout history shop").await;
     session.say("why shop").await;

@@ -43,6 +43,8 @@ const AGAIN_EACH_MS: u64 = 10;
 const AGAIN_MOST_MS: u64 = 60_000;
 /// How long the last word to an agent may travel before its connection is closed.
 const LAST_WORD: Duration = Duration::from_millis(700);
+/// How long a session waits for the index to have what the store has.
+const CATCH_UP: Duration = Duration::from_secs(10);
 /// How many orders a session remembers, to send deltas against.
 const REMEMBERED: usize = 4;
 
@@ -533,18 +535,32 @@ impl Agents {
         if cluster.0 == "hub" {
             return Ok(());
         }
-        let id = cluster.clone();
-        let known = self
-            .brain
-            .ask(move |index, _| index.cluster(&id).is_some())
-            .await;
-        match known {
-            Some(true) => Ok(()),
-            Some(false) => Err(Refusal::new(
-                RefusalKind::Denied,
-                "this cluster was forgotten; join it again",
-            )),
-            None => Err(Refusal::new(RefusalKind::Unavailable, "the hub is ending")),
+        // a cluster that has just joined stands in the store before it stands in the index
+        let written = self.store.revision();
+        let started = std::time::Instant::now();
+        while started.elapsed() < CATCH_UP {
+            let id = cluster.clone();
+            let known = self
+                .brain
+                .ask(move |index, _| (index.cluster(&id).is_some(), index.revision()))
+                .await;
+            match known {
+                Some((true, _)) => return Ok(()),
+                Some((false, seen)) if seen >= written => {
+                    return Err(Refusal::new(
+                        RefusalKind::Denied,
+                        "this cluster was forgotten; join it again",
+                    ));
+                }
+                Some(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+                None => {
+                    return Err(Refusal::new(RefusalKind::Unavailable, "the hub is ending"));
+                }
+            }
         }
+        Err(Refusal::new(
+            RefusalKind::Unavailable,
+            "the hub has not yet taken in what it wrote; try again",
+        ))
     }
 }

@@ -16,8 +16,8 @@ use roadstead_source::{
 
 use crate::clock::now;
 
-/// How long one poll of a chart repository or a registry may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long one poll may take, a first clone included.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What to ask of which repository, and what Apps read of it.
 #[derive(Clone)]
@@ -87,6 +87,7 @@ fn ask_of(spec: &SourceSpec) -> Option<Ask> {
             (_, _, commit) if !commit.is_empty() => Reference::Commit(commit.clone()),
             _ => Reference::DefaultBranch,
         };
+        request.timeout = PATIENCE;
         request.ca_bundle = pem(&git.ca_bundle);
         return Some(Ask::Git(request));
     }

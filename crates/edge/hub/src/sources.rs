@@ -19,8 +19,8 @@ use crate::metrics::Metrics;
 use crate::reader::{Reader, request_of};
 use crate::tasks::Task;
 
-/// How many polls run at once.
-const AT_ONCE: usize = 4;
+/// How many polls run at once: those that hang must leave room for the others.
+const AT_ONCE: usize = 16;
 
 /// Polls every Source when it is due, or when somebody asks.
 pub(crate) struct Poller {

@@ -358,7 +358,7 @@ impl SourceError {
             Self::UnknownReference { known, .. } if known.is_empty() => return None,
             Self::UnknownReference { known, .. } => format!("there are: {}", known.join(", ")),
             Self::NotACommit { .. } => "tag a commit".into(),
-            Self::Timeout { .. } => "give the Source a longer timeout".into(),
+            Self::Timeout { .. } => "it is asked again at the next poll; a smaller repository takes less time".into(),
             Self::CloneTooLarge { .. } | Self::ObjectTooLarge { .. } => {
                 "move what is large out of the repository, or raise the limit".into()
             }

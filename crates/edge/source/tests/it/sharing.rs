@@ -70,7 +70,7 @@ fn a_remote_that_hangs_holds_up_nobody_else() {
             "{:?}",
             start.elapsed()
         );
-        let expected = "no answer from ssh://git@example.org/a within 2 s\nhint: give the Source a longer timeout";
+        let expected = "no answer from ssh://git@example.org/a within 2 s\nhint: it is asked again at the next poll; a smaller repository takes less time";
         assert_eq!(hung.join().unwrap(), expected);
         assert_eq!(waiting.join().unwrap(), expected);
     });
