@@ -250,6 +250,10 @@ fn main() {
     timed("every assignment as people see it", 1, || {
         assignments(&index, now).len()
     });
+    let after = format!("default/app{:02}/c1", apps / 2);
+    timed("a page of 100 assignments in the middle", 15, || {
+        assignment_page(&index, "", &after, 100, now).views.len()
+    });
     timed(
         "a cluster that comes: its Apps are looked at again",
         3,

@@ -379,4 +379,33 @@ mod tests {
             Err(OrderError::Malformed(_))
         ));
     }
+
+    #[test]
+    fn a_delta_that_crossed_another_order_is_told_apart_from_a_bad_one() {
+        let none = BTreeMap::new();
+        let header = OrderHeader {
+            critical: Vec::new(),
+            ..header()
+        };
+        let known = Known {
+            epoch: 2,
+            sequence: 6,
+        };
+        let other = Digest::of(b"an order that was on its way");
+        let own = ClusterId("c1".to_owned());
+        let crossed = delta(Some((other, &none)), &none, sign_header(&header, &Toy("a")));
+        // the agent asks again from the root that it holds, and keeps what it has until then
+        assert_eq!(
+            apply_delta(&none, &own, known, &header, &crossed, &[]),
+            Err(OrderError::OtherBase {
+                base: other,
+                held: root_of(&none)
+            })
+        );
+        let whole = delta(None, &none, sign_header(&header, &Toy("a")));
+        assert_eq!(
+            apply_delta(&none, &own, known, &header, &whole, &[]),
+            Ok(BTreeMap::new())
+        );
+    }
 }
