@@ -240,6 +240,12 @@ fn other_equal(left: &Value, right: &Value) -> Result<bool, Failure> {
             &[right.clone(), name(right)],
         ));
     };
+    if right_kind == Kind::Func {
+        return Err(say(
+            "non-comparable type %s: %v",
+            &[right.clone(), name(right)],
+        ));
+    }
     let Value::Object(object) = left else {
         return Ok(false);
     };
@@ -421,6 +427,10 @@ fn slice(value: &Value, indexes: &[Value]) -> Outcome {
     };
     let mut bounds = [0, length, length];
     for (bound, index) in bounds.iter_mut().zip(indexes) {
+        // Go does not look into interfaces here; the machine leaves nil for whatever came in one
+        if let Value::Nil = index {
+            return Err("cannot index slice/array with type interface {}".into());
+        }
         *bound = index_argument(index, length)?;
     }
     let [from, to, end] = bounds;

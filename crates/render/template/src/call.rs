@@ -181,8 +181,11 @@ pub struct TemplateCall {
     /// Its dot and `$`.
     pub data: Value,
     /// Makes the function's result of the output or the error. None: the output is the result, the error the error.
-    pub then: Option<fn(&Callee, Result<Str, Box<Error>>) -> Result<Value, FuncError>>,
+    pub then: Option<Then>,
 }
+
+/// Makes a function's result of what the executed template wrote, or of its error.
+pub type Then = fn(&Callee, Result<Str, Box<Error>>) -> Result<Value, FuncError>;
 
 /// Which template a function wants executed.
 #[derive(Debug, Clone)]

@@ -57,6 +57,8 @@ pub(crate) enum Step {
     },
     /// Sees to it that the top operand can stand for the type.
     Check(u32),
+    /// Turns the top operand into a nil interface if it came out of one.
+    KeepWrapped,
     /// Brings the operand that lies below so many others to the top.
     Raise(u16),
     /// `and`, `or`: jumps, keeping the operand, if it decides; else takes it away.

@@ -6,7 +6,7 @@ use crate::code::{Chain, Code, Constant, Loop, Op, Root, SAME, Step};
 use crate::functions::Functions;
 use crate::parse::{Ast, Branch, Node, NodeId};
 use crate::text::Str;
-use crate::types::{Kind, Type};
+use crate::types::Type;
 
 /// Compiles the trees of a file; gives the code and where each tree begins in it.
 pub(crate) fn compile(
@@ -564,6 +564,13 @@ impl Compiler<'_> {
         }
         for (index, arg) in args.iter().enumerate() {
             self.argument(*arg, &parameter(&signature, index));
+            let direct = matches!(
+                self.ast.node(*arg),
+                Node::Field(_) | Node::Variable(_) | Node::Dot
+            );
+            if row.is_none() && builtin == Some(Builtin::Slice) && index > 0 && direct {
+                self.emit(Step::KeepWrapped, SAME);
+            }
         }
         if last {
             if count > 1 {
@@ -626,13 +633,4 @@ pub(crate) fn wrong_count(
         (count != params)
             .then(|| format!("wrong number of args for {name}: want {params} got {count}"))
     }
-}
-
-/// Whether a kind is one of integers.
-pub(crate) fn is_integer(kind: Kind) -> bool {
-    use Kind::{Int, Int8, Int16, Int32, Int64, Uint, Uint8, Uint16, Uint32, Uint64, Uintptr};
-    matches!(
-        kind,
-        Int | Int8 | Int16 | Int32 | Int64 | Uint | Uint8 | Uint16 | Uint32 | Uint64 | Uintptr
-    )
 }

@@ -106,6 +106,19 @@ impl Unit {
             .any(|template| template.empty && template.name == *self.name)
     }
 
+    /// Its own template, whatever a set makes of the name.
+    pub(crate) fn own(self: &Arc<Self>) -> Option<Template> {
+        let own = self
+            .templates
+            .iter()
+            .find(|template| template.name == *self.name)?;
+        Some(Template {
+            name: own.name.clone(),
+            unit: self.clone(),
+            entry: own.entry,
+        })
+    }
+
     pub(crate) fn place(&self, node: NodeId) -> Place {
         let at = self.ast.position(node);
         place(&self.name, &self.text, at..self.ast.end(node).max(at))

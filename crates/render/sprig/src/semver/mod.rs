@@ -13,7 +13,7 @@ use crate::go::strconv;
 pub const MAX_VERSION: usize = 256;
 
 /// A version. Minor and patch may be missing where it is read; a leading `v` is no part of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Version {
     /// The first number.
     pub major: u64,

@@ -65,7 +65,13 @@ impl Layout {
     /// `%U`
     pub(super) fn unicode(&mut self, value: u64) {
         let precision = self.flags.precision.map_or(4, |precision| precision.max(4));
-        let mut text = format!("U+{value:0precision$X}").into_bytes();
+        let digits = format!("{value:X}");
+        let mut text = b"U+".to_vec();
+        text.extend(std::iter::repeat_n(
+            b'0',
+            precision.saturating_sub(digits.len()),
+        ));
+        text.extend(digits.bytes());
         let rune = u32::try_from(value).ok().and_then(char::from_u32);
         if self.flags.sharp
             && let Some(rune) = rune.filter(|rune| strconv::is_print(*rune))

@@ -37,6 +37,15 @@ pub fn append_value(out: &mut Vec<u8>, value: &Value, max: usize) -> Result<(), 
     match value {
         Value::Str(text) if out.len() + text.len() <= max => out.extend_from_slice(text),
         Value::Bool(value) => out.extend_from_slice(if *value { b"true" } else { b"false" }),
+        // a number of few digits, as most are
+        Value::Float(value)
+            if value.fract() == 0.0
+                && value.abs() < 1e6
+                && (*value != 0.0 || value.is_sign_positive()) =>
+        {
+            append_integer(out, *value as i64);
+        }
+        Value::Int(int) if int.kind().is_signed() => append_integer(out, int.as_i64()),
         _ => {
             let mut printer = Printer::new(std::mem::take(out), max);
             printer.print_arg(value, 'v');
@@ -46,6 +55,23 @@ pub fn append_value(out: &mut Vec<u8>, value: &Value, max: usize) -> Result<(), 
         }
     }
     Ok(())
+}
+
+fn append_integer(out: &mut Vec<u8>, value: i64) {
+    let mut digits = [0; 20];
+    let (mut at, mut rest) = (digits.len(), value.unsigned_abs());
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    if value < 0 {
+        out.push(b'-');
+    }
+    out.extend_from_slice(&digits[at..]);
 }
 
 /// The arguments as Go's escapers join them: pointers are followed, and nil is `<no value>`.

@@ -6,6 +6,9 @@ use crate::text::Str;
 use crate::types::{Kind, Type};
 use crate::value::{Field, Int, List, MAX_DEPTH, Map, Object, Underlying, Value};
 
+/// Where everything lies, as far as templates can print it: a real address would make each render another one.
+const ADDRESS: u64 = 0xc0_0000_0000;
+
 pub(super) struct Printer {
     pub(super) layout: Layout,
     max: usize,
@@ -403,20 +406,20 @@ impl Printer {
 
     /// What Go prints of an address.
     fn pointer(&mut self, value: &Value, verb: char) {
-        let address = match value {
-            Value::Map(map) if map.is_nil() => 0,
-            Value::Map(map) => map.address(),
-            Value::List(list) if list.is_nil() => 0,
-            Value::List(list) => list.address(),
-            Value::Object(object) => match object.kind() {
-                Kind::Pointer | Kind::Func | Kind::Map | Kind::Slice if object.is_nil() => 0,
-                Kind::Pointer | Kind::Func | Kind::Map | Kind::Slice => {
-                    std::rc::Rc::as_ptr(object).addr()
-                }
-                _ => return self.bad_verb(verb, Some(value)),
-            },
+        let nil = match value {
+            Value::Map(map) => map.is_nil(),
+            Value::List(list) => list.is_nil(),
+            Value::Object(object)
+                if matches!(
+                    object.kind(),
+                    Kind::Pointer | Kind::Func | Kind::Map | Kind::Slice
+                ) =>
+            {
+                object.is_nil()
+            }
             _ => return self.bad_verb(verb, Some(value)),
-        } as u64;
+        };
+        let address = if nil { 0 } else { ADDRESS };
         let sharp = self.layout.flags.sharp;
         match verb {
             'v' if self.layout.flags.sharp_v => {

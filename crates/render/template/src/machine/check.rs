@@ -59,7 +59,7 @@ pub(super) fn check(value: Value, ty: &Type) -> Result<Value, String> {
             let accepts =
                 matches!(ty, Type::Object(wanted) if name.strip_prefix('*') == Some(wanted));
             if accepts {
-                return Err(format!("dereference of nil pointer of type {name}"));
+                return Err(format!("dereference of nil pointer of type {ty}"));
             }
         }
     }

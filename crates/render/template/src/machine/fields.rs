@@ -2,7 +2,7 @@
 
 use super::{Fault, Machine, Seen};
 use crate::builtin::zero;
-use crate::call::Method;
+use crate::call::{Method, Signature};
 use crate::code::{Chain, Root};
 use crate::compile::wrong_count;
 use crate::parse::NodeId;
@@ -16,6 +16,16 @@ enum Found {
     Value(Seen),
     Method(Method),
 }
+
+/// The method of every object that has a text of its own.
+const OWN_TEXT: Method = Method {
+    name: "String",
+    signature: Signature::fixed(&[]),
+    call: |receiver, _, _| match receiver {
+        Value::Object(object) => Ok(Value::str(object.string().unwrap_or_default().into_owned())),
+        _ => Ok(Value::str("")),
+    },
+};
 
 impl Machine<'_> {
     fn missing_key(&self) -> MissingKey {
@@ -71,6 +81,7 @@ impl Machine<'_> {
         for field in &chain.fields {
             seen = self.field(seen, field, at)?;
         }
+        self.wrapped = seen.wrapped;
         Ok(seen.value)
     }
 
@@ -177,12 +188,14 @@ impl Machine<'_> {
         if let Some(method) = object.methods().iter().find(|method| method.name == text) {
             return Ok(Found::Method(*method));
         }
+        let own_text = if object.is_error() { "Error" } else { "String" };
+        if text == own_text && object.string().is_some() {
+            return Ok(Found::Method(OWN_TEXT));
+        }
         let pointer = object.kind() == Kind::Pointer;
         let nil = pointer && object.is_nil();
         match object.underlying() {
-            Underlying::Map(map) if !nil => {
-                return self.key(&map, field, has_args).map(Found::Value);
-            }
+            Underlying::Map(map) if !nil => self.key(&map, field, has_args).map(Found::Value),
             Underlying::Struct(fields) => {
                 let Some(found) = fields.into_iter().find(|found| found.name == text) else {
                     return Err(cannot());
@@ -204,7 +217,7 @@ impl Machine<'_> {
                 }
                 Ok(Found::Value(Seen {
                     value: found.value,
-                    wrapped: false,
+                    wrapped: found.any,
                 }))
             }
             _ if nil => Err(format!("nil pointer evaluating {}.{text}", type_name()).into()),

@@ -30,6 +30,8 @@ pub struct Machine<'a> {
     methods: Vec<(Method, Value)>,
     out: Vec<u8>,
     node: NodeId,
+    /// Whether what was pushed last came out of an interface.
+    wrapped: bool,
     calls: u64,
     nesting: Names<usize>,
     texts: usize,
@@ -135,6 +137,7 @@ impl<'a> Machine<'a> {
             methods: Vec::new(),
             out: Vec::new(),
             node: 0,
+            wrapped: false,
             calls: 0,
             nesting: Names::default(),
             texts: 0,
@@ -345,7 +348,7 @@ impl<'a> Machine<'a> {
                 };
                 let mut overlay = self.sets[set].overlay();
                 overlay.add(&unit);
-                let Some(template) = overlay.get(name).cloned() else {
+                let Some(template) = unit.own() else {
                     return Err(fault(format!(
                         "template: {}: nothing in it",
                         name.to_text()

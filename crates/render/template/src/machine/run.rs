@@ -55,15 +55,15 @@ impl Machine<'_> {
                     self.pop();
                 }
                 Step::PushDot => {
-                    let dot = self
-                        .frames
-                        .last()
-                        .map_or(Value::Invalid, |frame| frame.dot.value.clone());
-                    self.operands.push(dot);
+                    if let Some(frame) = self.frames.last() {
+                        self.wrapped = frame.dot.wrapped;
+                        self.operands.push(frame.dot.value.clone());
+                    }
                 }
                 Step::PushVariable(name) => {
-                    let value = self.variable(name)?.value.clone();
-                    self.operands.push(value);
+                    let seen = self.variable(name)?.clone();
+                    self.wrapped = seen.wrapped;
+                    self.operands.push(seen.value);
                 }
                 Step::PushConstant(constant) => self
                     .operands
@@ -123,6 +123,13 @@ impl Machine<'_> {
                 Step::Check(ty) => {
                     let value = self.pop();
                     self.operands.push(check(value, &code.types[ty as usize])?);
+                }
+                Step::KeepWrapped => {
+                    if self.wrapped
+                        && let Some(top) = self.operands.last_mut()
+                    {
+                        *top = Value::Nil;
+                    }
                 }
                 Step::Raise(below) => self.raise(below),
                 Step::Decide { or, to } => {
@@ -381,7 +388,7 @@ impl Machine<'_> {
             }
             other => {
                 let mut text = b"range can't iterate over ".to_vec();
-                fmt::append_value(&mut text, &other, self.meter.limits().string)?;
+                fmt::append_printable(&mut text, &other, self.meter.limits().string)?;
                 Err(String::from_utf8_lossy(&text).into_owned().into())
             }
         }

@@ -7,4 +7,4 @@ mod parser;
 
 pub(crate) use node::{Ast, Branch, Node, NodeId};
 pub(crate) use number::Number;
-pub(crate) use parser::{ParseError, Parsed, parse};
+pub(crate) use parser::parse;

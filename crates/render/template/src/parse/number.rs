@@ -72,6 +72,7 @@ impl Number {
         let split = (1..pair.len())
             .rev()
             .find(|&at| matches!(pair[at], b'+' | b'-') && !exponent(at));
+        let split = split.filter(|at| pair[at - 1] != b'i');
         let (re, im) = pair.split_at(split.ok_or("syntax error scanning complex number")?);
         let re = strconv::parse_float(re).map_err(|error| failed(re, error))?;
         let im = strconv::parse_float(im).map_err(|error| failed(im, error))?;

@@ -12,6 +12,9 @@ const ALL_DIGITS: usize = 770;
 /// From which exponent on the shortest form of `%g` is written with one.
 const SHORTEST_BOUND: i32 = 6;
 
+/// With fewer digits than this no value lies in the middle between two decimal forms that both identify it.
+const TIE_DIGITS: usize = 15;
+
 impl Digits {
     /// From Rust's `{:e}` form, without trailing noughts.
     fn from_scientific(text: &str) -> Self {
@@ -29,7 +32,18 @@ impl Digits {
     }
 
     fn shortest(value: f64) -> Self {
-        Self::from_scientific(&format!("{value:e}"))
+        let digits = Self::from_scientific(&format!("{value:e}"));
+        if digits.digits.len() < TIE_DIGITS {
+            return digits;
+        }
+        // of two shortest forms that are equally near, Go takes the even one
+        let precision = digits.digits.len() - 1;
+        let even = format!("{value:.precision$e}");
+        if even.parse() == Ok(value) {
+            Self::from_scientific(&even)
+        } else {
+            digits
+        }
     }
 
     fn significant(value: f64, count: usize) -> Self {
@@ -116,7 +130,7 @@ pub fn append_float(out: &mut Vec<u8>, value: f64, verb: u8, precision: i32) {
                 plain(out, &digits, precision as usize);
             } else {
                 let precision = digits.digits.len().saturating_sub(1);
-                scientific(out, &digits, precision, verb - b'g' + b'e');
+                scientific(out, &digits, precision, verb - 2);
             }
         }
         (_, Some(wanted)) => {
@@ -130,7 +144,7 @@ pub fn append_float(out: &mut Vec<u8>, value: f64, verb: u8, precision: i32) {
             let exponent = digits.point - 1;
             if exponent < -4 || exponent >= threshold as i32 {
                 let precision = wanted.min(count).saturating_sub(1);
-                scientific(out, &digits, precision, verb - b'g' + b'e');
+                scientific(out, &digits, precision, verb - 2);
             } else {
                 let precision = (count as i32 - digits.point).max(0);
                 plain(out, &digits, precision as usize);

@@ -25,7 +25,7 @@ fn escape(out: &mut Vec<u8>, rune: char, quote: u8, ascii: bool) {
             let code = u32::from(rune);
             let (letter, digits) = match code {
                 0..0x20 | 0x7f => (b'x', 2),
-                0x21..0x10000 | 0x20 => (b'u', 4),
+                0x20..0x10000 => (b'u', 4),
                 _ => (b'U', 8),
             };
             out.extend([b'\\', letter]);

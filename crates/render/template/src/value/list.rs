@@ -150,11 +150,6 @@ impl List {
     pub fn same(&self, other: &List) -> bool {
         Rc::ptr_eq(&self.0, &other.0)
     }
-
-    /// Where it lies, for `%p`.
-    pub fn address(&self) -> usize {
-        Rc::as_ptr(&self.0).addr()
-    }
 }
 
 fn byte_value(byte: u8) -> Value {

@@ -165,11 +165,6 @@ impl Map {
     pub fn same(&self, other: &Map) -> bool {
         Rc::ptr_eq(&self.0, &other.0)
     }
-
-    /// Where it lies, for `%p`.
-    pub fn address(&self) -> usize {
-        Rc::as_ptr(&self.0).addr()
-    }
 }
 
 impl Default for Map {
@@ -259,7 +254,10 @@ pub(super) fn dismantle(values: impl Iterator<Item = Value>) {
             }
         }
     });
-    while outermost {
+    if !outermost {
+        return;
+    }
+    loop {
         let next = DISMANTLING.with(|queue| {
             let mut queue = queue.borrow_mut();
             let next = queue.as_mut().and_then(Vec::pop);

@@ -17,6 +17,8 @@ pub struct Field {
     pub value: Value,
     /// Whether templates may read it.
     pub exported: bool,
+    /// Whether the struct declares it as `interface {}`, which error texts tell.
+    pub any: bool,
 }
 
 impl Field {
@@ -26,6 +28,17 @@ impl Field {
             name,
             value,
             exported: true,
+            any: false,
+        }
+    }
+
+    /// A field that is declared as `interface {}`.
+    pub fn any(name: &'static str, value: Value) -> Self {
+        Self {
+            name,
+            value,
+            exported: true,
+            any: true,
         }
     }
 
@@ -35,6 +48,7 @@ impl Field {
             name,
             value,
             exported: false,
+            any: false,
         }
     }
 }
