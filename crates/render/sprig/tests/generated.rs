@@ -30,7 +30,11 @@ impl Chance {
 
     /// Some of these pieces in a row.
     fn row(&mut self, pieces: &[&str], most: usize) -> String {
-        let count = self.below(most + 1);
+        let count = if pieces.is_empty() {
+            0
+        } else {
+            self.below(most + 1)
+        };
         (0..count).map(|_| self.pick(pieces)).collect()
     }
 }
