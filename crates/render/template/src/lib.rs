@@ -25,7 +25,7 @@ mod value;
 
 pub use call::{
     Body, Call, Callee, Calling, FuncError, Function, Method, Native, Purity, Signature, Site,
-    TemplateCall,
+    TemplateCall, Then,
 };
 pub use error::{Error, ErrorKind, Frame, Limit, Place};
 pub use functions::Functions;

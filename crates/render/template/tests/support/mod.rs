@@ -19,7 +19,7 @@ use serde_json::{Value as Json, json};
 type Result<T> = std::result::Result<T, FuncError>;
 
 /// The pointed-to struct of the oracle.
-pub struct Boxed {
+pub(crate) struct Boxed {
     pointer: bool,
     nil: bool,
     name: String,
@@ -127,7 +127,7 @@ impl Object for Boxed {
 }
 
 /// Objects that are little more than a name, something inside and a text.
-pub struct Plain {
+pub(crate) struct Plain {
     name: &'static str,
     what: Underlying,
     text: Option<String>,
@@ -193,7 +193,7 @@ const VALUES_METHODS: &[Method] = &[Method {
 }];
 
 /// The value that the oracle makes of the same JSON.
-pub fn value(json: &Json) -> Value {
+pub(crate) fn value(json: &Json) -> Value {
     match json {
         Json::Null => Value::Nil,
         Json::Bool(value) => Value::Bool(*value),
@@ -345,7 +345,7 @@ fn tpl(_: &mut Call<'_>, args: &[Value]) -> Result<TemplateCall> {
 }
 
 /// The functions of the oracle.
-pub fn functions() -> Arc<Functions> {
+pub(crate) fn functions() -> Arc<Functions> {
     const ANY: Signature = Signature::variadic(&[Type::Any]);
     const STRING: Signature = Signature::fixed(&[Type::Str]);
     let pure = Function::pure;
@@ -503,20 +503,23 @@ pub fn functions() -> Arc<Functions> {
     ]))
 }
 
-pub fn decode(text: &str) -> Vec<u8> {
+pub(crate) fn decode(text: &str) -> Vec<u8> {
     STANDARD.decode(text).expect("base64")
 }
 
-pub fn encode(bytes: &[u8]) -> String {
+pub(crate) fn encode(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
 }
 
 /// What this crate makes of a request to the oracle: the output, or the text of the error.
-pub fn render(request: &Json) -> std::result::Result<Vec<u8>, Box<Error>> {
+pub(crate) fn render(request: &Json) -> std::result::Result<Vec<u8>, Box<Error>> {
     render_within(request, Limits::default())
 }
 
-pub fn render_within(request: &Json, limits: Limits) -> std::result::Result<Vec<u8>, Box<Error>> {
+pub(crate) fn render_within(
+    request: &Json,
+    limits: Limits,
+) -> std::result::Result<Vec<u8>, Box<Error>> {
     let functions = functions();
     let missing = match request["missingkey"].as_str() {
         Some("zero") => MissingKey::Zero,
@@ -541,20 +544,20 @@ pub fn render_within(request: &Json, limits: Limits) -> std::result::Result<Vec<
 }
 
 /// A request with one file.
-pub fn one(text: &str, data: &Json) -> Json {
+pub(crate) fn one(text: &str, data: &Json) -> Json {
     json!({"files": [{"name": "t", "text": text}], "execute": "t", "missingkey": "zero", "data": data})
 }
 
 /// The built oracle, if `ORACLE_TEMPLATE` names it.
-pub fn oracle() -> Option<String> {
+pub(crate) fn oracle() -> Option<String> {
     std::env::var("ORACLE_TEMPLATE").ok()
 }
 
 /// What Go said: the output or the error's text, either in bytes.
-pub type Answer = std::result::Result<Vec<u8>, Vec<u8>>;
+pub(crate) type Answer = std::result::Result<Vec<u8>, Vec<u8>>;
 
 /// Asks the oracle.
-pub fn ask(program: &str, requests: &[Json]) -> Vec<Answer> {
+pub(crate) fn ask(program: &str, requests: &[Json]) -> Vec<Answer> {
     let mut child = Command::new(program)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -585,7 +588,7 @@ pub fn ask(program: &str, requests: &[Json]) -> Vec<Answer> {
 }
 
 /// Whether both say the same. Errors of ours are text, so bytes that are none are compared as U+FFFD.
-pub fn same(ours: &std::result::Result<Vec<u8>, Box<Error>>, theirs: &Answer) -> bool {
+pub(crate) fn same(ours: &std::result::Result<Vec<u8>, Box<Error>>, theirs: &Answer) -> bool {
     match (ours, theirs) {
         (Ok(ours), Ok(theirs)) => ours == theirs,
         (Err(ours), Err(theirs)) => ours.go() == String::from_utf8_lossy(theirs),
@@ -594,7 +597,7 @@ pub fn same(ours: &std::result::Result<Vec<u8>, Box<Error>>, theirs: &Answer) ->
 }
 
 /// Both answers, to be read.
-pub fn difference(
+pub(crate) fn difference(
     request: &Json,
     ours: &std::result::Result<Vec<u8>, Box<Error>>,
     theirs: &Answer,
