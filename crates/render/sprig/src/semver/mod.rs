@@ -94,7 +94,7 @@ impl Version {
             let Some(text) = numbers.get(at) else {
                 return Ok(0);
             };
-            strconv::parse_uint(text, 10).map_err(|_| {
+            strconv::parse_uint(text, 10).ok_or_else(|| {
                 let text = strconv::quote(text);
                 format!(
                     "error parsing version segment: strconv.ParseUint: parsing {text}: value out of range"
@@ -248,7 +248,7 @@ pub(crate) fn compare_pre(a: &str, b: &str) -> Ordering {
         if right.is_empty() {
             return Ordering::Greater;
         }
-        let number = |text: &str| strconv::parse_uint(text.as_bytes(), 10).ok();
+        let number = |text: &str| strconv::parse_uint(text.as_bytes(), 10);
         return match (number(left), number(right)) {
             (None, None) => left.cmp(right),
             (Some(_), None) => Ordering::Less,
