@@ -19,7 +19,7 @@ fn render(template: &str) -> Json {
 }
 
 fn der(pem: &Json) -> Vec<u8> {
-    pem::parse(pem.as_str().unwrap()).unwrap().into_contents()
+    ::pem::parse(pem.as_str().unwrap()).unwrap().into_contents()
 }
 
 fn verify(
