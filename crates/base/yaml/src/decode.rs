@@ -49,9 +49,13 @@ pub(crate) fn documents(text: &str, file: &str) -> std::result::Result<Vec<Docum
             }
             _ => message,
         };
-        YamlError::new(text, file, line, column, message).with_go(go)
+        YamlError::new(text, file, line, column, message)
     };
-    while reader.document(&mut tree).map_err(shown)? {
+    let syntax = |problem: Box<Problem>| {
+        let go = problem.go(Stack::V2);
+        shown(problem).with_go(go)
+    };
+    while reader.document(&mut tree).map_err(syntax)? {
         let mut decoder = Decoder::new(&tree, Mode::Ours, Budget::ours(aliased));
         let value = decoder.value(0, 0).map_err(shown)?;
         aliased = decoder.budget.aliased();
@@ -227,7 +231,7 @@ impl<'a, 't> Decoder<'a, 't> {
                 }
                 Name::Unsupported(kind) => {
                     let (line, column) = (key_node.line as usize + 1, key_node.column as usize + 1);
-                    let value = go_syntax(&self.any(value)?);
+                    let value = go_syntax(&self.any(value)?, Stack::V2);
                     let text = format!("unsupported map key of type: {kind}, value: {value}");
                     self.unsupported.push(Unsupported {
                         error: GoError::at(text, line, column),
@@ -318,7 +322,7 @@ impl<'a, 't> Decoder<'a, 't> {
             let target = if followed { tree.target(index) } else { index };
             self.value(target, depth + 1)?;
             let value = self.any(target)?;
-            let problem = format!("invalid map key: {}", go_syntax(&value));
+            let problem = format!("invalid map key: {}", go_syntax(&value, Stack::V2));
             return Err(Problem::at(problem, at));
         }
         let typed = self.scalar(node)?;
@@ -351,12 +355,11 @@ impl<'a, 't> Decoder<'a, 't> {
         };
         if self.mode == Mode::Strict {
             // most maps hold keys of one kind only
+            let odd = |kind: u8| known.odd.contains(&(kind, name.clone()));
             let twice = match kind {
-                b's' => {
-                    map.contains_key(&name) && !known.odd.iter().any(|(_, odd)| *odd == name)
-                        || !known.odd.is_empty() && known.odd.contains(&(kind, name.clone()))
-                }
-                _ => known.odd.contains(&(kind, name.clone())),
+                b's' if known.odd.is_empty() => map.contains_key(&name),
+                b's' => odd(b's') || map.contains_key(&name) && !b"bif".iter().any(|k| odd(*k)),
+                kind => odd(kind),
             };
             if twice {
                 let shown = match kind {

@@ -11,7 +11,7 @@ use crate::number::{self, Num};
 use crate::problem::{Problem, Result};
 use crate::resolve::{Resolved, Stack, resolve};
 use crate::scan::Style;
-use crate::syntax::{go_quote, go_syntax_3};
+use crate::syntax::{go_quote, go_syntax};
 use crate::tree::{Kind, Node, Reader, Tree};
 use crate::{GoError, MAX_DEPTH};
 
@@ -189,7 +189,7 @@ impl Decoder<'_, '_> {
                 continue;
             }
             if matches!(name, Any::Map(_) | Any::List(_)) {
-                let problem = format!("invalid map key: {}", go_syntax_3(&name));
+                let problem = format!("invalid map key: {}", go_syntax(&name, Stack::V3));
                 return Err(Problem::at(problem, tree.get(key).mark()));
             }
             let found = self.value(value, depth + 1)?;

@@ -14,7 +14,7 @@ pub struct YamlError {
     pub message: String,
     /// The line with a caret below the place.
     pub excerpt: String,
-    /// What Go's library says of the same mistake, where it is one to it too.
+    /// What Go's library says of it, if it is the syntax that is wrong.
     pub go: Option<Box<GoError>>,
 }
 

@@ -1,11 +1,16 @@
-//! YAML read and written as Kubernetes' own library (`sigs.k8s.io/yaml`) does, with the place of every mistake.
+//! YAML read and written as Go's libraries do, with the place of every mistake.
 //!
-//! Reading resolves scalars by YAML 1.1 (`yes` is true, `017` is 15), turns keys into strings as that library does,
-//! understands anchors and merge keys, and yields JSON values. It is stricter in three ways: a key that stands twice is
-//! an error, aliases may expand to a bounded size only, and nesting has a bound. Writing is what kubectl prints. The
-//! library itself is the oracle of the tests (`oracle/yaml`).
+//! Scanner, parser and emitter follow libyaml's rules as go-yaml has them, so that what it accepts, refuses and writes is
+//! what this crate does. There are two ways in:
 //!
-//! This crate does no I/O and keeps no state.
+//! - [`parse_documents`], [`parse_file`] and [`to_string`] are for our own files: all documents, scalars as Kubernetes
+//!   (`sigs.k8s.io/yaml` over go-yaml version 2) resolves them, and stricter in three ways: a key that stands twice is an
+//!   error, aliases may expand to a bounded size only, and nesting has a bound. A mistake has file, line, column and an excerpt.
+//! - [`go`] is what a Go program sees: the first document, in the mode that the program chose, with Go's own error texts; and
+//!   a [`go::Writer`] for both versions of go-yaml, event by event.
+//!
+//! The libraries themselves are the oracle of the tests (`oracle/yaml`). Comments are skipped; tokens carry their style
+//! and marks. This crate does no I/O and keeps no state.
 
 mod any;
 mod budget;

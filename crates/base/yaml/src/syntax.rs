@@ -1,6 +1,7 @@
 //! Values and strings as Go's `%#v` and `%q` show them in errors.
 
 use crate::any::Any;
+use crate::resolve::Stack;
 use crate::time::Timestamp;
 
 /// Is a character shown as itself? The common ones are told apart; which others are assigned is not known here.
@@ -44,23 +45,11 @@ pub(crate) fn go_quote(text: &str) -> String {
     out
 }
 
-/// A value as version 2 decodes it.
-pub(crate) fn go_syntax(value: &Any) -> String {
-    shown(value, &|_| "interface {}")
-}
-
-/// A value as version 3 decodes it: maps of strings are told apart.
-pub(crate) fn go_syntax_3(value: &Any) -> String {
-    shown(value, &|fields| {
-        let strings = fields.iter().all(|(key, _)| matches!(key, Any::Str(_)));
-        if strings { "string" } else { "interface {}" }
-    })
-}
-
-fn shown(value: &Any, kind: &dyn Fn(&[(Any, Any)]) -> &'static str) -> String {
+/// A value as a version of go-yaml decodes it; version 3 tells maps of strings apart.
+pub(crate) fn go_syntax(value: &Any, stack: Stack) -> String {
     let inner = |value: &Any| match value {
         Any::Null => "interface {}(nil)".to_owned(),
-        other => shown(other, kind),
+        other => go_syntax(other, stack),
     };
     match value {
         Any::Null => "<nil>".to_owned(),
@@ -76,7 +65,12 @@ fn shown(value: &Any, kind: &dyn Fn(&[(Any, Any)]) -> &'static str) -> String {
             format!("[]interface {{}}{{{}}}", items.join(", "))
         }
         Any::Map(fields) => {
-            let kind = kind(fields);
+            let strings = fields.iter().all(|(key, _)| matches!(key, Any::Str(_)));
+            let kind = if strings && stack == Stack::V3 {
+                "string"
+            } else {
+                "interface {}"
+            };
             let mut sorted: Vec<(u8, &str, String, &Any)> = fields
                 .iter()
                 .map(|(key, value)| {

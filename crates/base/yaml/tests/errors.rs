@@ -151,3 +151,89 @@ fn one_long_line_is_read_in_linear_time() {
     let documents = parse_documents(&text, "a.yaml").expect("read");
     assert_eq!(documents[0].value.as_array().map(Vec::len), Some(100_001));
 }
+
+#[test]
+fn a_mistake_has_go_s_words_too() {
+    let check = |text: &str, expected: &str| {
+        let error = base_yaml::go::unmarshal(text.as_bytes()).unwrap_err();
+        assert_eq!(
+            error.text,
+            format!("error converting YAML to JSON: {expected}")
+        );
+        let ours = parse_documents(text, "a.yaml").unwrap_err();
+        if let Some(go) = ours.go {
+            assert_eq!(go.text, expected);
+        }
+    };
+    check(
+        "a: 1\nb: c: d\n",
+        "yaml: line 2: mapping values are not allowed in this context",
+    );
+    check(
+        "a:\n  b: 1\n c: 2\n",
+        "yaml: line 2: did not find expected key",
+    );
+    check("a: [1\n", "yaml: line 1: did not find expected ',' or ']'");
+    check("a: \"x\n", "yaml: line 2: found unexpected end of stream");
+    check(
+        "a:\n\tb: 1\n",
+        "yaml: line 2: found character that cannot start any token",
+    );
+    check("a: *x\n", "yaml: unknown anchor 'x' referenced");
+    check("a: \u{7}\n", "yaml: control characters are not allowed");
+    check("a: .inf\n", "json: unsupported value: +Inf");
+}
+
+#[test]
+fn three_modes_for_a_key_that_stands_twice() {
+    let text = "a: 1\nb: {a: 2, a: 3}\na: 4\n";
+    assert_eq!(
+        base_yaml::go::unmarshal(text.as_bytes())
+            .expect("the last counts")
+            .to_string(),
+        r#"{"a":4,"b":{"a":3}}"#
+    );
+    assert_eq!(
+        base_yaml::go::unmarshal_strict(text.as_bytes())
+            .unwrap_err()
+            .text,
+        "error converting YAML to JSON: yaml: unmarshal errors:\n  line 2: key \"a\" already set in map\n  line 3: key \"a\" already set in map"
+    );
+    assert_eq!(
+        parse_documents(text, "a.yaml").unwrap_err().to_string(),
+        "a.yaml:2:11: duplicate key \"a\": it stands in line 2 already"
+    );
+    assert_eq!(
+        base_yaml::go::unmarshal_v3(text.as_bytes())
+            .unwrap_err()
+            .text,
+        "yaml: unmarshal errors:\n  line 3: mapping key \"a\" already defined at line 1"
+    );
+}
+
+#[test]
+fn odd_shapes_are_read_in_linear_time() {
+    let many = 60_000;
+    for text in [
+        "{a: b, ".repeat(many),
+        "[a, ".repeat(100) + &"b, ".repeat(many),
+        "a: [".repeat(many),
+        "? ".repeat(many),
+        "- - - -\n".repeat(many),
+        "&a ".repeat(many),
+        "!a ".repeat(many),
+        "a: &b *b\n".repeat(many),
+        "'".repeat(many),
+        "\"\\\n".repeat(many),
+        "a:\n".repeat(many),
+        " \n".repeat(many),
+        "# c\n\t".repeat(many),
+        "1: a\n'1': b\n".repeat(many / 10),
+        "%TAG !a! b\n".repeat(many / 10),
+    ] {
+        let _ = parse_documents(&text, "a.yaml");
+        let _ = base_yaml::go::unmarshal(text.as_bytes());
+        let _ = base_yaml::go::unmarshal_strict(text.as_bytes());
+        let _ = base_yaml::go::unmarshal_v3(text.as_bytes());
+    }
+}

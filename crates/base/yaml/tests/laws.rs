@@ -61,4 +61,44 @@ proptest! {
             prop_assert!(!error.report().is_empty());
         }
     }
+
+    #[test]
+    fn go_reads_what_go_writes(value in value()) {
+        // Go writes a key << bare, and then takes it for a merge
+        prop_assume!(!value.to_string().contains("\"<<\":"));
+        if let Ok(text) = base_yaml::go::to_yaml(&value) {
+            let found = base_yaml::go::yaml_to_json(text.as_bytes());
+            prop_assert_eq!(found.as_ref(), Ok(&value), "{}", text);
+            prop_assert_eq!(base_yaml::go::to_yaml(&value), Ok(text));
+        }
+        // some of what version 3 writes, it does not read: a tab that begins a block, a hint that is wider than its list
+        let text = base_yaml::go::to_yaml_v3(&value, 2).expect("version 3 writes any value");
+        if let Ok(found) = base_yaml::go::unmarshal_v3(text.as_bytes()) {
+            let mut writer = base_yaml::go::Writer::v3(2);
+            writer.any(&found);
+            prop_assert_eq!(writer.finish(), Ok(text));
+        }
+    }
+
+    #[test]
+    fn no_bytes_are_too_odd(
+        bytes in proptest::collection::vec(prop_oneof![
+            4 => proptest::sample::select(b" \n\t:#'\"-abc,[]{}&*!|>%@`?~=.019<\\xu".to_vec()),
+            1 => any::<u8>(),
+        ], 0..120),
+    ) {
+        let found = base_yaml::go::unmarshal(&bytes);
+        if let Err(error) = &found {
+            prop_assert!(error.text.starts_with("error converting YAML to JSON: "), "{}", error);
+        }
+        let strict = base_yaml::go::unmarshal_strict(&bytes);
+        prop_assert!(strict.is_err() || found.is_ok());
+        let _ = base_yaml::go::unmarshal_v3(&bytes);
+        let mut writer = base_yaml::go::Writer::sigs();
+        writer.bytes(&bytes);
+        let _ = writer.finish();
+        let mut writer = base_yaml::go::Writer::v3(2);
+        writer.bytes(&bytes);
+        prop_assert!(writer.finish().is_ok());
+    }
 }

@@ -26,4 +26,4 @@ pub use limits::Limits;
 pub use load::{Chart, Dependency, File, Maintainer, Metadata};
 pub use post::{Event, Head, Hook, Manifest};
 pub use roadstead_template::{Limits as TemplateLimits, Policy};
-pub use values::layers::Layer;
+pub use values::layers::{Layer, combine};

@@ -101,9 +101,7 @@ pub(super) fn printable(bytes: &[u8], at: usize) -> bool {
         Some([b'\n' | 0x20..=0x7e, ..]) => true,
         Some([0xc2, next, ..]) => *next >= 0xa0,
         Some([0xed, next, ..]) => *next < 0xa0,
-        Some([0xef, a, b, ..]) => {
-            !(*a == 0xbb && *b == 0xbf) && !(*a == 0xbf && matches!(*b, 0xbe | 0xbf))
-        }
+        Some([0xef, a, b, ..]) => !matches!((*a, *b), (0xbb, 0xbf) | (0xbf, 0xbe | 0xbf)),
         Some([0xc3..=0xee, ..]) => true,
         _ => false,
     }

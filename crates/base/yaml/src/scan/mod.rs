@@ -137,7 +137,7 @@ impl<'t> Scanner<'t> {
             return Ok(());
         }
         let before = self.mark;
-        self.to_next_token()?;
+        self.seek_token()?;
         let column = i32::try_from(self.mark.column).unwrap_or(i32::MAX);
         self.unroll(column, before);
         let first = self.byte(0);
@@ -353,7 +353,7 @@ impl<'t> Scanner<'t> {
         }
     }
 
-    fn to_next_token(&mut self) -> Result<()> {
+    fn seek_token(&mut self) -> Result<()> {
         loop {
             if self.at == 0 && self.text.starts_with('\u{feff}') {
                 self.skip();
