@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"strconv"
 	"unicode"
 )
 
@@ -62,11 +61,8 @@ func tables() {
 	ranges("UPPER", "Upper case letters.", unicode.IsUpper)
 	ranges("LOWER", "Lower case letters.", unicode.IsLower)
 	ranges("TITLE", "Title case letters.", unicode.IsTitle)
-	ranges("LETTER", "Letters.", unicode.IsLetter)
-	ranges("DIGIT", "Decimal digits.", unicode.IsDigit)
 	ranges("NUMBER", "Numbers.", unicode.IsNumber)
 	ranges("PUNCT", "Punctuation.", unicode.IsPunct)
-	ranges("PRINT", "What strconv prints as it is.", strconv.IsPrint)
 	mappings("TO_UPPER", "To upper case", unicode.ToUpper)
 	mappings("TO_LOWER", "To lower case", unicode.ToLower)
 	mappings("TO_TITLE", "To title case", unicode.ToTitle)

@@ -56,7 +56,7 @@ trait Sink {
 }
 
 /// Walks a value. The places of the containers on the way tell rings from what is merely deep.
-fn walk(value: &Value, sink: &mut dyn Sink, way: &mut Vec<usize>) -> Written {
+fn walk(value: &Value, sink: &mut dyn Sink, way: &mut Vec<Value>) -> Written {
     match value {
         Value::Invalid | Value::Nil => sink.null(),
         Value::Bool(value) => sink.bool(*value),
@@ -78,21 +78,30 @@ fn walk(value: &Value, sink: &mut dyn Sink, way: &mut Vec<usize>) -> Written {
     Ok(())
 }
 
-fn enter(address: usize, name: &dyn Fn() -> String, way: &mut Vec<usize>) -> Written {
-    if way.len() > 64 && way.contains(&address) {
+/// Whether both are one map or one list.
+fn same(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Map(a), Value::Map(b)) => a.same(b),
+        (Value::List(a), Value::List(b)) => a.same(b),
+        _ => false,
+    }
+}
+
+fn enter(container: Value, way: &mut Vec<Value>) -> Written {
+    if way.len() > 64 && way.iter().any(|outer| same(outer, &container)) {
         return Err(Unwritten::Go(format!(
             "json: unsupported value: encountered a cycle via {}",
-            name()
+            container.type_name()
         )));
     }
     if way.len() > MAX_DEPTH {
         return Err(Unwritten::Bound(FuncError::limit(Limit::Depth(MAX_DEPTH))));
     }
-    way.push(address);
+    way.push(container);
     Ok(())
 }
 
-fn walk_list(list: &List, sink: &mut dyn Sink, way: &mut Vec<usize>) -> Written {
+fn walk_list(list: &List, sink: &mut dyn Sink, way: &mut Vec<Value>) -> Written {
     if sink.json() {
         if list.is_nil() {
             sink.null();
@@ -103,7 +112,7 @@ fn walk_list(list: &List, sink: &mut dyn Sink, way: &mut Vec<usize>) -> Written 
             return Ok(());
         }
     }
-    enter(list.address(), &|| list.ty().to_string(), way)?;
+    enter(Value::List(list.clone()), way)?;
     let items = list.items();
     sink.begin_list(items.len());
     for (index, item) in items.iter().enumerate() {
@@ -115,12 +124,12 @@ fn walk_list(list: &List, sink: &mut dyn Sink, way: &mut Vec<usize>) -> Written 
     Ok(())
 }
 
-fn walk_map(map: &Map, sink: &mut dyn Sink, way: &mut Vec<usize>) -> Written {
+fn walk_map(map: &Map, sink: &mut dyn Sink, way: &mut Vec<Value>) -> Written {
     if map.is_nil() && sink.json() {
         sink.null();
         return Ok(());
     }
-    enter(map.address(), &|| map.ty().to_string(), way)?;
+    enter(Value::Map(map.clone()), way)?;
     let mut entries = map.entries();
     sink.order(&mut entries);
     sink.begin_map(entries.len());
@@ -133,7 +142,7 @@ fn walk_map(map: &Map, sink: &mut dyn Sink, way: &mut Vec<usize>) -> Written {
     Ok(())
 }
 
-fn walk_object(value: &Value, sink: &mut dyn Sink, way: &mut Vec<usize>) -> Written {
+fn walk_object(value: &Value, sink: &mut dyn Sink, way: &mut Vec<Value>) -> Written {
     let Value::Object(object) = value else {
         return Ok(());
     };

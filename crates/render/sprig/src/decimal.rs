@@ -2,7 +2,7 @@
 
 use num_bigint::{BigInt, Sign};
 
-use crate::go::strconv::{format_float, shortest};
+use crate::go::strconv::format_float;
 
 /// How many decimals a quotient has.
 const PRECISION: i64 = 16;
@@ -25,15 +25,16 @@ impl Decimal {
     /// The shortest decimal of a float. The error is what the library panics with.
     pub(crate) fn new(value: f64) -> Result<Decimal, String> {
         if !value.is_finite() {
-            let text = format_float(value, 21);
+            let text = format_float(value);
             return Err(format!("Cannot create a Decimal from {text}"));
         }
-        let (sign, digits, exponent) = shortest(value);
-        let exponent = i64::from(exponent) + 1 - digits.len() as i64;
-        let value: BigInt = digits.parse().unwrap_or_default();
+        let text = format!("{value:e}");
+        let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+        let decimals = mantissa.split_once('.').map_or(0, |(_, rest)| rest.len());
+        let exponent: i64 = exponent.parse().unwrap_or(0);
         Ok(Decimal {
-            value: if sign.is_empty() { value } else { -value },
-            exponent,
+            value: mantissa.replace('.', "").parse().unwrap_or_default(),
+            exponent: exponent - decimals as i64,
         })
     }
 

@@ -43,12 +43,11 @@ fn merge_at(
             }
             continue;
         }
-        if let (Value::Map(new), Some(Value::Map(old))) = (&new, &old) {
-            if !old.is_nil() {
-                if let Err(message) = merge_at(call, old, new, overwrite, depth + 1)? {
-                    return Ok(Err(message));
-                }
-            }
+        if let (Value::Map(new), Some(Value::Map(old))) = (&new, &old)
+            && !old.is_nil()
+            && let Err(message) = merge_at(call, old, new, overwrite, depth + 1)?
+        {
+            return Ok(Err(message));
         }
         let full = old.as_ref().is_some_and(|old| !is_empty(old));
         if full && matches!((&new, &old), (Value::Map(_), Some(Value::Map(_)))) {

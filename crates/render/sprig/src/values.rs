@@ -5,7 +5,8 @@ use roadstead_template::{
 };
 
 use crate::go::strconv::{float_to_int, parse_float, parse_int};
-use crate::objects::{MonthObject, TimeObject, VersionObject, WeekdayObject};
+use crate::objects::{MonthObject, TimeObject, VersionObject, WeekdayObject, version_value};
+use crate::semver::Version;
 
 /// What a function gives.
 pub(crate) type Outcome = Result<Value, FuncError>;
@@ -300,6 +301,8 @@ fn copy(value: &Value, call: &mut Call<'_>, depth: usize) -> Outcome {
             }
             Value::Map(twin)
         }
+        // What reflection cannot read stays behind.
+        other if other.downcast::<VersionObject>().is_some() => version_value(Version::default()),
         other => other.clone(),
     })
 }

@@ -118,18 +118,17 @@ fn connects(rune: u32) -> bool {
 /// Words run together, each with its first letter in upper case. Connectors at the start stay.
 pub(crate) fn pascal(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
-    let mut all = runes(text).map(|(_, rune, _)| rune).peekable();
+    let mut all = runes(text).map(|(_, rune, _)| rune);
     let mut current = 0;
     let mut first_upper = false;
-    while let Some(rune) = all.next() {
+    for rune in all.by_ref() {
         current = rune;
-        if connects(rune) {
-            push(&mut out, rune);
-            continue;
+        if !connects(rune) {
+            first_upper = is_upper(rune);
+            current = to_upper(rune);
+            break;
         }
-        first_upper = is_upper(rune);
-        current = to_upper(rune);
-        break;
+        push(&mut out, rune);
     }
     if text.is_empty() {
         return out;

@@ -180,10 +180,7 @@ pub(crate) fn merge(values: &mut Map<String, Value>, newer: Map<String, Value>) 
 
 /// Puts the layers together in Helm's order: files first, then `--set-json`, `--set`, `--set-string`, `--set-file`,
 /// `--set-literal`, whatever order they are given in.
-pub(crate) fn combine(
-    layers: &[Layer],
-    dialect: Dialect,
-) -> Result<Map<String, Value>, Diagnostics> {
+pub fn combine(layers: &[Layer], dialect: Dialect) -> Result<Map<String, Value>, Diagnostics> {
     let mut values = Map::new();
     let mut ordered: Vec<(usize, &Layer)> = layers
         .iter()

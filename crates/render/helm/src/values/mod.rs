@@ -1,6 +1,7 @@
 //! Values: how they are given, put together and checked.
 
 pub(crate) mod coalesce;
+mod effort;
 pub(crate) mod frozen;
 pub(crate) mod layers;
 pub(crate) mod schema;

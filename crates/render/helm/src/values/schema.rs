@@ -6,11 +6,14 @@
 use boon::{Compiler, ErrorKind, SchemaIndex, Schemas, UrlLoader, ValidationError};
 use serde_json::Value;
 
+use super::effort;
+
 /// Where Helm says a schema lies.
 const LOCATION: &str = "file:///values.schema.json";
 
 /// A schema, ready to check values.
 pub(crate) struct Schema {
+    json: Value,
     schemas: Schemas,
     index: SchemaIndex,
 }
@@ -37,17 +40,28 @@ impl Schema {
         let mut compiler = Compiler::new();
         compiler.use_loader(Box::new(Nowhere));
         compiler
-            .add_resource(LOCATION, json)
+            .add_resource(LOCATION, json.clone())
             .map_err(|error| error.to_string())?;
         let mut schemas = Schemas::new();
         let index = compiler
             .compile(LOCATION, &mut schemas)
             .map_err(|error| with_sources(&error))?;
-        Ok(Self { schemas, index })
+        Ok(Self {
+            json,
+            schemas,
+            index,
+        })
     }
 
     /// Checks values; the error is Helm's, and says what is wrong at which path.
     pub(crate) fn check(&self, values: &Value) -> Result<(), Violations> {
+        if !effort::bearable(&self.json, values) {
+            let text = "checking the values by this schema takes too many steps".to_owned();
+            return Err(Violations {
+                leaves: vec![(String::new(), text.clone())],
+                text,
+            });
+        }
         let Err(error) = self.schemas.validate(values, self.index) else {
             return Ok(());
         };

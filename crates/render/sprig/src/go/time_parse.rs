@@ -379,14 +379,17 @@ fn read_offset(text: &[u8], form: OffsetForm) -> Result<(i64, &[u8]), Bad> {
     if colons && text[3] != b':' || form == OffsetForm::ColonSeconds && text[6] != b':' {
         return Err(Bad::Text);
     }
-    let two = |at: Option<usize>| match at {
-        None => Ok(0),
-        Some(at) => number(&text[at..at + 2], true).map(|(value, _)| value),
+    // Go looks at the bounds before it looks at what could not be read.
+    let mut broken = false;
+    let mut two = |at: Option<usize>| match at {
+        Some(at) if !broken => {
+            let read = number(&text[at..at + 2], true);
+            broken = read.is_err();
+            read.map_or(0, |(value, _)| value)
+        }
+        _ => 0,
     };
-    let parts = two(Some(1))
-        .and_then(|hours| Ok((hours, two(minutes)?)))
-        .and_then(|(hours, minutes)| Ok((hours, minutes, two(seconds)?)));
-    let (hours, minutes, seconds) = parts?;
+    let (hours, minutes, seconds) = (two(Some(1)), two(minutes), two(seconds));
     if hours > 24 {
         return Err(Bad::Range("time zone offset hour"));
     }
@@ -398,8 +401,8 @@ fn read_offset(text: &[u8], form: OffsetForm) -> Result<(i64, &[u8]), Bad> {
     }
     let offset = (hours * 60 + minutes) * 60 + seconds;
     match text[0] {
-        b'+' => Ok((offset, &text[length..])),
-        b'-' => Ok((-offset, &text[length..])),
+        b'+' if !broken => Ok((offset, &text[length..])),
+        b'-' if !broken => Ok((-offset, &text[length..])),
         _ => Err(Bad::Text),
     }
 }

@@ -1,5 +1,7 @@
 //! Runes as Go sees them: text is bytes, and a byte that is no UTF-8 reads as U+FFFD of width one.
 
+use roadstead_template::strconv;
+
 use super::tables;
 
 /// What a broken byte reads as.
@@ -7,23 +9,8 @@ pub const RUNE_ERROR: u32 = 0xFFFD;
 
 /// Reads the first rune of a text and says how many bytes it takes; an empty text has width 0.
 pub fn decode(text: &[u8]) -> (u32, usize) {
-    let Some(&first) = text.first() else {
-        return (RUNE_ERROR, 0);
-    };
-    if first < 0x80 {
-        return (u32::from(first), 1);
-    }
-    let length = match first {
-        0xC2..=0xDF => 2,
-        0xE0..=0xEF => 3,
-        0xF0..=0xF4 => 4,
-        _ => return (RUNE_ERROR, 1),
-    };
-    let rune = text
-        .get(..length)
-        .and_then(|bytes| std::str::from_utf8(bytes).ok())
-        .and_then(|text| text.chars().next());
-    rune.map_or((RUNE_ERROR, 1), |rune| (u32::from(rune), length))
+    let (rune, width) = strconv::decode_rune(text);
+    (u32::from(rune), width)
 }
 
 /// Reads the last rune of a text and says how many bytes it takes.
@@ -39,8 +26,7 @@ pub fn decode_last(text: &[u8]) -> (u32, usize) {
 
 /// Appends a rune; what is no Unicode scalar value becomes U+FFFD.
 pub fn push(out: &mut Vec<u8>, rune: u32) {
-    let rune = char::from_u32(rune).unwrap_or(char::REPLACEMENT_CHARACTER);
-    out.extend_from_slice(rune.encode_utf8(&mut [0; 4]).as_bytes());
+    strconv::append_rune(out, rune);
 }
 
 /// The runes of a text, each with its place and width.
@@ -103,12 +89,12 @@ pub fn is_title(rune: u32) -> bool {
 
 /// Whether it is a letter.
 pub fn is_letter(rune: u32) -> bool {
-    within(tables::LETTER, rune)
+    char::from_u32(rune).is_some_and(strconv::is_letter)
 }
 
 /// Whether it is a decimal digit.
 pub fn is_digit(rune: u32) -> bool {
-    within(tables::DIGIT, rune)
+    char::from_u32(rune).is_some_and(strconv::is_digit)
 }
 
 /// Whether it is a number.
@@ -119,11 +105,6 @@ pub fn is_number(rune: u32) -> bool {
 /// Whether it is punctuation.
 pub fn is_punct(rune: u32) -> bool {
     within(tables::PUNCT, rune)
-}
-
-/// Whether quoting leaves it as it is.
-pub fn is_print(rune: u32) -> bool {
-    within(tables::PRINT, rune)
 }
 
 /// The rune in upper case.

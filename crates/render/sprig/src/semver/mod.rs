@@ -13,7 +13,7 @@ use crate::go::strconv;
 pub const MAX_VERSION: usize = 256;
 
 /// A version. Minor and patch may be missing where it is read; a leading `v` is no part of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Version {
     /// The first number.
     pub major: u64,
@@ -94,7 +94,7 @@ impl Version {
             let Some(text) = numbers.get(at) else {
                 return Ok(0);
             };
-            strconv::parse_uint(text, 10).map_err(|_| {
+            strconv::parse_uint(text, 10).ok_or_else(|| {
                 let text = strconv::quote(text);
                 format!(
                     "error parsing version segment: strconv.ParseUint: parsing {text}: value out of range"
@@ -248,7 +248,7 @@ pub(crate) fn compare_pre(a: &str, b: &str) -> Ordering {
         if right.is_empty() {
             return Ordering::Greater;
         }
-        let number = |text: &str| strconv::parse_uint(text.as_bytes(), 10).ok();
+        let number = |text: &str| strconv::parse_uint(text.as_bytes(), 10);
         return match (number(left), number(right)) {
             (None, None) => left.cmp(right),
             (Some(_), None) => Ordering::Less,

@@ -268,14 +268,21 @@ impl<'a> Lexer<'a> {
         let from = self.at - 1;
         let rune = self.next()?;
         let letter = rune.and_then(char::from_u32).unwrap_or('\0');
+        let plain = match letter {
+            'b' => 8,
+            't' => 9,
+            'n' => 10,
+            'f' => 12,
+            'r' => 13,
+            'e' => 27,
+            '"' | '\\' => letter as u8,
+            _ => 0,
+        };
+        if plain != 0 {
+            out.push(plain);
+            return Ok(());
+        }
         let digits = match letter {
-            'b' => return Ok(out.push(8)),
-            't' => return Ok(out.push(9)),
-            'n' => return Ok(out.push(10)),
-            'f' => return Ok(out.push(12)),
-            'r' => return Ok(out.push(13)),
-            'e' => return Ok(out.push(27)),
-            '"' | '\\' => return Ok(out.push(letter as u8)),
             ' ' | '\t' => return self.bad(format!("invalid escape: '\\{letter}'")),
             'x' => 2,
             'u' => 4,

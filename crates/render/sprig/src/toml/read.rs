@@ -294,6 +294,19 @@ impl Reader<'_> {
         let name = dotted(&path);
         if table.contains_key(key) {
             let implicit = self.implicit.remove(&name);
+            if let (Toml::Table(new), Some(Toml::Table(old))) = (&value, table.get(key))
+                && !implicit
+                && let Some(inner) = new.keys().find(|inner| old.contains_key(*inner))
+            {
+                // The library reads an inline table into the one that is there, so the key within it is the one that is double.
+                let inner = inner.clone();
+                path.push(inner.clone());
+                let name = String::from_utf8_lossy(&dotted(&path)).into_owned();
+                path.pop();
+                self.context = path;
+                self.current = inner;
+                return self.bad(format!("Key '{name}' has already been defined."));
+            }
             if !implicit {
                 let name = String::from_utf8_lossy(&name).into_owned();
                 return self.bad(format!("Key '{name}' has already been defined."));

@@ -269,7 +269,7 @@ fn float_text(value: f64) -> String {
     if value.is_infinite() {
         return if value < 0.0 { "-inf" } else { "inf" }.to_owned();
     }
-    let text = format_float(value, 21);
+    let text = format_float(value);
     if text.contains(['e', '.']) {
         text
     } else {

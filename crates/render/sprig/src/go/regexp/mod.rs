@@ -25,6 +25,8 @@ pub struct Regexp {
     regex: regex::bytes::Regex,
     /// The names of the groups, from 1 on; empty where a group has none.
     names: Vec<String>,
+    /// Whether the pattern is the empty text.
+    empty: bool,
 }
 
 /// Where a group matched.
@@ -76,6 +78,7 @@ impl Regexp {
         Ok(Regexp {
             regex,
             names: translated.names,
+            empty: pattern.is_empty(),
         })
     }
 
@@ -89,15 +92,27 @@ impl Regexp {
         self.regex.find(text).map(|found| found.as_bytes())
     }
 
+    /// The first match from a place on. An empty one within a character is none: the other engine goes by bytes there.
+    fn span_at(&self, text: &[u8], from: usize) -> Option<(usize, usize)> {
+        let mut at = from;
+        while at <= text.len() {
+            let found = self.regex.find_at(text, at)?;
+            if !found.is_empty() || !splits_rune(text, found.start()) {
+                return Some((found.start(), found.end()));
+            }
+            at = found.start() + 1;
+        }
+        None
+    }
+
     /// Where the matches are, at most `limit` of them.
     fn spans(&self, text: &[u8], limit: Option<usize>) -> Vec<(usize, usize)> {
         let mut out = Vec::new();
         let (mut at, mut last_end) = (0, None);
         while at <= text.len() && limit.is_none_or(|limit| out.len() < limit) {
-            let Some(found) = self.regex.find_at(text, at) else {
+            let Some((start, end)) = self.span_at(text, at) else {
                 break;
             };
-            let (start, end) = (found.start(), found.end());
             if end == at {
                 // An empty match right after a match does not count; go on behind the next rune.
                 if last_end != Some(start) {
@@ -130,7 +145,7 @@ impl Regexp {
         if limit == 0 {
             return None;
         }
-        if text.is_empty() && !self.regex.as_str().is_empty() {
+        if text.is_empty() && !self.empty {
             return Some(vec![text]);
         }
         let limit = usize::try_from(limit).ok();
@@ -159,13 +174,12 @@ impl Regexp {
         let mut places = self.regex.capture_locations();
         let (mut at, mut last_end) = (0, 0);
         while at <= text.len() {
-            let span = if expand {
-                self.regex.captures_read_at(&mut places, text, at)
-            } else {
-                self.regex.find_at(text, at)
+            let Some((start, end)) = self.span_at(text, at) else {
+                break;
             };
-            let Some(found) = span else { break };
-            let (start, end) = (found.start(), found.end());
+            if expand {
+                self.regex.captures_read_at(&mut places, text, start);
+            }
             out.extend_from_slice(&text[last_end..start]);
             // An empty match right after a match is not replaced.
             if end > last_end || start == 0 {
@@ -239,6 +253,12 @@ impl Regexp {
             |(index, found): (usize, &String)| (found.as_bytes() == name).then_some(index + 1);
         self.names.iter().enumerate().filter_map(named).collect()
     }
+}
+
+/// Whether a place lies within a character.
+fn splits_rune(text: &[u8], at: usize) -> bool {
+    text.get(at).is_some_and(|byte| byte & 0xC0 == 0x80)
+        && (1..=3.min(at)).any(|back| unicode::decode(&text[at - back..]).1 > back)
 }
 
 /// The name after a dollar sign, and what follows it.
