@@ -1,5 +1,6 @@
 //! From tokens to trees.
 
+use std::collections::BTreeMap;
 use std::mem;
 
 use super::lex::{Lexer, Sort, Token};
@@ -36,15 +37,57 @@ struct Tree {
     /// Lookahead, the newest last token first.
     tokens: [Token; 3],
     peeked: usize,
-    vars: Vec<Str>,
+    vars: Vars,
     action_line: usize,
     range_depth: usize,
+}
+
+/// The variables that can be seen, and how often each name was declared: there can be many of them.
+struct Vars {
+    names: Vec<Str>,
+    counts: BTreeMap<Str, usize>,
+}
+
+impl Vars {
+    fn new() -> Self {
+        let mut vars = Self {
+            names: Vec::new(),
+            counts: BTreeMap::new(),
+        };
+        vars.push(Str::from_static("$"));
+        vars
+    }
+
+    fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    fn push(&mut self, name: Str) {
+        *self.counts.entry(name.clone()).or_insert(0) += 1;
+        self.names.push(name);
+    }
+
+    fn truncate(&mut self, len: usize) {
+        for name in self.names.drain(len..) {
+            if let Some(count) = self.counts.get_mut(&name) {
+                *count -= 1;
+                if *count == 0 {
+                    self.counts.remove(&name);
+                }
+            }
+        }
+    }
+
+    fn contains(&self, name: &[u8]) -> bool {
+        self.counts.contains_key(name)
+    }
 }
 
 struct Parser<'a> {
     lexer: Lexer,
     ast: Ast,
     trees: Vec<(Str, NodeId)>,
+    tree_names: BTreeMap<Str, usize>,
     tree: Tree,
     depth: usize,
     is_function: &'a dyn Fn(&[u8]) -> bool,
@@ -61,6 +104,7 @@ pub(crate) fn parse(name: &Str, text: &Str, is_function: &dyn Fn(&[u8]) -> bool)
         lexer,
         ast: Ast::default(),
         trees: Vec::new(),
+        tree_names: BTreeMap::new(),
         tree: Tree::new(),
         depth: 0,
         is_function,
@@ -84,7 +128,7 @@ impl Tree {
         Self {
             tokens: [none(), none(), none()],
             peeked: 0,
-            vars: vec![Str::from_static("$")],
+            vars: Vars::new(),
             action_line: 0,
             range_depth: 0,
         }
@@ -178,16 +222,19 @@ impl Parser<'_> {
     }
 
     fn add(&mut self, name: Str, root: NodeId) -> Result<()> {
-        match self.trees.iter_mut().find(|(other, _)| *other == name) {
-            None => self.trees.push((name, root)),
-            Some((_, old)) if self.ast.is_empty(*old) => *old = root,
-            Some(_) if self.ast.is_empty(root) => {}
-            Some(_) => {
-                return self.error(format!(
-                    "template: multiple definition of template {}",
-                    quoted(&name)
-                ));
-            }
+        let Some(index) = self.tree_names.get(&name).copied() else {
+            self.tree_names.insert(name.clone(), self.trees.len());
+            self.trees.push((name, root));
+            return Ok(());
+        };
+        let old = &mut self.trees[index].1;
+        if self.ast.is_empty(*old) {
+            *old = root;
+        } else if !self.ast.is_empty(root) {
+            return self.error(format!(
+                "template: multiple definition of template {}",
+                quoted(&name)
+            ));
         }
         Ok(())
     }
