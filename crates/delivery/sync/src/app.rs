@@ -226,7 +226,7 @@ impl AppSync {
             return;
         }
         if !synced {
-            self.waiting = "waits for the API server to list what is there".to_owned();
+            self.waiting = self.unlisted(core);
             return;
         }
         if !self.namespaces(core) {
@@ -389,6 +389,17 @@ impl AppSync {
             }
         }
         None
+    }
+
+    /// What it waits for while not everything that exists has been seen.
+    pub(crate) fn unlisted(&self, core: &Core) -> String {
+        let mut kinds = self.gvks(core).into_iter().chain([namespace_gvk()]);
+        let refused = kinds.find_map(|gvk| {
+            let state = core.watches.get(&gvk)?;
+            (!state.synced && !state.problem.is_empty())
+                .then(|| format!("cannot list {gvk}: {}", state.problem))
+        });
+        refused.unwrap_or_else(|| "waits for the API server to list what is there".to_owned())
     }
 
     /// Makes the namespaces that are missing; says whether all are there.

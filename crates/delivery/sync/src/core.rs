@@ -63,6 +63,8 @@ pub(crate) struct WatchState {
     /// When to start it again.
     pub(crate) retry_at: Option<u64>,
     pub(crate) fails: u32,
+    /// Why it cannot be started.
+    pub(crate) problem: String,
 }
 
 /// What all Apps share.

@@ -350,6 +350,7 @@ impl Machine {
             return;
         };
         state.fails = 0;
+        state.problem.clear();
         match event {
             WatchEvent::Applied(bytes) => {
                 let Ok(tree) = serde_json::from_slice::<Value>(&bytes) else {
@@ -473,6 +474,13 @@ impl Machine {
                 now.saturating_add(pause(error, state.fails))
             }
         });
+        if let Some(error) = error
+            && !state.synced
+            && state.problem != error.message
+        {
+            state.problem.clone_from(&error.message);
+            self.all_dirty();
+        }
         if error.is_some_and(|error| error.kind == ErrorKind::UnknownKind) {
             self.core.forget_kind(&gvk.group_kind());
             self.core.discover_again();

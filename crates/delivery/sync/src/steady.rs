@@ -236,7 +236,7 @@ impl AppSync {
         match self.watched(core) {
             Some(true) => {}
             Some(false) => {
-                self.waiting = "waits for the API server to list what is there".to_owned();
+                self.waiting = self.unlisted(core);
                 return;
             }
             None => return,
@@ -290,7 +290,7 @@ impl AppSync {
         match self.watched(core) {
             Some(true) => {}
             Some(false) => {
-                self.waiting = "waits for the API server to list what is there".to_owned();
+                self.waiting = self.unlisted(core);
                 return;
             }
             None => return,

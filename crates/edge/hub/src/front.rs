@@ -39,9 +39,17 @@ pub(crate) fn user(proxies: &FrontProxies, headers: &HeaderMap) -> Result<UserIn
                 .push(value.to_owned());
         }
     }
+    let mut groups = values(&proxies.group_headers);
+    // whoever the API server let through is somebody, also where it names no groups, as for itself
+    let told = ["system:authenticated", "system:unauthenticated"];
+    if name != UserInfo::anonymous().name
+        && !groups.iter().any(|group| told.contains(&group.as_str()))
+    {
+        groups.push(told[0].to_owned());
+    }
     Ok(UserInfo {
         name,
-        groups: values(&proxies.group_headers),
+        groups,
         uid: String::new(),
         extra,
     })
@@ -91,5 +99,12 @@ mod tests {
         assert_eq!((found.name.as_str(), found.groups.len()), ("jo", 2));
         assert!(found.in_group("system:authenticated"));
         assert_eq!(found.extra["acme.com/project"], ["shop"]);
+        let mut headers = HeaderMap::new();
+        headers.insert(
+            "x-remote-user",
+            "system:aggregator".parse().expect("a value"),
+        );
+        let found = user(&proxies, &headers).expect("the API server itself");
+        assert!(found.in_group("system:authenticated"));
     }
 }
