@@ -20,6 +20,10 @@ pub(crate) fn hide(value: &mut Value) {
                     )
                 });
             }
+            // the order of what is wrong changes from run to run
+            if let Some(Value::Array(causes)) = map.get_mut("causes") {
+                causes.sort_by_key(|one| format!("{}{}", one["field"], one["message"]));
+            }
             for (key, value) in map.iter_mut() {
                 let text = value.as_str().filter(|text| !text.is_empty());
                 let mark = match (key.as_str(), text) {
