@@ -214,7 +214,8 @@ impl World {
                 "-o",
                 "jsonpath={.status.connection}",
             ];
-            let found = kubectl(tools, &kubeconfig, &get, None)?;
+            // before it has joined there is none
+            let found = kubectl(tools, &kubeconfig, &get, None).unwrap_or_default();
             Ok((found == "Connected").then_some(()))
         })
         .with_context(|| world.agent.last_words())?;
@@ -248,7 +249,8 @@ impl World {
         }
         git(&repository, &["init", "-q", "-b", "main"])?;
         commit(&repository)?;
-        let list = json!({"apiVersion": "v1", "kind": "List", "items": nouns}).to_string();
+        let list: Vec<String> = nouns.iter().map(Value::to_string).collect();
+        let list = list.join("\n---\n");
         let apply = ["apply", "--server-side", "-f", "-"];
         kubectl(tools, &self.folder.join("hub.yaml"), &apply, Some(&list))?;
         Ok(())
@@ -330,9 +332,10 @@ impl World {
             kib.unwrap_or(0.0) / 1024.0
         };
         Ok(format!(
-            "agent holds {:.1} MiB (at most {:.1}), has used {:.2} s of CPU",
+            "agent holds {:.1} MiB (at most {:.1}; {:.1} without mapped files), has used {:.2} s of CPU",
             field("VmRSS:"),
             field("VmHWM:"),
+            field("RssAnon:"),
             self.cpu()?
         ))
     }

@@ -395,7 +395,7 @@ fn base64_problem(text: &str) -> Option<usize> {
     if letters + pads < text.len() {
         return Some(letters + pads);
     }
-    (text.len() % 4 != 0 || pads > 2).then_some(letters)
+    (!text.len().is_multiple_of(4) || pads > 2).then_some(letters)
 }
 
 fn misfit_value(
