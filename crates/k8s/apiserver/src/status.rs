@@ -503,6 +503,11 @@ impl Status {
             "kind": "Status", "apiVersion": "v1", "metadata": metadata, "status": "Failure",
             "message": self.message, "reason": self.reason, "code": self.code,
         });
+        if self.reason.is_empty()
+            && let Some(map) = out.as_object_mut()
+        {
+            map.remove("reason");
+        }
         if let Some(details) = &self.details {
             out["details"] = details.to_value();
         }
