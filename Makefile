@@ -6,7 +6,11 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 export PATH := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/roadstead/oracle/bin:$(PATH)
 
 .DEFAULT_GOAL := help
+<<<<<<< HEAD
 .PHONY: help demo test lint clippy fmt generate image clean
+=======
+.PHONY: help demo test oracle lint clippy fmt generate clean
+>>>>>>> oracle-work
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -19,6 +23,9 @@ demo: ## Show the whole road on this machine: a hub, 50 simulated clusters, four
 test: ## Run every test; the last line sums them up
 	@scripts/prepare.sh test
 	@$(CARGO) xtask test $(ARGS)
+
+oracle: ## Build the real Kubernetes that tests compare us with (minutes, once)
+	$(CARGO) xtask oracle build $(ARGS)
 
 lint: ## Check format, lints, structure and generated files
 	@scripts/prepare.sh lint

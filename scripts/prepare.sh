@@ -70,23 +70,19 @@ demo)
 test)
     need git git "the tests make Git repositories"
     # the transcripts hold this version's words, and others word some answers differently
-    wanted=$(sed -n 's|.*k8s.io/kubectl v0\.\([0-9.]*\).*|1.\1|p' "$root/oracle/kubectl/go.mod" | head -n 1)
+    wanted=$(sed -n 's|^require k8s.io/kubernetes v\([0-9.]*\).*|\1|p' "$root/oracle/kubernetes/go.mod" | head -n 1)
     found=$(kubectl_version)
     if [ "${found%.*}" != "${wanted%.*}" ]; then
         say "the tests want kubectl ${wanted%.*}; here is ${found:-none}"
         if has go; then
             say "building it from its Go modules into $tools (some minutes, once)"
-            mkdir -p "$tools"
-            minor=${wanted#*.}
-            version=k8s.io/component-base/version
-            (cd "$root/oracle/kubectl" && go build -trimpath -o "$tools/kubectl" -ldflags \
-                "-s -w -X $version.gitVersion=v$wanted -X $version.gitMajor=1 -X $version.gitMinor=${minor%.*}" .) ||
-                say "that failed"
+            (cd "$root" && cargo xtask oracle build kubectl) || say "that failed"
         else
             say "it can be built here when go is on PATH"
         fi
         [ -n "$(kubectl_version)" ] || say "the tests that hold us against kubectl say \"skipped\""
     fi
+    [ -x "$tools/kube-apiserver" ] || say "the tests against a real API server say \"skipped\": make oracle builds one (6 minutes on 2 cores, once)"
     ;;
 build) ;;
 *)

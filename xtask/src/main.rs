@@ -63,7 +63,7 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "oracle",
-        about: "build real Kubernetes, start and end control planes: build | up | down",
+        about: "build real Kubernetes, start and end control planes, measure the agent: build | up | down | agent",
         run: oracle::run,
     },
 ];

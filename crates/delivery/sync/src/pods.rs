@@ -19,6 +19,10 @@ pub(crate) fn selector(live: &Value, id: &ObjectId) -> Option<String> {
         ("apps", "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet") | ("batch", "Job") => {}
         _ => return None,
     }
+    if live.pointer("/spec/replicas").and_then(Value::as_i64) == Some(0) {
+        // what wants no pods has none to ask
+        return None;
+    }
     let selector = live.pointer("/spec/selector")?;
     let mut parts = Vec::new();
     let labels = selector.get("matchLabels").and_then(Value::as_object);

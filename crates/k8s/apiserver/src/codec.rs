@@ -15,6 +15,15 @@ const API_VERSION: &[u8] = b"\"apiVersion\":\"";
 
 /// Writes an object as it is stored.
 pub(crate) fn encode(def: &ResourceDef, object: &Value) -> Result<Bytes, Status> {
+    let mut converted;
+    let object = match def.stored_as {
+        Some(form) => {
+            converted = object.clone();
+            (form.to)(&mut converted);
+            &converted
+        }
+        None => object,
+    };
     let mut out = Vec::with_capacity(1024);
     let write = |out: &mut Vec<u8>, value: &Value| {
         serde_json::to_writer(&mut *out, value).map_err(Status::internal)
@@ -68,6 +77,11 @@ fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
 
 /// Puts the revision, and the `apiVersion` that was asked for, into stored bytes.
 pub(crate) fn splice(def: &ResourceDef, stored: &[u8], revision: Revision) -> Bytes {
+    if def.stored_as.is_some()
+        && let Ok(object) = decode(def, stored, revision)
+    {
+        return object.to_string().into();
+    }
     let mut out = BytesMut::with_capacity(stored.len() + 48);
     let mut rest = stored;
     if def.version != def.storage_version
@@ -106,7 +120,10 @@ pub(crate) fn decode(
             def.group_resource()
         ))
     })?;
-    if def.version != def.storage_version {
+    if let Some(form) = def.stored_as {
+        (form.from)(&mut value);
+    }
+    if def.stored_as.is_some() || def.version != def.storage_version {
         value["apiVersion"] = Value::String(def.api_version());
     }
     if let Some(metadata) = k8s_object::meta_mut(&mut value) {

@@ -84,7 +84,7 @@ pub struct VersionInfo {
 impl Default for VersionInfo {
     fn default() -> Self {
         Self {
-            git_version: "v1.36.0".to_owned(),
+            git_version: "v1.36.3".to_owned(),
             git_commit: "0000000000000000000000000000000000000000".to_owned(),
             build_date: "2026-01-01T00:00:00Z".to_owned(),
         }

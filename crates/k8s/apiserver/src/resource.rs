@@ -229,6 +229,10 @@ pub struct ResourceDef {
     pub custom: bool,
     /// Is nothing stored, as for reviews? Then a create is all there is.
     pub review: bool,
+    /// Fills in what is shown although nobody wrote it; no manager owns it.
+    pub(crate) shown: Option<DefaultFn>,
+    /// Is it another form of something that is stored in one form?
+    pub(crate) stored_as: Option<StoredAs>,
     /// Text of a warning that every request gets, for deprecated versions.
     pub warning: Option<String>,
     pub(crate) typed: OnceLock<TypeRef>,
@@ -238,6 +242,19 @@ impl fmt::Debug for ResourceDef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ResourceDef({}/{})", self.group_resource(), self.version)
     }
+}
+
+/// The form in which a resource is stored that has several.
+#[derive(Clone, Copy)]
+pub(crate) struct StoredAs {
+    /// The API group of the stored form.
+    pub(crate) group: &'static str,
+    /// Its version.
+    pub(crate) version: &'static str,
+    /// Makes the stored form.
+    pub(crate) to: fn(&mut Value),
+    /// Makes the served form.
+    pub(crate) from: fn(&mut Value),
 }
 
 /// What every stored resource offers.
@@ -284,6 +301,8 @@ impl ResourceDef {
             storage_version: version.to_owned(),
             custom: false,
             review: false,
+            shown: None,
+            stored_as: None,
             warning: None,
             typed: OnceLock::new(),
         }
@@ -296,7 +315,10 @@ impl ResourceDef {
 
     /// Returns the `apiVersion` of the stored form.
     pub fn storage_api_version(&self) -> String {
-        group_version(&self.group, &self.storage_version)
+        match self.stored_as {
+            Some(form) => group_version(form.group, form.version),
+            None => group_version(&self.group, &self.storage_version),
+        }
     }
 
     /// Returns `deployments.apps`, or `pods` for the core group.
@@ -315,11 +337,10 @@ impl ResourceDef {
 
     /// Returns where its objects are stored, behind the server's prefix: `apps/deployments/`.
     pub fn key_prefix(&self) -> String {
-        let group = if self.group.is_empty() {
-            "core"
-        } else {
-            &self.group
-        };
+        let group = self
+            .stored_as
+            .map_or(self.group.as_str(), |form| form.group);
+        let group = if group.is_empty() { "core" } else { group };
         format!("{group}/{}/", self.plural)
     }
 }

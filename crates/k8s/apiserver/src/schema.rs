@@ -162,7 +162,7 @@ pub(crate) fn apply(
             Status::bad_request(error.to_string())
         }
         // what was sent does not fit its type
-        ApplyError::Typed { .. } => Status::bad_request(tell(&error)),
+        ApplyError::Typed { .. } => Status::new(500, "", tell(&error)),
         ApplyError::Managed(inner) => Status::internal(format_args!(
             "managed fields of {} {name:?} cannot be read: {inner}",
             def.group_resource()

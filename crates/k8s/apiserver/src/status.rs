@@ -275,6 +275,21 @@ impl Status {
         .about_object(def, name)
     }
 
+    /// A delete's precondition does not hold; Kubernetes names the kind here, not the resource.
+    pub fn precondition(def: &ResourceDef, name: &str, why: &str) -> Self {
+        let mut kind = def.kind.clone();
+        if !def.group.is_empty() {
+            kind = format!("{kind}.{}", def.group);
+        }
+        let message = format!("Operation cannot be fulfilled on {kind} {name:?}: {why}");
+        Self::new(409, "Conflict", message).about(Details {
+            name: name.to_owned(),
+            group: def.group.clone(),
+            kind: def.kind.clone(),
+            ..Details::default()
+        })
+    }
+
     /// The object was written by another since it was read.
     pub fn modified(def: &ResourceDef, name: &str) -> Self {
         Self::conflict(
@@ -314,6 +329,15 @@ impl Status {
                 .collect(),
             ..Details::default()
         })
+    }
+
+    /// Options of a request are wrong; `kind` is what holds them, such as `ListOptions`.
+    pub fn invalid_options(kind: &str, error: FieldError) -> Self {
+        Self::invalid(
+            &ResourceDef::new("meta.k8s.io", "v1", kind, "", false),
+            "",
+            &[error],
+        )
     }
 
     /// The request cannot be understood.
@@ -479,6 +503,11 @@ impl Status {
             "kind": "Status", "apiVersion": "v1", "metadata": metadata, "status": "Failure",
             "message": self.message, "reason": self.reason, "code": self.code,
         });
+        if self.reason.is_empty()
+            && let Some(map) = out.as_object_mut()
+        {
+            map.remove("reason");
+        }
         if let Some(details) = &self.details {
             out["details"] = details.to_value();
         }

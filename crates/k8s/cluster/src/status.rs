@@ -59,6 +59,10 @@ fn judge(status: &Value, message: &str) -> ErrorKind {
                 .unwrap_or(0)
                 .saturating_mul(1000),
         },
+        // no waiting makes the object fit its type
+        500 if message.contains("failed to create typed patch object") => {
+            ErrorKind::Invalid { fields: Vec::new() }
+        }
         408 | 500..=599 => ErrorKind::Unavailable,
         _ => ErrorKind::Other,
     }
@@ -205,6 +209,10 @@ mod tests {
             ErrorKind::TooManyRequests {
                 retry_after_ms: 2000,
             },
+        );
+        check(
+            json!({"code": 500, "message": "failed to create typed patch object (a/b; v1, Kind=C): .d: field not declared in schema"}),
+            ErrorKind::Invalid { fields: Vec::new() },
         );
         check(
             json!({"code": 413, "message": "m"}),

@@ -53,13 +53,6 @@ pub(super) fn of(group: &str, kind: &str) -> Option<DefaultFn> {
                 set(spec, "metrics", cpu);
             }
         },
-        ("networking.k8s.io", "Ingress") => |object| {
-            for rule in each_in(object, &["spec", "rules"]) {
-                for path in each_in(rule, &["http", "paths"]) {
-                    set(path, "pathType", json!("ImplementationSpecific"));
-                }
-            }
-        },
         ("networking.k8s.io", "NetworkPolicy") => network_policy,
         ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => binding,
         ("discovery.k8s.io", "EndpointSlice") => |object| {

@@ -3,8 +3,10 @@
 mod cells;
 mod cells_pod;
 mod defaults;
+mod events;
 mod rules;
 mod service;
+mod shown;
 
 use std::sync::Arc;
 
@@ -94,6 +96,16 @@ fn table() -> Vec<ResourceDef> {
             def.columns = columns(&lines);
             def.default = defaults::of(&def.group, &def.kind);
             def.validate = rules::of(&def.group, &def.kind);
+            def.shown = shown::of(&def.group, &def.kind);
+            if def.kind == "Event" {
+                let new = !def.group.is_empty();
+                def.validate = Some(Arc::new(if new {
+                    events::check_new
+                } else {
+                    events::check_old
+                }));
+                def.stored_as = new.then_some(events::STORED);
+            }
             if def.kind == "Pod" {
                 def.grace = Some(defaults::pod_grace);
             }

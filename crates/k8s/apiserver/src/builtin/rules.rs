@@ -14,7 +14,8 @@ pub(super) fn of(group: &str, kind: &str) -> Option<ValidateFn> {
         ("", "Pod") => pod,
         ("", "Service") => service,
         ("", "ConfigMap") => |new, old| {
-            let mut errors = immutable_data(new, old, &["data", "binaryData"]);
+            let mut errors = config_keys(new);
+            errors.extend(immutable_data(new, old, &["data", "binaryData"]));
             let size = plain_size(&new["data"]) + decoded_size(&new["binaryData"]);
             errors.extend(too_large("[]", size));
             errors
@@ -25,7 +26,11 @@ pub(super) fn of(group: &str, kind: &str) -> Option<ValidateFn> {
         ("apps", "StatefulSet") => stateful_set,
         ("batch", "Job") => job,
         ("batch", "CronJob") => cron_job,
-        ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => binding,
+        ("rbac.authorization.k8s.io", "RoleBinding") => |new, old| binding(new, old, true),
+        ("rbac.authorization.k8s.io", "ClusterRoleBinding") => |new, old| binding(new, old, false),
+        ("rbac.authorization.k8s.io", "Role" | "ClusterRole") => role,
+        ("networking.k8s.io", "Ingress") => ingress,
+        ("autoscaling", "HorizontalPodAutoscaler") => autoscaler,
         ("storage.k8s.io", "StorageClass") => |new, old| {
             fixed(
                 new,
@@ -235,6 +240,13 @@ fn workload(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
     template(&new["spec"]["template"], "spec.template", &mut errors);
     only_restarting(new, &mut errors);
     errors.extend(fixed(new, old, &["spec.selector"]));
+    let strategy = &new["spec"]["strategy"];
+    if text(&strategy["type"]) == "Recreate" && !strategy["rollingUpdate"].is_null() {
+        errors.push(FieldError::forbidden(
+            "spec.strategy.rollingUpdate",
+            "may not be specified when strategy `type` is 'Recreate'",
+        ));
+    }
     errors
 }
 
@@ -398,6 +410,114 @@ fn immutable_data(new: &Value, old: Option<&Value>, fields: &[&str]) -> Vec<Fiel
     errors
 }
 
+fn key_problems(data: &Value, path: &str) -> Vec<FieldError> {
+    let fits = |key: &str| {
+        !key.is_empty()
+            && key
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+    };
+    let keys = data.as_object().into_iter().flatten().map(|(key, _)| key);
+    keys.filter(|key| !fits(key))
+        .map(|key| {
+            FieldError::invalid(
+                format!("{path}[{key}]"),
+                json!(key),
+                "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')",
+            )
+        })
+        .collect()
+}
+
+fn config_keys(new: &Value) -> Vec<FieldError> {
+    let mut errors = key_problems(&new["data"], "data");
+    for (key, _) in new["data"].as_object().into_iter().flatten() {
+        if new["binaryData"].get(key).is_some() {
+            let detail = "duplicate of key present in binaryData";
+            errors.push(FieldError::invalid(
+                format!("data[{key}]"),
+                json!(key),
+                detail,
+            ));
+        }
+    }
+    errors.extend(key_problems(&new["binaryData"], "binaryData"));
+    errors
+}
+
+fn role(new: &Value, _: Option<&Value>) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    for (index, rule) in items(&new["rules"]).enumerate() {
+        let at = |field: &str| format!("rules[{index}].{field}");
+        let missing = |field: &str| items(&rule[field]).next().is_none();
+        if missing("verbs") {
+            errors.push(FieldError::required(
+                at("verbs"),
+                "verbs must contain at least one value",
+            ));
+        }
+        if missing("nonResourceURLs") {
+            if missing("apiGroups") {
+                let detail = "resource rules must supply at least one api group";
+                errors.push(FieldError::required(at("apiGroups"), detail));
+            }
+            if missing("resources") {
+                let detail = "resource rules must supply at least one resource";
+                errors.push(FieldError::required(at("resources"), detail));
+            }
+        }
+    }
+    errors
+}
+
+fn ingress(new: &Value, _: Option<&Value>) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    let known = ["Exact", "Prefix", "ImplementationSpecific"];
+    for (rule_index, rule) in items(&new["spec"]["rules"]).enumerate() {
+        for (index, path) in items(&rule["http"]["paths"]).enumerate() {
+            let at = format!("spec.rules[{rule_index}].http.paths[{index}].pathType");
+            match path["pathType"].as_str() {
+                None => errors.push(FieldError::required(at, "pathType must be specified")),
+                Some(kind) if !known.contains(&kind) => {
+                    errors.push(FieldError::not_supported(at, json!(kind), &known));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+    errors
+}
+
+fn autoscaler(new: &Value, _: Option<&Value>) -> Vec<FieldError> {
+    let spec = &new["spec"];
+    let number = |field: &str| spec[field].as_i64().unwrap_or(0);
+    let (least, most) = (
+        spec["minReplicas"].as_i64().unwrap_or(1),
+        number("maxReplicas"),
+    );
+    let mut errors = Vec::new();
+    if least < 1 {
+        let detail = "must be greater than or equal to 1";
+        errors.push(FieldError::invalid(
+            "spec.minReplicas",
+            json!(least),
+            detail,
+        ));
+    }
+    if spec["maxReplicas"].is_null() {
+        let detail = "must be set and greater than 0";
+        errors.push(FieldError::required("spec.maxReplicas", detail));
+    } else if most < 1 {
+        let detail = "must be greater than 0";
+        errors.push(FieldError::invalid("spec.maxReplicas", json!(most), detail));
+    }
+    if most < least {
+        let detail = "must be greater than or equal to `minReplicas`";
+        errors.push(FieldError::invalid("spec.maxReplicas", json!(most), detail));
+    }
+    errors
+}
+
 /// What a ConfigMap or a Secret may hold.
 const MAX_DATA: usize = 1024 * 1024;
 
@@ -428,6 +548,7 @@ fn decoded_size(data: &Value) -> usize {
 
 fn secret(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
     let mut errors = fixed(new, old, &["type"]);
+    errors.extend(key_problems(&new["data"], "data"));
     errors.extend(immutable_data(new, old, &["data"]));
     errors.extend(too_large("data", decoded_size(&new["data"])));
     let required: &[&str] = match text(&new["type"]) {
@@ -482,7 +603,7 @@ fn claim(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
     errors
 }
 
-fn binding(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
+fn binding(new: &Value, old: Option<&Value>, namespaced: bool) -> Vec<FieldError> {
     let mut errors = Vec::new();
     if let Some(old) = old
         && old["roleRef"] != new["roleRef"]
@@ -505,7 +626,8 @@ fn binding(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
                 &["ServiceAccount", "User", "Group"],
             ));
         }
-        if kind == "ServiceAccount" && text(&subject["namespace"]).is_empty() {
+        // in a namespace it is the binding's own
+        if kind == "ServiceAccount" && !namespaced && text(&subject["namespace"]).is_empty() {
             errors.push(FieldError::required(
                 format!("subjects[{index}].namespace"),
                 "",

@@ -1,5 +1,7 @@
 //! What the server offers, in both forms, and `/version`.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::{Catalog, ResourceDef, VersionInfo, group_version};
@@ -161,8 +163,8 @@ pub(crate) fn resources(catalog: &Catalog, group: &str, version: &str) -> Option
             let digest = base_json::Digest::of(
                 format!("{}/{}/{}", def.group, def.storage_version, def.kind).as_bytes(),
             );
-            let hash: String = digest.to_string().chars().rev().take(11).collect();
-            entry["storageVersionHash"] = json!(format!("{hash}="));
+            let hash = STANDARD.encode(&digest.as_bytes()[..8]);
+            entry["storageVersionHash"] = json!(hash);
         }
         out.push(entry);
         for (name, kind, verbs) in subresources(def) {

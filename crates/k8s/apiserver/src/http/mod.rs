@@ -7,6 +7,7 @@ mod discovery;
 mod impersonate;
 mod negotiate;
 mod openapi;
+mod options;
 mod protobuf;
 mod request;
 mod resources;

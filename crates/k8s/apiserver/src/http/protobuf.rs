@@ -378,6 +378,26 @@ fn misfit_in(name: &str, value: &Value, path: &str, depth: usize) -> Option<Stri
     })
 }
 
+/// Where a text stops being base64.
+fn base64_problem(text: &str) -> Option<usize> {
+    let text: Vec<u8> = text
+        .bytes()
+        .filter(|byte| !matches!(byte, b'\n' | b'\r'))
+        .collect();
+    let letters = text
+        .iter()
+        .take_while(|byte| byte.is_ascii_alphanumeric() || b"+/".contains(byte));
+    let letters = letters.count();
+    let pads = text[letters..]
+        .iter()
+        .take_while(|byte| **byte == b'=')
+        .count();
+    if letters + pads < text.len() {
+        return Some(letters + pads);
+    }
+    (!text.len().is_multiple_of(4) || pads > 2).then_some(letters)
+}
+
 fn misfit_value(
     holds: &Holds,
     value: &Value,
@@ -396,6 +416,11 @@ fn misfit_value(
         Holds::Message(name) => (value.is_object(), (*name).to_owned()),
         _ => (true, String::new()),
     };
+    if let (Holds::Bytes, Some(text)) = (holds, value.as_str())
+        && let Some(at) = base64_problem(text)
+    {
+        return Some(format!("illegal base64 data at input byte {at}"));
+    }
     if !fits && !value.is_null() {
         let found = match value {
             Value::Bool(_) => "bool".to_owned(),

@@ -2,20 +2,21 @@
 
 use std::sync::Arc;
 
+use http::Response;
 use http::header::{CONTENT_TYPE, HeaderValue};
-use http::{Method, Response};
 use serde_json::{Value, json};
 
 use super::negotiate::{self, Accepted, Format, Offer, Shape};
+use super::options::{self, delete_options, read_delete_options, write_options};
 use super::request::ResourcePath;
 use super::stream::{WatchStream, error_frame};
 use super::table::{self, Include};
 use super::{Answer, Body, Call, Server, text_response};
 use crate::auth::{self, Attributes};
 use crate::{
-    DeleteOptions, FieldValidation, ListOptions, ObjectWatch, Outcome, Part, Patch, Propagation,
-    ResourceDef, RevisionMatch, Selector, Status, SubresourceRequest, SubresourceResponse,
-    VirtualRequest, VirtualResource, WatchOptions, WriteOptions,
+    FieldError, FieldValidation, ListOptions, ObjectWatch, Outcome, Part, Patch, ResourceDef,
+    RevisionMatch, Selector, Status, SubresourceRequest, SubresourceResponse, VirtualRequest,
+    VirtualResource, WatchOptions, WriteOptions,
 };
 
 /// What is asked of which resource.
@@ -46,12 +47,16 @@ impl Server {
     ) -> Result<Answer, Status> {
         let catalog = self.registry.catalog();
         let Some(def) = catalog.get(&path.group, &path.version, &path.plural) else {
+            // a version that is not served has nobody who could answer
+            if catalog.has(&path.group, &path.version) {
+                return Err(Status::no_such_resource());
+            }
             return Ok(Answer::Raw(text_response(404, "404 page not found\n")));
         };
         warnings.extend(def.warning.clone());
         let scoped = !path.namespace.is_empty();
         if scoped && !def.namespaced {
-            return Ok(Answer::Raw(text_response(404, "404 page not found\n")));
+            return Err(Status::no_such_resource());
         }
         if !path.subresource.is_empty() {
             let first = path.subresource.split('/').next().unwrap_or_default();
@@ -332,11 +337,7 @@ impl Server {
             selector.fields.extend(named.fields);
         }
         let initial = query.flag("sendInitialEvents");
-        if initial && query.get("resourceVersionMatch") != "NotOlderThan" {
-            return Err(Status::bad_request(
-                "sendInitialEvents: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
-            ));
-        }
+        options::check_watch(query)?;
         let options = WatchOptions {
             selector,
             resource_version: query.get("resourceVersion").to_owned(),
@@ -455,7 +456,11 @@ impl Server {
         let path = target.path;
         let patch = read_patch(call, &target.def)?;
         let mut options = write_options(call)?;
-        if matches!(patch, Patch::Apply(_)) {
+        if let Patch::Apply(wanted) = &patch {
+            let typed = wanted["kind"].is_string() && wanted["apiVersion"].is_string();
+            if !typed {
+                return Err(Status::bad_request("invalid object type: /, Kind="));
+            }
             options.field_manager = call.query.get("fieldManager").to_owned();
             // an apply that would create needs the right to
             if part == Part::Main
@@ -477,10 +482,9 @@ impl Server {
                 self.require(call.user, &wanted).await?;
             }
         } else if options.force {
-            return Err(Status::new(
-                422,
-                "Invalid",
-                "PatchOptions.meta.k8s.io \"\" is invalid: force: Forbidden: may not be specified for non-apply patch",
+            return Err(Status::invalid_options(
+                "PatchOptions",
+                FieldError::forbidden("force", "may not be specified for non-apply patch"),
             ));
         }
         if let Some(resource) = &target.virtual_resource {
@@ -563,26 +567,28 @@ fn read_object(
 fn include(call: &Call<'_>) -> Result<Include, Status> {
     let text = call.query.get("includeObject");
     Include::parse(text)
-        .ok_or_else(|| Status::bad_request(format!("unrecognized includeObject value: {text:?}")))
+        .ok_or_else(|| {
+            Status::bad_request(format!(
+                "Unable to convert to Table as requested: includeObject: Invalid value: {text:?}: must be 'Metadata', 'Object', 'None', or empty"
+            ))
+        })
 }
 
 fn list_options(call: &Call<'_>) -> Result<ListOptions, Status> {
     let query = &call.query;
+    options::check_list(query)?;
     let limit = match query.get("limit") {
         "" => 0,
-        text => text
-            .parse()
-            .map_err(|_| Status::bad_request(format!("invalid limit {text:?}")))?,
+        text => text.parse().map_err(|_| {
+            Status::bad_request(format!(
+                "strconv.ParseInt: parsing {text:?}: invalid syntax"
+            ))
+        })?,
     };
     let resource_version_match = match query.get("resourceVersionMatch") {
         "" => None,
         "Exact" => Some(RevisionMatch::Exact),
-        "NotOlderThan" => Some(RevisionMatch::NotOlderThan),
-        other => {
-            return Err(Status::bad_request(format!(
-                "resourceVersionMatch: Unsupported value: {other:?}: supported values: \"Exact\", \"NotOlderThan\""
-            )));
-        }
+        _ => Some(RevisionMatch::NotOlderThan),
     };
     Ok(ListOptions {
         selector: Selector::parse(query.get("labelSelector"), query.get("fieldSelector"))?,
@@ -590,51 +596,6 @@ fn list_options(call: &Call<'_>) -> Result<ListOptions, Status> {
         continue_token: query.get("continue").to_owned(),
         resource_version: query.get("resourceVersion").to_owned(),
         resource_version_match,
-    })
-}
-
-fn dry_run(values: &[String]) -> Result<bool, Status> {
-    for value in values {
-        if value != "All" {
-            return Err(Status::bad_request(format!(
-                "dryRun: Unsupported value: {value:?}: supported values: \"All\""
-            )));
-        }
-    }
-    Ok(!values.is_empty())
-}
-
-fn write_options(call: &Call<'_>) -> Result<WriteOptions, Status> {
-    let query = &call.query;
-    let field_manager = match query.get("fieldManager") {
-        "" => {
-            let agent = call.header(http::header::USER_AGENT);
-            let name = agent.split('/').next().unwrap_or_default();
-            name.chars().filter(|c| !c.is_control()).take(128).collect()
-        }
-        manager if manager.chars().count() > 128 => {
-            return Err(Status::bad_request(
-                "fieldManager: Too long: may not be more than 128 bytes",
-            ));
-        }
-        manager => manager.to_owned(),
-    };
-    let field_validation = match query.get("fieldValidation") {
-        "" | "Warn" => FieldValidation::Warn,
-        "Ignore" => FieldValidation::Ignore,
-        "Strict" => FieldValidation::Strict,
-        other => {
-            return Err(Status::bad_request(format!(
-                "fieldValidation: Unsupported value: {other:?}: supported values: \"Ignore\", \"Strict\", \"Warn\""
-            )));
-        }
-    };
-    Ok(WriteOptions {
-        field_manager,
-        dry_run: dry_run(query.all("dryRun"))?,
-        field_validation,
-        force: query.flag("force"),
-        user: call.user.clone(),
     })
 }
 
@@ -658,62 +619,4 @@ fn read_patch(call: &Call<'_>, def: &ResourceDef) -> Result<Patch, Status> {
         ])),
         _ => Err(Status::unsupported_media_type(&KNOWN)),
     }
-}
-
-fn delete_options(call: &Call<'_>) -> Result<DeleteOptions, Status> {
-    let query = &call.query;
-    let mut options = DeleteOptions {
-        dry_run: dry_run(query.all("dryRun"))?,
-        user: call.user.clone(),
-        ..DeleteOptions::default()
-    };
-    if let Ok(seconds) = query.get("gracePeriodSeconds").parse() {
-        options.grace_period_seconds = Some(seconds);
-    }
-    options.propagation = propagation(query.get("propagationPolicy"))?;
-    if query.flag("orphanDependents") {
-        options.propagation = Some(Propagation::Orphan);
-    }
-    if *call.method == Method::DELETE && !call.body.is_empty() {
-        let body = super::read_body(call.headers, call.body)?;
-        read_delete_options(&body, &mut options)?;
-    }
-    Ok(options)
-}
-
-fn propagation(text: &str) -> Result<Option<Propagation>, Status> {
-    match text {
-        "" => Ok(None),
-        "Background" => Ok(Some(Propagation::Background)),
-        "Foreground" => Ok(Some(Propagation::Foreground)),
-        "Orphan" => Ok(Some(Propagation::Orphan)),
-        other => Err(Status::bad_request(format!(
-            "propagationPolicy: Unsupported value: {other:?}: supported values: \"Background\", \"Foreground\", \"Orphan\""
-        ))),
-    }
-}
-
-fn read_delete_options(body: &Value, options: &mut DeleteOptions) -> Result<(), Status> {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    if let Some(seconds) = body["gracePeriodSeconds"].as_i64() {
-        options.grace_period_seconds = Some(seconds);
-    }
-    if let Some(policy) = body["propagationPolicy"].as_str() {
-        options.propagation = propagation(policy)?;
-    } else if body["orphanDependents"] == json!(true) {
-        options.propagation = Some(Propagation::Orphan);
-    }
-    let preconditions = &body["preconditions"];
-    if preconditions.is_object() {
-        options.uid = text(&preconditions["uid"]);
-        options.resource_version = text(&preconditions["resourceVersion"]);
-    }
-    let values: Vec<String> = body["dryRun"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(text)
-        .collect();
-    options.dry_run |= dry_run(&values)?;
-    Ok(())
 }

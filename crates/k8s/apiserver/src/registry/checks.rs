@@ -41,6 +41,7 @@ pub(crate) fn name_problem(rule: NameRule, name: &str) -> Option<String> {
         NameRule::Subdomain => {
             too_long(253).or_else(|| (!name.split('.').all(is_label)).then(|| SUBDOMAIN.to_owned()))
         }
+        NameRule::Label if name.contains('.') => Some("must not contain dots".to_owned()),
         NameRule::Label => too_long(63).or_else(|| (!is_label(name)).then(|| LABEL.to_owned())),
         NameRule::Label1035 => too_long(63).or_else(|| {
             (!is_label(name) || name.starts_with(|c: char| c.is_ascii_digit()))
@@ -139,22 +140,18 @@ pub(crate) fn metadata(def: &ResourceDef, object: &Value, old: Option<&Value>) -
         }
     }
     owners(meta.get("ownerReferences"), &mut errors);
-    finalizers(meta.get("finalizers"), old, &mut errors);
+    let custom = !matches!(def.schema, crate::Schema::Builtin) || def.group == crate::crd::GROUP;
+    finalizers(meta.get("finalizers"), old, custom, &mut errors);
     errors
 }
 
 fn owners(references: Option<&Value>, errors: &mut Vec<FieldError>) {
     let mut controllers = 0;
-    for (index, reference) in references
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .enumerate()
-    {
+    for reference in references.and_then(Value::as_array).into_iter().flatten() {
         for field in ["apiVersion", "kind", "name", "uid"] {
             if reference[field].as_str().unwrap_or_default().is_empty() {
                 errors.push(FieldError::invalid(
-                    format!("metadata.ownerReferences[{index}].{field}"),
+                    format!("metadata.ownerReferences.{field}"),
                     json!(""),
                     "must not be empty",
                 ));
@@ -171,7 +168,15 @@ fn owners(references: Option<&Value>, errors: &mut Vec<FieldError>) {
     }
 }
 
-fn finalizers(list: Option<&Value>, old: Option<&Value>, errors: &mut Vec<FieldError>) {
+/// Finalizers that need no domain.
+const STANDARD_FINALIZERS: [&str; 3] = ["kubernetes", "orphan", "foregroundDeletion"];
+
+fn finalizers(
+    list: Option<&Value>,
+    old: Option<&Value>,
+    custom: bool,
+    errors: &mut Vec<FieldError>,
+) {
     let names = |list: Option<&Value>| -> Vec<String> {
         list.and_then(Value::as_array)
             .into_iter()
@@ -180,12 +185,18 @@ fn finalizers(list: Option<&Value>, old: Option<&Value>, errors: &mut Vec<FieldE
             .collect()
     };
     let new = names(list);
-    for name in &new {
+    for (index, name) in new.iter().enumerate() {
         if let Some(problem) = qualified_name_problem(name) {
             errors.push(FieldError::invalid(
                 "metadata.finalizers",
                 json!(name),
                 problem,
+            ));
+        } else if !custom && !name.contains('/') && !STANDARD_FINALIZERS.contains(&name.as_str()) {
+            errors.push(FieldError::invalid(
+                format!("metadata.finalizers[{index}]"),
+                json!(name),
+                "name is neither a standard finalizer name nor is it fully qualified",
             ));
         }
     }

@@ -303,18 +303,18 @@ fn check(
     let own = k8s_object::uid(old);
     if !options.uid.is_empty() && options.uid != own {
         let why = format!(
-            "Precondition failed: UID in precondition: {}, UID in object meta: {own}",
+            "the UID in the precondition ({}) does not match the UID in record ({own}). The object might have been deleted and then recreated",
             options.uid
         );
-        return Err(Status::conflict(def, name, &why));
+        return Err(Status::precondition(def, name, &why));
     }
     let own = resource_version(old);
     if !options.resource_version.is_empty() && options.resource_version != own {
         let why = format!(
-            "Precondition failed: ResourceVersion in precondition: {}, ResourceVersion in object meta: {own}",
+            "the ResourceVersion in the precondition ({}) does not match the ResourceVersion in record ({own}). The object might have been modified",
             options.resource_version
         );
-        return Err(Status::conflict(def, name, &why));
+        return Err(Status::precondition(def, name, &why));
     }
     Ok(())
 }

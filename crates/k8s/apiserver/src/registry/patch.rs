@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::write::{Draft, check_fields, check_precondition, resource_version};
 use super::{Outcome, Part, Registry, WriteOptions};
-use crate::{ResourceDef, Status, schema};
+use crate::{FieldError, ResourceDef, Schema, Status, schema};
 
 /// A change to an object.
 #[derive(Debug, Clone)]
@@ -55,10 +55,9 @@ impl Registry {
         options: &WriteOptions,
     ) -> Result<Outcome, Status> {
         if matches!(patch, Patch::Apply(_)) && options.field_manager.is_empty() {
-            return Err(Status::new(
-                422,
-                "Invalid",
-                "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch",
+            return Err(Status::invalid_options(
+                "PatchOptions",
+                FieldError::required("fieldManager", "is required for apply patch"),
             ));
         }
         for _ in 0..=5 {
@@ -101,7 +100,23 @@ impl Registry {
         options: &WriteOptions,
     ) -> Result<Value, Status> {
         let (def, name) = (draft.def, draft.name);
+        let own = k8s_object::namespace(wanted).to_owned();
         let mut wanted = self.accept(def, draft.namespace, name, wanted.clone())?;
+        if def.custom || matches!(def.schema, Schema::Builtin) {
+            let mut known = wanted.clone();
+            if let Some(field) = schema::prune(def, &mut known).first() {
+                // apply has no place for what it cannot merge, whatever the field validation says
+                return Err(Status::new(
+                    500,
+                    "",
+                    format!(
+                        "failed to create typed patch object ({own}/{name}; {}, Kind={}): .{field}: field not declared in schema",
+                        def.api_version(),
+                        def.kind
+                    ),
+                ));
+            }
+        }
         draft.warnings = check_fields(def, &mut wanted, options)?;
         let managed = k8s_object::meta(&wanted).and_then(|meta| meta.get("managedFields"));
         if managed
@@ -120,8 +135,11 @@ impl Registry {
             None if draft.part != Part::Main => return Err(Status::not_found(def, name)),
             None => {
                 if !k8s_object::uid(&wanted).is_empty() {
-                    let why = "uid mismatch: the provided object specified uid, and no existing object was found";
-                    return Err(Status::conflict(def, name, why));
+                    let uid = k8s_object::uid(&wanted);
+                    let why = format!(
+                        "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+                    );
+                    return Err(Status::conflict(def, name, &why));
                 }
                 self.check_namespace(def, draft.namespace, name)?;
             }

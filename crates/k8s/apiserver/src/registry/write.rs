@@ -298,9 +298,6 @@ impl Registry {
             admission.admit(self, &request, Some(&mut new))?;
         }
         schema::default(def, &mut new);
-        if def.group.is_empty() && def.plural == "services" && part == Part::Main {
-            self.allocate_service(&mut new, old.as_ref())?;
-        }
         if def.group == crate::crd::GROUP && def.plural == crate::crd::PLURAL {
             crate::crd::settle(&mut new, self.clock().now());
         }
@@ -313,6 +310,13 @@ impl Registry {
                 part.subresource(),
                 self.clock().now(),
             );
+        }
+        if let Some(shown) = &def.shown {
+            shown(&mut new);
+        }
+        // what the server chooses belongs to nobody
+        if def.group.is_empty() && def.plural == "services" && part == Part::Main {
+            self.allocate_service(&mut new, old.as_ref())?;
         }
         if let Some(old) = &old {
             count_generation(def, old, &mut new);

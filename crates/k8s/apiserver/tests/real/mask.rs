@@ -12,13 +12,22 @@ pub(crate) fn hide(value: &mut Value) {
                 .and_then(Value::as_str)
                 .map(str::to_owned);
             // their order hangs on the second in which each wrote
-            if let Some(Value::Array(managers)) = map.get_mut("managedFields") {
-                managers.sort_by_key(|one| {
-                    format!(
-                        "{}{}{}",
-                        one["manager"], one["operation"], one["subresource"]
-                    )
-                });
+            for (_, value) in map
+                .iter_mut()
+                .filter(|(key, _)| key.ends_with("managedFields"))
+            {
+                if let Value::Array(managers) = value {
+                    managers.sort_by_key(|one| {
+                        format!(
+                            "{}{}{}",
+                            one["manager"], one["operation"], one["subresource"]
+                        )
+                    });
+                }
+            }
+            // the order of what is wrong changes from run to run
+            if let Some(Value::Array(causes)) = map.get_mut("causes") {
+                causes.sort_by_key(|one| format!("{}{}", one["field"], one["message"]));
             }
             for (key, value) in map.iter_mut() {
                 let text = value.as_str().filter(|text| !text.is_empty());
@@ -26,6 +35,9 @@ pub(crate) fn hide(value: &mut Value) {
                     ("uid", Some(_)) => Some("<uid>"),
                     ("resourceVersion", Some(_)) => Some("<revision>"),
                     ("continue", Some(_)) => Some("<continue>"),
+                    ("name", Some(text)) if text.starts_with("kube-api-access-") => {
+                        Some("<generated>")
+                    }
                     ("clusterIP", Some(text)) if text != "None" => Some("<ip>"),
                     ("name", Some(text)) => generated
                         .as_deref()

@@ -119,16 +119,16 @@ async fn revisions_of_lists_are_held_to_their_meaning() {
         ),
         (
             "resourceVersionMatch=Exact".to_owned(),
-            400,
+            422,
             "is forbidden unless resourceVersion is provided",
         ),
         (
             "resourceVersion=0&resourceVersionMatch=Exact".to_owned(),
-            400,
+            422,
             "forbidden for resourceVersion",
         ),
         ("resourceVersion=x".to_owned(), 400, "invalid syntax"),
-        ("limit=x".to_owned(), 400, "invalid limit"),
+        ("limit=x".to_owned(), 400, "invalid syntax"),
         (
             "labelSelector=a+b".to_owned(),
             400,
@@ -220,7 +220,7 @@ async fn watches_tell_what_changes() {
         ]
     );
     let uri = format!("{MAPS}?watch=1&sendInitialEvents=true");
-    assert_eq!(send(&server, "GET", &uri, &[], "").await.0, 400);
+    assert_eq!(send(&server, "GET", &uri, &[], "").await.0, 422);
 
     // bookmarks come by the timer
     let uri = format!(
@@ -314,7 +314,7 @@ async fn forms_are_agreed_on() {
             table,
             400,
             "application/json",
-            "unrecognized includeObject",
+            "must be 'Metadata', 'Object', 'None', or empty",
         ),
         (
             one,

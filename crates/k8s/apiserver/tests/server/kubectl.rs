@@ -19,7 +19,32 @@ fn masked(line: &str) -> Option<String> {
     Some(line.trim_end().to_owned())
 }
 
-fn play(text: &str, home: &Path) -> String {
+/// The folder of a kubectl whose words the transcripts hold; `Err` says why there is none.
+fn kubectl() -> Result<PathBuf, String> {
+    let built = oracle_cluster::cache().join("bin");
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut found = "none".to_owned();
+    for folder in std::iter::once(built).chain(std::env::split_paths(&path)) {
+        let asked = Command::new(folder.join("kubectl"))
+            .args(["version", "--client", "-o", "json"])
+            .output();
+        let Ok(asked) = asked else { continue };
+        let version: serde_json::Value = serde_json::from_slice(&asked.stdout).unwrap_or_default();
+        let version = version["clientVersion"]["gitVersion"].to_string();
+        if version.starts_with("\"v1.36.") {
+            return Ok(folder);
+        }
+        found = version;
+    }
+    Err(format!(
+        "the transcripts hold the words of kubectl 1.36, found {found}: `cargo xtask oracle build kubectl`"
+    ))
+}
+
+fn play(text: &str, home: &Path, kubectl: &Path) -> String {
+    let mut path = std::ffi::OsString::from(kubectl);
+    path.push(":");
+    path.push(std::env::var_os("PATH").unwrap_or_default());
     let mut out = String::new();
     for line in text.lines() {
         if line.starts_with('#') {
@@ -32,6 +57,7 @@ fn play(text: &str, home: &Path) -> String {
         let done = Command::new("sh")
             .args(["-c", &format!("({command}) 2>&1")])
             .current_dir(folder().join("files"))
+            .env("PATH", &path)
             .env("HOME", home)
             .env("KUBECONFIG", home.join("config"))
             .output()
@@ -50,15 +76,13 @@ fn play(text: &str, home: &Path) -> String {
 }
 
 async fn check(name: &str) {
-    if Command::new("kubectl")
-        .arg("version")
-        .arg("--client")
-        .output()
-        .is_err()
-    {
-        println!("skipped: kubectl is not on PATH");
-        return;
-    }
+    let kubectl = match kubectl() {
+        Ok(folder) => folder,
+        Err(why) => {
+            println!("skipped: {why}");
+            return;
+        }
+    };
     let registry = crate::common::registry();
     bootstrap_rbac(&registry).expect("writes the default roles");
     let extensions = Extensions::new().authorizer(Arc::new(Rbac::new()));
@@ -73,7 +97,7 @@ async fn check(name: &str) {
     let expected = std::fs::read_to_string(&path).expect("is there");
     let found = tokio::task::spawn_blocking({
         let (expected, home) = (expected.clone(), home.clone());
-        move || play(&expected, &home)
+        move || play(&expected, &home, &kubectl)
     })
     .await
     .expect("plays");

@@ -292,7 +292,7 @@ async fn spec_and_status_are_written_apart() {
     let (code, made) = call(&server, "POST", all, body).await;
     assert_eq!(
         (code, made.get("status"), &made["metadata"]["generation"]),
-        (201, None, &json!(1))
+        (201, Some(&json!({})), &json!(1))
     );
     let one = format!("{all}/d");
     let (_, changed) = call(
@@ -304,7 +304,7 @@ async fn spec_and_status_are_written_apart() {
     .await;
     assert_eq!(
         (changed.get("status"), &changed["metadata"]["generation"]),
-        (None, &json!(2))
+        (Some(&json!({})), &json!(2))
     );
     let (_, labelled) = call(
         &server,

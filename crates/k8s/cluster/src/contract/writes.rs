@@ -165,6 +165,12 @@ pub(super) async fn invalid_objects_are_refused(suite: &Suite<'_>) -> Ran {
         format!("{fields:?}")
     })?;
     let mut bad = suite.map("a", json!({}));
+    bad["nonsense"] = json!(1);
+    let kind = Suite::kind_of(suite.apply(&bad).await, "an unknown field")?;
+    ensure(matches!(kind, ErrorKind::Invalid { .. }), || {
+        format!("an unknown field: {kind:?}")
+    })?;
+    let mut bad = suite.map("a", json!({}));
     bad["metadata"]["name"] = json!("No Such Name");
     let kind = Suite::kind_of(suite.apply(&bad).await, "a name with spaces")?;
     ensure(matches!(kind, ErrorKind::Invalid { .. }), || {
