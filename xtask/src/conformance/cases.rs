@@ -7,13 +7,13 @@ use serde_json::Map;
 use super::corpus::{Content, Found};
 use super::mutate;
 
-pub const RELEASE: &str = "conformance";
-pub const NAMESPACE: &str = "harbour";
-pub const KUBE_VERSION: &str = "1.34.2";
+pub(super) const RELEASE: &str = "conformance";
+pub(super) const NAMESPACE: &str = "harbour";
+pub(super) const KUBE_VERSION: &str = "1.34.2";
 
 /// The sorts of cases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
+pub(super) enum Kind {
     Defaults,
     Ci,
     Mutated,
@@ -21,9 +21,9 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 4] = [Self::Defaults, Self::Ci, Self::Mutated, Self::Broken];
+    pub(super) const ALL: [Self; 4] = [Self::Defaults, Self::Ci, Self::Mutated, Self::Broken];
 
-    pub fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Defaults => "defaults",
             Self::Ci => "ci",
@@ -35,15 +35,15 @@ impl Kind {
 
 /// One render of one chart.
 #[derive(Debug, Clone)]
-pub struct Case {
-    pub kind: Kind,
-    pub name: String,
+pub(super) struct Case {
+    pub(super) kind: Kind,
+    pub(super) name: String,
     /// The chart's files, where they are not as they lie in the corpus.
-    pub files: Option<BTreeMap<String, Vec<u8>>>,
+    pub(super) files: Option<BTreeMap<String, Vec<u8>>>,
     /// A values file.
-    pub values: Option<Vec<u8>>,
+    pub(super) values: Option<Vec<u8>>,
     /// A `--set`.
-    pub set: Option<String>,
+    pub(super) set: Option<String>,
 }
 
 impl Case {
@@ -59,7 +59,7 @@ impl Case {
 }
 
 /// Every case of a chart.
-pub fn of(chart: &Found, kinds: &[Kind]) -> Vec<Case> {
+pub(super) fn of(chart: &Found, kinds: &[Kind]) -> Vec<Case> {
     let mut cases = Vec::new();
     let files = files(chart);
     let defaults = files

@@ -6,13 +6,13 @@ use super::random::{Rules, differing};
 
 /// One document with the line that names its template.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Document {
-    pub source: String,
-    pub text: String,
+pub(super) struct Document {
+    pub(super) source: String,
+    pub(super) text: String,
 }
 
 /// Cuts helm's output at the lines that it puts before each document.
-pub fn documents(output: &str) -> Vec<Document> {
+pub(super) fn documents(output: &str) -> Vec<Document> {
     let mut out: Vec<Document> = Vec::new();
     let mut lines = output.split_inclusive('\n').peekable();
     while let Some(line) = lines.next() {
@@ -40,23 +40,23 @@ pub fn documents(output: &str) -> Vec<Document> {
 
 /// How two outputs compare.
 #[derive(Debug, Default)]
-pub struct Comparison {
+pub(super) struct Comparison {
     /// The whole output is the same, byte for byte, random fields aside.
-    pub bytes: bool,
+    pub(super) bytes: bool,
     /// Each object is the same, random fields aside.
-    pub objects: bool,
-    pub documents: usize,
-    pub documents_equal: usize,
+    pub(super) objects: bool,
+    pub(super) documents: usize,
+    pub(super) documents_equal: usize,
     /// Fields that are random with helm itself.
-    pub random: usize,
+    pub(super) random: usize,
     /// What differs, in words.
-    pub differences: Vec<String>,
+    pub(super) differences: Vec<String>,
     /// Random fields that the list does not name.
-    pub unlisted: Vec<String>,
+    pub(super) unlisted: Vec<String>,
 }
 
 /// Compares our output with two runs of helm.
-pub fn compare(real: &str, again: &str, ours: &str, rules: &Rules) -> Comparison {
+pub(super) fn compare(real: &str, again: &str, ours: &str, rules: &Rules) -> Comparison {
     let (real_docs, again_docs, our_docs) = (documents(real), documents(again), documents(ours));
     let mut result = Comparison {
         bytes: true,
@@ -214,7 +214,7 @@ fn shorten(text: &str) -> String {
 }
 
 /// The first place that an error names: `chart/templates/x.yaml:3`, or a line of YAML.
-pub fn place(error: &str) -> Option<String> {
+pub(super) fn place(error: &str) -> Option<String> {
     let bytes = error.as_bytes();
     for (at, _) in error.match_indices(':') {
         let digits = error[at + 1..]

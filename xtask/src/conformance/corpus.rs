@@ -8,23 +8,23 @@ use anyhow::{Context as _, Result};
 
 /// A chart as it lies on disk.
 #[derive(Debug, Clone)]
-pub struct Found {
+pub(super) struct Found {
     /// Its path from the corpus, as reports name it.
-    pub name: String,
-    pub path: PathBuf,
-    pub content: Content,
+    pub(super) name: String,
+    pub(super) path: PathBuf,
+    pub(super) content: Content,
 }
 
 /// What was read.
 #[derive(Debug, Clone)]
-pub enum Content {
+pub(super) enum Content {
     /// A folder's files by their paths.
     Folder(BTreeMap<String, Vec<u8>>),
     Archive(Vec<u8>),
 }
 
 /// Finds every chart below a folder, in the order of their paths.
-pub fn find(root: &Path) -> Result<Vec<Found>> {
+pub(super) fn find(root: &Path) -> Result<Vec<Found>> {
     let mut found = Vec::new();
     walk(root, root, &mut found)?;
     found.sort_by(|one, other| one.name.cmp(&other.name));
@@ -81,7 +81,7 @@ fn read(root: &Path, folder: &Path, files: &mut BTreeMap<String, Vec<u8>>) -> Re
 }
 
 /// Writes a chart's files below a folder.
-pub fn write(files: &BTreeMap<String, Vec<u8>>, folder: &Path) -> Result<()> {
+pub(super) fn write(files: &BTreeMap<String, Vec<u8>>, folder: &Path) -> Result<()> {
     for (path, content) in files {
         let path = folder.join(path);
         if let Some(parent) = path.parent() {

@@ -47,16 +47,16 @@ struct Options {
 }
 
 /// One case with what came of it.
-pub struct Outcome {
-    pub chart: String,
-    pub case: String,
-    pub kind: Kind,
-    pub dialect: Dialect,
-    pub verdict: Verdict,
+pub(super) struct Outcome {
+    pub(super) chart: String,
+    pub(super) case: String,
+    pub(super) kind: Kind,
+    pub(super) dialect: Dialect,
+    pub(super) verdict: Verdict,
 }
 
 /// How we did on a case.
-pub enum Verdict {
+pub(super) enum Verdict {
     /// Both rendered.
     Rendered(Comparison),
     /// Both refused.
@@ -72,16 +72,16 @@ pub enum Verdict {
 
 /// How long things took, over all charts.
 #[derive(Default)]
-pub struct Times {
-    pub compile: Vec<Duration>,
-    pub render: Vec<Duration>,
-    pub helm: Vec<Duration>,
+pub(super) struct Times {
+    pub(super) compile: Vec<Duration>,
+    pub(super) render: Vec<Duration>,
+    pub(super) helm: Vec<Duration>,
     /// The slowest renders by name.
-    pub slowest: Vec<(Duration, String)>,
+    pub(super) slowest: Vec<(Duration, String)>,
 }
 
 /// Runs it.
-pub fn run(context: &Context, args: &[String]) -> anyhow::Result<ExitCode> {
+pub(super) fn run(context: &Context, args: &[String]) -> anyhow::Result<ExitCode> {
     let Some(options) = parse(args)? else {
         println!("{USAGE}");
         return Ok(ExitCode::SUCCESS);

@@ -16,7 +16,7 @@ use anyhow::bail;
 use crate::Context;
 
 /// Runs `conformance helm …`.
-pub fn run(context: &Context, args: &[String]) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(context: &Context, args: &[String]) -> anyhow::Result<ExitCode> {
     match args.split_first() {
         Some((name, rest)) if name == "helm" => helm::run(context, rest),
         _ => bail!("usage: cargo xtask conformance helm --corpus DIR (see --help there)"),

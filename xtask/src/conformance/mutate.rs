@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 /// A small generator of numbers that are the same in every run.
-pub struct Dice(u64);
+pub(super) struct Dice(u64);
 
 impl Dice {
     /// Begins from a name.
-    pub fn of(name: &str) -> Self {
+    pub(super) fn of(name: &str) -> Self {
         let mut state = 0xcbf2_9ce4_8422_2325_u64;
         for byte in name.bytes() {
             state = (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
@@ -25,13 +25,13 @@ impl Dice {
     }
 
     /// A number below a bound.
-    pub fn below(&mut self, bound: usize) -> usize {
+    pub(super) fn below(&mut self, bound: usize) -> usize {
         (self.next() % bound.max(1) as u64) as usize
     }
 }
 
 /// Paths of all values that are no maps, or are empty ones.
-pub fn leaves(values: &Map<String, Value>) -> Vec<(Vec<String>, Value)> {
+pub(super) fn leaves(values: &Map<String, Value>) -> Vec<(Vec<String>, Value)> {
     fn walk(path: &mut Vec<String>, map: &Map<String, Value>, out: &mut Vec<(Vec<String>, Value)>) {
         for (key, value) in map {
             path.push(key.clone());
@@ -48,7 +48,7 @@ pub fn leaves(values: &Map<String, Value>) -> Vec<(Vec<String>, Value)> {
 }
 
 /// Paths of all maps that are not empty.
-pub fn tables(values: &Map<String, Value>) -> Vec<Vec<String>> {
+pub(super) fn tables(values: &Map<String, Value>) -> Vec<Vec<String>> {
     fn walk(path: &mut Vec<String>, map: &Map<String, Value>, out: &mut Vec<Vec<String>>) {
         for (key, value) in map {
             if let Value::Object(inner) = value
@@ -83,7 +83,7 @@ fn set(values: &mut Map<String, Value>, path: &[String], value: Value) {
 }
 
 /// Value sets near a chart's defaults: switches turned, numbers and strings changed, things taken away.
-pub fn value_sets(name: &str, defaults: &Map<String, Value>) -> Vec<(String, Value)> {
+pub(super) fn value_sets(name: &str, defaults: &Map<String, Value>) -> Vec<(String, Value)> {
     let leaves = leaves(defaults);
     if leaves.is_empty() {
         return Vec::new();
@@ -141,13 +141,13 @@ pub fn value_sets(name: &str, defaults: &Map<String, Value>) -> Vec<(String, Val
 }
 
 /// A chart that is broken in one way.
-pub struct Broken {
-    pub name: String,
+pub(super) struct Broken {
+    pub(super) name: String,
     /// The whole chart, if a file of it is changed.
-    pub files: Option<BTreeMap<String, Vec<u8>>>,
-    pub values: Option<Value>,
-    pub raw_values: Option<String>,
-    pub set: Option<String>,
+    pub(super) files: Option<BTreeMap<String, Vec<u8>>>,
+    pub(super) values: Option<Value>,
+    pub(super) raw_values: Option<String>,
+    pub(super) set: Option<String>,
 }
 
 impl Broken {
@@ -204,7 +204,7 @@ const SNIPPETS: &[(&str, &str)] = &[
 ];
 
 /// Ways to break a chart, some of many: which ones follows from its name.
-pub fn broken(
+pub(super) fn broken(
     name: &str,
     files: &BTreeMap<String, Vec<u8>>,
     defaults: &Map<String, Value>,

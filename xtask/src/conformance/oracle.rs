@@ -14,29 +14,29 @@ use super::corpus::{self, Content, Found};
 
 /// What helm answered.
 #[derive(Debug, Clone)]
-pub struct Answer {
-    pub ok: bool,
-    pub stdout: String,
-    pub stderr: String,
+pub(super) struct Answer {
+    pub(super) ok: bool,
+    pub(super) stdout: String,
+    pub(super) stderr: String,
     /// How long the process took when it was run.
-    pub took: Duration,
+    pub(super) took: Duration,
 }
 
 /// One helm binary.
 #[derive(Debug)]
-pub struct Helm {
+pub(super) struct Helm {
     path: PathBuf,
     /// What tells this binary from others.
     digest: String,
     /// `v4.2`, as templates see it.
-    pub version: String,
+    pub(super) version: String,
     cache: PathBuf,
     scratch: PathBuf,
 }
 
 impl Helm {
     /// Takes a binary into use.
-    pub fn new(path: &Path, cache: &Path, scratch: &Path) -> Result<Self> {
+    pub(super) fn new(path: &Path, cache: &Path, scratch: &Path) -> Result<Self> {
         let bytes = fs::read(path).with_context(|| {
             format!(
                 "no helm at {}; see docs/development.md for how to build it",
@@ -60,7 +60,7 @@ impl Helm {
     }
 
     /// What helm makes of a case; `run` tells runs of the same case apart.
-    pub fn answer(&self, chart: &Found, case: &Case, run: u32) -> Result<Answer> {
+    pub(super) fn answer(&self, chart: &Found, case: &Case, run: u32) -> Result<Answer> {
         let key = self.key(chart, case, run);
         let kept = self.cache.join(format!("{key}.json"));
         if let Ok(text) = fs::read(&kept)
@@ -172,7 +172,7 @@ fn digest(parts: &[&[u8]]) -> String {
 
 impl Answer {
     /// What helm says is wrong, without warnings before it and advice behind it.
-    pub fn error(&self) -> String {
+    pub(super) fn error(&self) -> String {
         let text = match self.stderr.find("Error: ") {
             Some(at) => &self.stderr[at + "Error: ".len()..],
             None => &self.stderr,

@@ -14,10 +14,10 @@ struct Rule {
 
 /// The rules.
 #[derive(Debug)]
-pub struct Rules(Vec<Rule>);
+pub(super) struct Rules(Vec<Rule>);
 
 impl Rules {
-    pub fn read() -> Self {
+    pub(super) fn read() -> Self {
         let lines = RULES
             .lines()
             .filter(|line| !line.is_empty() && !line.starts_with('#'));
@@ -33,7 +33,7 @@ impl Rules {
     }
 
     /// Whether a field of an object of a kind may be random.
-    pub fn allow(&self, kind: &str, pointer: &str) -> bool {
+    pub(super) fn allow(&self, kind: &str, pointer: &str) -> bool {
         let path = steps(pointer);
         self.0
             .iter()
@@ -74,7 +74,7 @@ fn step_fits(rule: &str, step: &str) -> bool {
 }
 
 /// The paths at which two values differ, as JSON pointers.
-pub fn differing(one: &Value, other: &Value) -> Vec<String> {
+pub(super) fn differing(one: &Value, other: &Value) -> Vec<String> {
     let mut out = Vec::new();
     compare(one, other, &mut String::new(), &mut out);
     out

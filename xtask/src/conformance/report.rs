@@ -11,7 +11,7 @@ use super::corpus::Found;
 use super::helm::{Outcome, Times, Verdict};
 
 /// The figures.
-pub fn table(charts: &[Found], outcomes: &[Outcome], times: &mut Times) -> String {
+pub(super) fn table(charts: &[Found], outcomes: &[Outcome], times: &mut Times) -> String {
     let mut out = String::new();
     let mut line = |text: String| {
         out.push_str(&text);
@@ -146,7 +146,7 @@ fn shown(time: Duration) -> String {
 }
 
 /// Each difference by name.
-pub fn differences(outcomes: &[Outcome], verbose: bool) -> String {
+pub(super) fn differences(outcomes: &[Outcome], verbose: bool) -> String {
     let mut out = String::new();
     for outcome in outcomes {
         let name = format!("{} {} ({})", outcome.chart, outcome.case, outcome.dialect);
@@ -192,7 +192,7 @@ pub fn differences(outcomes: &[Outcome], verbose: bool) -> String {
 }
 
 /// The page for the repository.
-pub fn markdown(table: &str, outcomes: &[Outcome]) -> String {
+pub(super) fn markdown(table: &str, outcomes: &[Outcome]) -> String {
     let mut misses = differences(outcomes, false);
     if misses.is_empty() {
         misses.push_str("none\n");
