@@ -6,11 +6,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 export PATH := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/roadstead/oracle/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-<<<<<<< HEAD
-.PHONY: help demo test lint clippy fmt generate image clean
-=======
-.PHONY: help demo test oracle lint clippy fmt generate clean
->>>>>>> oracle-work
+.PHONY: help demo test oracle lint clippy fmt generate image clean
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
