@@ -229,7 +229,9 @@ async fn a_first_hour() {
     session.say("cluster label eu-1 ring=canary region-").await;
     session.say("cluster cordon eu-1").await;
     session.say("cluster uncordon eu-1").await;
-    session.say("cluster join eu-2 --label region=eu").await;
+    session
+        .say("cluster join eu-2 --label region=eu --output command")
+        .await;
     session.say("cluster remove us-1").await;
     session.say("cluster remove us-1 --yes").await;
     session.say("get clusters -o name").await;

@@ -1,5 +1,7 @@
 //! Proxies in front of the port that ask for others.
 
+#![expect(clippy::unwrap_used, reason = "helpers outside tests fail as tests do")]
+
 mod common;
 
 use std::sync::Arc;

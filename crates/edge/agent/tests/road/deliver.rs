@@ -5,11 +5,14 @@ use std::time::{Duration, Instant};
 
 use k8s_cluster::{Call, Cluster, Propagation};
 use k8s_object::Gvk;
+use roadstead_agent::{Identity, StateDir};
 use roadstead_dispatch::AppState;
-use roadstead_model::ClusterId;
+use roadstead_model::{ClusterId, Time};
+use roadstead_wire::keys::KeySet;
+use roadstead_wire::pki::{TlsKey, Validity};
 use roadstead_wire::{DetailKind, DetailRequest};
 
-use crate::hub::{WEB, agent, app, cluster, config, get, secret, start, web};
+use crate::hub::{WEB, agent, app, cluster, config, get, now, secret, start, web};
 
 #[tokio::test]
 async fn a_cluster_joins_obeys_heals_and_goes_on_after_a_restart() {
@@ -167,4 +170,41 @@ async fn a_bad_token_is_told() {
         let error = agent.task.await.expect("no panic").expect_err("refused");
         assert!(error.to_string().contains(text), "{error}");
     }
+}
+
+#[tokio::test]
+async fn an_agent_whose_certificate_ended_while_the_hub_was_away_comes_back() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (hub, url, _) = start().await;
+    let cluster = cluster();
+    let key = TlsKey::generate().expect("a key");
+    let until = Time(now().0 - 3_600_000);
+    let ended = Validity {
+        from: Time(until.0 - 86_400_000),
+        until,
+    };
+    let id = ClusterId("c-1".to_owned());
+    let request = key.request_pem().expect("a request");
+    let made = hub.ca.agent(&request, &id, ended).expect("a certificate");
+    let place = folder.path().join("state");
+    let state = StateDir::open(&place).expect("a state folder");
+    let before = Identity {
+        cluster: id,
+        certificate_pem: made.certificate_pem,
+        key_pem: key.to_pem(),
+        ca_pem: hub.ca.certificate_pem(),
+        keys: KeySet::new(hub.key.public().clone()),
+    };
+    state.keep_identity(&before).expect("kept");
+    drop(state);
+    let agent = agent(&cluster, folder.path(), &url, None);
+    hub.order(1, &[config("1")]);
+    hub.until("healthy", |report| report.state == AppState::Healthy)
+        .await;
+    assert_eq!(*hub.joined.lock().expect("a lock"), 0, "no new token");
+    agent.stop().await;
+    let state = StateDir::open(&place).expect("a state folder");
+    let after = state.identity().expect("read").expect("there");
+    assert_ne!(after.certificate_pem, before.certificate_pem, "kept");
+    assert_eq!(after.key_pem, before.key_pem);
 }
