@@ -325,11 +325,10 @@ impl Tree {
         let Some(named) = self.nodes[at].named.clone() else {
             return Ok(());
         };
-        let merge = self.dialect.is_4();
-        let values = self.coalesce(at, &Map::new(), merge, warnings)?;
+        let values = self.coalesce(at, &Map::new(), true, warnings)?;
         let mut coalescer = Coalescer {
             dialect: self.dialect,
-            merge,
+            merge: true,
             warnings,
         };
         let imported = Map::new();
@@ -370,11 +369,7 @@ impl Tree {
             }
             dependency.import_values = Some(done);
         }
-        let values = if merge {
-            deep_copy_map(&values)
-        } else {
-            without_nil(&values)
-        };
+        let values = deep_copy_map(&values);
         coalescer.tables(&values, &imported, "");
         self.nodes[at].values = Table::freeze(&values);
         Ok(())
@@ -438,23 +433,6 @@ fn printed(value: Option<&Json>) -> String {
         Some(Json::Number(number)) => base_yaml::go::format_g(number.as_f64().unwrap_or_default()),
         Some(other) => other.to_string(),
     }
-}
-
-/// A copy without what is null in it or in maps below.
-fn without_nil(map: &Map) -> Map {
-    map.with(|entries| {
-        entries
-            .iter()
-            .filter(|(_, value)| !matches!(value, Value::Nil))
-            .map(|(key, value)| {
-                let value = match value {
-                    Value::Map(inner) => Value::Map(without_nil(inner)),
-                    other => crate::values::frozen::deep_copy(other),
-                };
-                (key.clone(), value)
-            })
-            .collect()
-    })
 }
 
 /// Says that charts are named but not there; in Helm's words.

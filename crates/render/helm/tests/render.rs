@@ -190,6 +190,31 @@ kid: {enabled: true}
 }
 
 #[test]
+fn nulls_of_defaults_stay_in_helm_3_even_beside_charts() {
+    let text = "== Chart.yaml
+apiVersion: v2
+name: c
+version: 1.2.3
+dependencies:
+- {name: kid, version: 1.x.x}
+== charts/kid/Chart.yaml
+name: kid
+version: 1.0.0
+== templates/a.yaml
+{{ toYaml .Values.m }}
+== values.yaml
+m: {a: null, b: 1}
+";
+    let rendered = |dialect| {
+        render(text, &[], dialect).unwrap().manifests[0]
+            .text
+            .clone()
+    };
+    assert_eq!(rendered(Dialect::HELM_3), "a: null\nb: 1");
+    assert_eq!(rendered(Dialect::HELM_4), "b: 1\n");
+}
+
+#[test]
 fn what_one_template_changes_the_next_one_sees() {
     check(
         "== templates/a.yaml
