@@ -1,7 +1,7 @@
 //! Assignments as people and programs read them.
 
 use roadstead_dispatch::{AppState, DriftItem, EntryPhase, Problem};
-use roadstead_model::{AppKey, ClusterId, Hold, Time};
+use roadstead_model::{AppKey, ClusterId, Hold, Time, VariantId};
 use roadstead_rollout::{OutcomeKind, Sighting};
 use serde::Serialize;
 
@@ -22,6 +22,8 @@ pub struct AssignmentView {
     pub app: String,
     /// The Release's number.
     pub release: u64,
+    /// The list of objects that the cluster should have; clusters with the same one have the same objects.
+    pub variant: VariantId,
     /// Its commit.
     pub commit: String,
     /// What the agent is to do.
@@ -146,6 +148,7 @@ impl Index {
             project: app.project.clone(),
             app: app.name.clone(),
             release: record.map_or(0, |record| record.number),
+            variant: assignment.variant,
             commit: record
                 .map(|record| crate::records::short_revision(&record.commit).to_owned())
                 .unwrap_or_default(),

@@ -106,21 +106,29 @@ fn argos_waves_keep_their_order() {
 }
 
 #[test]
-fn other_renderers_are_refused_with_a_hint() {
+fn a_kustomization_is_refused_with_a_hint_and_a_chart_is_rendered() {
     let Some(root) = corpus() else { return };
-    for (path, what) in [
-        (
-            "argocd-example-apps/kustomize-guestbook",
-            "this is a Kustomization",
-        ),
-        ("argocd-example-apps/helm-guestbook", "this is a Helm chart"),
-    ] {
+    let prepared = |path: &str| {
         let spec: AppSpec = serde_json::from_value(json!({
             "inputs": [{"source": "git", "path": path}], "targets": [{"name": "all"}],
         }))
         .expect("spec");
         let app = AppKey::new("team", "shop");
-        let error = Prepared::new(&app, &spec, Digest::of(b"r"), &files(&root, path)).unwrap_err();
-        assert!(error.to_string().contains(what), "{error}");
-    }
+        Prepared::new(&app, &spec, Digest::of(b"r"), &files(&root, path))
+    };
+    let error = prepared("argocd-example-apps/kustomize-guestbook").unwrap_err();
+    let what = "this is a Kustomization";
+    assert!(error.to_string().contains(what), "{error}");
+
+    let chart = prepared("argocd-example-apps/helm-guestbook").expect("a chart");
+    let built = chart.build([&TargetInput::default()]);
+    let variant = built.variants.values().next().expect("a variant");
+    let names: Vec<String> = variant.objects.iter().map(|o| o.id.readable()).collect();
+    assert_eq!(
+        names,
+        [
+            "Service default/shop-helm-guestbook",
+            "Deployment default/shop-helm-guestbook"
+        ]
+    );
 }

@@ -264,6 +264,7 @@ fn assignment(view: &AssignmentView) -> Value {
             "cluster": view.cluster,
             "app": view.app,
             "release": view.release,
+            "variant": view.variant,
             "commit": view.commit,
             "phase": view.phase,
             "hold": view.hold,

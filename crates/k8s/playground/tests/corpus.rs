@@ -124,6 +124,6 @@ fn real_applications_come_up() {
         "argocd-example-apps/sock-shop/base",
         "argocd-example-apps/sync-waves",
     ] {
-        check(&Path::new(&corpus).join(part));
+        check(&Path::new(&corpus).join("apps").join(part));
     }
 }

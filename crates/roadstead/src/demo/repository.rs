@@ -40,6 +40,38 @@ const FILES: &[(&str, &str)] = &[
         "apps/metrics/collector.yaml",
         include_str!("../../../../examples/apps/metrics/collector.yaml"),
     ),
+    (
+        "fleet/app-greeter.yaml",
+        include_str!("../../../../examples/fleet/app-greeter.yaml"),
+    ),
+    (
+        "apps/greeter/Chart.yaml",
+        include_str!("../../../../examples/apps/greeter/Chart.yaml"),
+    ),
+    (
+        "apps/greeter/values.yaml",
+        include_str!("../../../../examples/apps/greeter/values.yaml"),
+    ),
+    (
+        "apps/greeter/regions/ap.yaml",
+        include_str!("../../../../examples/apps/greeter/regions/ap.yaml"),
+    ),
+    (
+        "apps/greeter/regions/eu.yaml",
+        include_str!("../../../../examples/apps/greeter/regions/eu.yaml"),
+    ),
+    (
+        "apps/greeter/regions/us.yaml",
+        include_str!("../../../../examples/apps/greeter/regions/us.yaml"),
+    ),
+    (
+        "apps/greeter/templates/_helpers.tpl",
+        include_str!("../../../../examples/apps/greeter/templates/_helpers.tpl"),
+    ),
+    (
+        "apps/greeter/templates/greeter.yaml",
+        include_str!("../../../../examples/apps/greeter/templates/greeter.yaml"),
+    ),
 ];
 
 /// A Git repository of the demo's own.
@@ -54,7 +86,7 @@ impl Repository {
         for (path, text) in FILES {
             this.write(path, text)?;
         }
-        this.commit("Deliver the shop and its metrics")?;
+        this.commit("Deliver the shop, its metrics and a greeter")?;
         Ok(this)
     }
 

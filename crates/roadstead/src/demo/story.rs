@@ -127,10 +127,10 @@ async fn first(
     all: usize,
 ) -> anyhow::Result<()> {
     tale.screen
-        .head("Commit 1: two Apps, a Strategy, and what they deliver");
+        .head("Commit 1: three Apps, a Strategy, and what they deliver");
     let started = Instant::now();
     let commit = head(fleet).await?;
-    for app in ["shop", "metrics"] {
+    for app in ["shop", "metrics", "greeter"] {
         let rollout = fleet
             .rolled(
                 app,
@@ -173,6 +173,20 @@ async fn first(
         }
     }
     let assignments = fleet.assignments("shop").await?;
+    let greeters = fleet.assignments("greeter").await?;
+    let variants: std::collections::BTreeSet<String> = greeters
+        .values()
+        .map(|assignment| text(&assignment["spec"]["variant"]))
+        .collect();
+    tale.check(
+        "the greeter's chart is rendered once for each region",
+        variants.len() == 3,
+        format!(
+            "{} clusters share {} variants",
+            greeters.len(),
+            variants.len()
+        ),
+    );
     let aside = assignments
         .get(away)
         .is_none_or(|a| a["status"]["state"] != "Healthy");

@@ -76,6 +76,9 @@ impl Written {
 
 /// The field that a refusal is about: `spec.targets[0].clusters`.
 fn named_field(message: &str) -> Option<&str> {
+    if let Some((before, _)) = message.split_once(": field not declared in schema") {
+        return before.rsplit(' ').next()?.strip_prefix('.');
+    }
     let rest = match message.split_once("unknown field \"") {
         Some((_, rest)) => return rest.split('"').next(),
         None => message.split_once(" is invalid: ")?.1,
@@ -380,6 +383,10 @@ mod tests {
         };
         check(
             "… unknown field \"spec.targets[0].clusters.selector.matchFoo\"",
+            Some("app.yaml:9"),
+        );
+        check(
+            "… Kind=App): .spec.targets[name=\"a\"].clusters.selector.matchFoo: field not declared in schema",
             Some("app.yaml:9"),
         );
         check(

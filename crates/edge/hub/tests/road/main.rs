@@ -4,6 +4,7 @@ mod api;
 mod bad_apps;
 mod bad_clusters;
 mod bad_hubs;
+mod charts;
 mod deliver;
 mod full;
 mod ops;

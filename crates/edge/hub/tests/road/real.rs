@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::world::{World, find};
 
-fn corpus() -> Option<PathBuf> {
+pub(crate) fn corpus() -> Option<PathBuf> {
     let beside = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../../shared/corpus");
     let given = std::env::var_os("ROADSTEAD_CORPUS").map(PathBuf::from);
     let apps = given.unwrap_or(beside).join("apps");
