@@ -41,7 +41,6 @@ pub(crate) fn documents(text: &str, file: &str) -> std::result::Result<Vec<Docum
             problem.mark.line as usize + 1,
             problem.mark.column as usize + 1,
         );
-        let go = problem.go(Stack::V2);
         let message = problem.message();
         let message = match problem.problem.as_ref() {
             NO_TOKEN if stands_at_tab(text, line, column) => {
