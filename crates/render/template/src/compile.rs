@@ -1,5 +1,7 @@
 //! From trees to steps.
 
+use std::collections::BTreeMap;
+
 use crate::builtin::Builtin;
 use crate::call::Signature;
 use crate::code::{Chain, Code, Constant, Loop, Op, Root, SAME, Step};
@@ -18,6 +20,7 @@ pub(crate) fn compile(
         ast,
         functions,
         code: Code::default(),
+        variables: BTreeMap::new(),
     };
     compiler.variable(&Str::from_static("$"));
     let mut entries = Vec::with_capacity(trees.len());
@@ -90,6 +93,7 @@ struct Compiler<'a> {
     ast: &'a Ast,
     functions: &'a Functions,
     code: Code,
+    variables: BTreeMap<Str, u32>,
 }
 
 impl Compiler<'_> {
@@ -124,11 +128,13 @@ impl Compiler<'_> {
     }
 
     fn variable(&mut self, name: &Str) -> u32 {
-        if let Some(index) = self.code.variables.iter().position(|other| other == name) {
-            return index as u32;
+        if let Some(index) = self.variables.get(name) {
+            return *index;
         }
+        let index = self.code.variables.len() as u32;
         self.code.variables.push(name.clone());
-        (self.code.variables.len() - 1) as u32
+        self.variables.insert(name.clone(), index);
+        index
     }
 
     fn constant(&mut self, constant: Result<Constant, String>, node: NodeId) {

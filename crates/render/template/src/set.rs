@@ -1,7 +1,7 @@
 //! Sets of templates that know each other by name.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::collections::hash_map::{DefaultHasher, HashMap};
+use std::hash::BuildHasherDefault;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::builtin::Builtin;
@@ -139,27 +139,9 @@ fn place(file: &Arc<str>, text: &[u8], span: std::ops::Range<usize>) -> Place {
     }
 }
 
-/// A quick hash for names: sets are made by those who may also name things in them, but a set is bounded by its texts, and
-/// its order is never looked at.
-#[derive(Default)]
-pub(crate) struct NameHasher(u64);
-
-impl Hasher for NameHasher {
-    fn finish(&self) -> u64 {
-        self.0 ^ self.0 >> 32
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            self.0 = (self.0.rotate_left(23) ^ u64::from_le_bytes(word))
-                .wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        }
-    }
-}
-
-pub(crate) type Names<T> = HashMap<Str, T, BuildHasherDefault<NameHasher>>;
+/// Names to something. The hash is a fixed one, so that all runs are alike, and a strong one: who writes a template
+/// chooses its name.
+pub(crate) type Names<T> = HashMap<Str, T, BuildHasherDefault<DefaultHasher>>;
 
 /// One template of a set.
 #[derive(Debug, Clone)]
@@ -302,7 +284,7 @@ type CacheKey = (Str, Str);
 
 #[derive(Debug, Default)]
 struct CacheInner {
-    units: HashMap<CacheKey, Arc<Unit>, BuildHasherDefault<NameHasher>>,
+    units: HashMap<CacheKey, Arc<Unit>, BuildHasherDefault<DefaultHasher>>,
     bytes: usize,
 }
 

@@ -230,6 +230,20 @@ fn nest() {
     assert!(render(&one(&blocks, &json!(1))).is_err());
 }
 
+#[test]
+fn many_of_a_kind_cost_their_number_only() {
+    // each of these took minutes if names were looked for one after the other
+    let many = 60_000;
+    let text: String = (0..many)
+        .map(|n| format!("{{{{define \"{n}\"}}}}x{{{{end}}}}"))
+        .collect();
+    assert!(Unit::parse("t", text, &functions()).is_ok());
+    let text: String = (0..many)
+        .map(|n| format!("{{{{$v{n} := 1}}}}{{{{$v0}}}}"))
+        .collect();
+    assert!(Unit::parse("t", text, &functions()).is_ok());
+}
+
 /// A host whose time is up after so many questions.
 struct Impatient(u32);
 

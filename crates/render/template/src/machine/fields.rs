@@ -43,7 +43,7 @@ impl Machine<'_> {
                     wrapped: false,
                 },
             }),
-            Root::Variable(name) => self.variable(name).cloned(),
+            Root::Variable(name) => self.variable(name).map(|seen| seen.clone()),
             Root::Operand => Ok(Seen {
                 value: self.operands.pop().unwrap_or(Value::Invalid),
                 wrapped: false,
@@ -52,15 +52,20 @@ impl Machine<'_> {
     }
 
     /// A variable, the innermost of its name.
-    pub(super) fn variable(&self, name: u32) -> Result<&Seen, Fault> {
+    pub(super) fn variable(&mut self, name: u32) -> Result<&mut Seen, Fault> {
         let from = self.frames.last().map_or(0, |frame| frame.variables);
         let found = self.variables[from..]
             .iter()
-            .rev()
-            .find(|variable| variable.name == name);
-        found
-            .map(|variable| &variable.seen)
-            .ok_or_else(|| self.undefined(name))
+            .rposition(|variable| variable.name == name);
+        let Some(index) = found else {
+            return Err(self.undefined(name));
+        };
+        // there can be many in between
+        let passed = self.variables.len() - from - index;
+        if passed > 64 {
+            self.meter.spend(passed as u64 / 64, self.host)?;
+        }
+        Ok(&mut self.variables[from + index].seen)
     }
 
     pub(super) fn undefined(&self, name: u32) -> Fault {

@@ -335,15 +335,7 @@ impl Machine<'_> {
     }
 
     fn assign(&mut self, name: u32, seen: Seen) -> Result<(), Fault> {
-        let from = self.frames.last().map_or(0, |frame| frame.variables);
-        match self.variables[from..]
-            .iter_mut()
-            .rev()
-            .find(|variable| variable.name == name)
-        {
-            Some(variable) => variable.seen = seen,
-            None => return Err(self.undefined(name)),
-        }
+        *self.variable(name)? = seen;
         Ok(())
     }
 
@@ -616,7 +608,7 @@ impl Machine<'_> {
         match value {
             Value::Str(text) => {
                 if text.len() > 256 {
-                    self.meter.spend(text.len() as u64 / 256, self.host)?;
+                    self.meter.spend(text.len() as u64 / 128, self.host)?;
                 }
                 self.meter.allocate(text.len())
             }
@@ -630,6 +622,16 @@ impl Machine<'_> {
 
     fn call_builtin(&mut self, builtin: Builtin, args: usize, at: NodeId) -> Result<Value, Fault> {
         let from = self.operands.len().saturating_sub(args);
+        // what is long takes long to compare, escape and print
+        let long = self.operands[from..].iter().map(|value| match value {
+            Value::Str(text) => text.len() / 1024,
+            Value::List(list) => list.len() / 16,
+            _ => 0,
+        });
+        let long: usize = long.sum();
+        if long > 0 {
+            self.meter.spend(long as u64, self.host)?;
+        }
         let result = match builtin {
             Builtin::Call => self.call_value(from, at),
             _ => builtin.call(&self.operands[from..]),
@@ -647,12 +649,7 @@ impl Machine<'_> {
             }
         };
         self.operands.truncate(from);
-        if let Value::Str(text) = &value {
-            if text.len() > 256 {
-                self.meter.spend(text.len() as u64 / 64, self.host)?;
-            }
-            self.meter.allocate(text.len())?;
-        }
+        self.keep(&value)?;
         Ok(value)
     }
 

@@ -48,34 +48,13 @@ impl Sort {
     }
 }
 
-/// A token: a piece of the text, or what is wrong with it.
-#[derive(Debug, Clone)]
+/// A token: a piece of the text, or where something is wrong with it.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Token {
     pub(crate) sort: Sort,
     pub(crate) at: usize,
     pub(crate) end: usize,
     pub(crate) line: usize,
-    pub(crate) text: Str,
-}
-
-impl Token {
-    /// The token as errors print it.
-    pub(crate) fn print(&self) -> String {
-        let quoted = |text: &[u8]| String::from_utf8_lossy(&strconv::quote(text)).into_owned();
-        match self.sort {
-            Sort::Eof => "EOF".to_owned(),
-            Sort::Error => self.text.to_text().into_owned(),
-            sort if sort.is_keyword() => format!("<{}>", self.text.to_text()),
-            _ if self.text.len() > 10 => {
-                let mut end = 0;
-                for _ in 0..10 {
-                    end += decode_rune(&self.text[end..]).1;
-                }
-                format!("{}...", quoted(&self.text[..end]))
-            }
-            _ => quoted(&self.text),
-        }
-    }
 }
 
 pub(crate) struct Lexer {
@@ -89,6 +68,8 @@ pub(crate) struct Lexer {
     start_line: usize,
     inside: bool,
     failed: bool,
+    /// What is wrong, once an error has been found.
+    message: Str,
     pub(crate) break_ok: bool,
     pub(crate) continue_ok: bool,
 }
@@ -148,8 +129,38 @@ impl Lexer {
             start_line: 1,
             inside: false,
             failed: false,
+            message: Str::new(),
             break_ok,
             continue_ok,
+        }
+    }
+
+    /// The piece of the text that a token is.
+    pub(crate) fn text_of(&self, token: &Token) -> Str {
+        self.input.slice(token.at..token.end)
+    }
+
+    /// The same, to look at.
+    pub(crate) fn bytes_of(&self, token: &Token) -> &[u8] {
+        &self.input[token.at..token.end]
+    }
+
+    /// A token as errors print it.
+    pub(crate) fn print(&self, token: &Token) -> String {
+        let quoted = |text: &[u8]| String::from_utf8_lossy(&strconv::quote(text)).into_owned();
+        let text = self.bytes_of(token);
+        match token.sort {
+            Sort::Eof => "EOF".to_owned(),
+            Sort::Error => self.message.to_text().into_owned(),
+            sort if sort.is_keyword() => format!("<{}>", String::from_utf8_lossy(text)),
+            _ if text.len() > 10 => {
+                let mut end = 0;
+                for _ in 0..10 {
+                    end += decode_rune(&text[end..]).1;
+                }
+                format!("{}...", quoted(&text[..end]))
+            }
+            _ => quoted(text),
         }
     }
 
@@ -187,13 +198,11 @@ impl Lexer {
     }
 
     fn emit(&mut self, sort: Sort) -> Token {
-        let text = self.input.slice(self.start..self.at);
         let token = Token {
             sort,
             at: self.start,
             end: self.at,
             line: self.start_line,
-            text,
         };
         self.start = self.at;
         self.start_line = self.line;
@@ -221,15 +230,14 @@ impl Lexer {
     }
 
     fn error(&mut self, message: impl Into<Str>) -> Token {
-        let token = Token {
+        self.failed = true;
+        self.message = message.into();
+        Token {
             sort: Sort::Error,
             at: self.start,
             end: self.at,
             line: self.start_line,
-            text: message.into(),
-        };
-        self.failed = true;
-        token
+        }
     }
 
     fn bad_character(&mut self, rune: Option<char>) -> Token {
@@ -240,17 +248,17 @@ impl Lexer {
     pub(crate) fn token(&mut self) -> Token {
         if self.failed {
             // what Go's lexer says when it is asked for more after an error
-            let (sort, text) = if self.inside {
-                (Sort::Error, Str::from_static("unclosed action"))
+            let sort = if self.inside {
+                self.message = Str::from_static("unclosed action");
+                Sort::Error
             } else {
-                (Sort::Eof, Str::new())
+                Sort::Eof
             };
             return Token {
                 sort,
                 at: 0,
                 end: 0,
                 line: self.start_line,
-                text,
             };
         }
         if self.inside {
@@ -286,7 +294,7 @@ impl Lexer {
                 let token = self.emit(Sort::Text);
                 self.at += trim;
                 self.ignore();
-                if !token.text.is_empty() {
+                if token.at < token.end {
                     return token;
                 }
             }

@@ -1,5 +1,6 @@
 //! From tokens to trees.
 
+use std::collections::BTreeMap;
 use std::mem;
 
 use super::lex::{Lexer, Sort, Token};
@@ -36,15 +37,57 @@ struct Tree {
     /// Lookahead, the newest last token first.
     tokens: [Token; 3],
     peeked: usize,
-    vars: Vec<Str>,
+    vars: Vars,
     action_line: usize,
     range_depth: usize,
+}
+
+/// The variables that can be seen, and how often each name was declared: there can be many of them.
+struct Vars {
+    names: Vec<Str>,
+    counts: BTreeMap<Str, usize>,
+}
+
+impl Vars {
+    fn new() -> Self {
+        let mut vars = Self {
+            names: Vec::new(),
+            counts: BTreeMap::new(),
+        };
+        vars.push(Str::from_static("$"));
+        vars
+    }
+
+    fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    fn push(&mut self, name: Str) {
+        *self.counts.entry(name.clone()).or_insert(0) += 1;
+        self.names.push(name);
+    }
+
+    fn truncate(&mut self, len: usize) {
+        for name in self.names.drain(len..) {
+            if let Some(count) = self.counts.get_mut(&name) {
+                *count -= 1;
+                if *count == 0 {
+                    self.counts.remove(&name);
+                }
+            }
+        }
+    }
+
+    fn contains(&self, name: &[u8]) -> bool {
+        self.counts.contains_key(name)
+    }
 }
 
 struct Parser<'a> {
     lexer: Lexer,
     ast: Ast,
     trees: Vec<(Str, NodeId)>,
+    tree_names: BTreeMap<Str, usize>,
     tree: Tree,
     depth: usize,
     is_function: &'a dyn Fn(&[u8]) -> bool,
@@ -61,6 +104,7 @@ pub(crate) fn parse(name: &Str, text: &Str, is_function: &dyn Fn(&[u8]) -> bool)
         lexer,
         ast: Ast::default(),
         trees: Vec::new(),
+        tree_names: BTreeMap::new(),
         tree: Tree::new(),
         depth: 0,
         is_function,
@@ -80,12 +124,11 @@ impl Tree {
             at: 0,
             end: 0,
             line: 0,
-            text: Str::new(),
         };
         Self {
             tokens: [none(), none(), none()],
             peeked: 0,
-            vars: vec![Str::from_static("$")],
+            vars: Vars::new(),
             action_line: 0,
             range_depth: 0,
         }
@@ -99,7 +142,7 @@ impl Parser<'_> {
         } else {
             self.tree.tokens[0] = self.lexer.token();
         }
-        self.tree.tokens[self.tree.peeked].clone()
+        self.tree.tokens[self.tree.peeked]
     }
 
     fn backup(&mut self) {
@@ -140,7 +183,7 @@ impl Parser<'_> {
 
     fn unexpected<T>(&self, token: &Token, context: &str) -> Result<T> {
         if token.sort == Sort::Error {
-            let mut message = token.print();
+            let mut message = self.lexer.print(token);
             let line = self.tree.action_line;
             if line != 0 && line != token.line {
                 message.push_str(if message.ends_with(" action") {
@@ -153,7 +196,10 @@ impl Parser<'_> {
             }
             return self.error(message);
         }
-        self.error(format!("unexpected {} in {context}", token.print()))
+        self.error(format!(
+            "unexpected {} in {context}",
+            self.lexer.print(token)
+        ))
     }
 
     fn expect(&mut self, sort: Sort, context: &str) -> Result<Token> {
@@ -176,16 +222,19 @@ impl Parser<'_> {
     }
 
     fn add(&mut self, name: Str, root: NodeId) -> Result<()> {
-        match self.trees.iter_mut().find(|(other, _)| *other == name) {
-            None => self.trees.push((name, root)),
-            Some((_, old)) if self.ast.is_empty(*old) => *old = root,
-            Some(_) if self.ast.is_empty(root) => {}
-            Some(_) => {
-                return self.error(format!(
-                    "template: multiple definition of template {}",
-                    quoted(&name)
-                ));
-            }
+        let Some(index) = self.tree_names.get(&name).copied() else {
+            self.tree_names.insert(name.clone(), self.trees.len());
+            self.trees.push((name, root));
+            return Ok(());
+        };
+        let old = &mut self.trees[index].1;
+        if self.ast.is_empty(*old) {
+            *old = root;
+        } else if !self.ast.is_empty(root) {
+            return self.error(format!(
+                "template: multiple definition of template {}",
+                quoted(&name)
+            ));
         }
         Ok(())
     }
@@ -239,7 +288,7 @@ impl Parser<'_> {
     }
 
     fn unquote(&self, token: &Token) -> Result<Str> {
-        match strconv::unquote(&token.text) {
+        match strconv::unquote(self.lexer.bytes_of(token)) {
             Some(text) => Ok(Str::from(text)),
             None => self.error("invalid syntax"),
         }
@@ -270,7 +319,10 @@ impl Parser<'_> {
     fn text_or_action(&mut self) -> Result<NodeId> {
         let token = self.next_non_space();
         match token.sort {
-            Sort::Text => Ok(self.ast.add(token.at, token.end, Node::Text(token.text))),
+            Sort::Text => {
+                let text = self.lexer.text_of(&token);
+                Ok(self.ast.add(token.at, token.end, Node::Text(text)))
+            }
             Sort::LeftDelim => {
                 self.tree.action_line = token.line;
                 let node = self.nested("nesting", Self::action)?;
@@ -426,6 +478,14 @@ impl Parser<'_> {
         Ok(self.ast.add(token.at, end, Node::Template { name, pipe }))
     }
 
+    /// A field's name, without its dot.
+    fn field_name(&self, token: &Token) -> Str {
+        self.lexer.text_of(&Token {
+            at: token.at + 1,
+            ..*token
+        })
+    }
+
     fn template_name(&mut self, token: &Token, context: &str) -> Result<Str> {
         match token.sort {
             Sort::String | Sort::RawString => self.unquote(token),
@@ -437,7 +497,7 @@ impl Parser<'_> {
         self.ast.add(
             token.at,
             token.end,
-            Node::Variable(vec![token.text.clone()]),
+            Node::Variable(vec![self.lexer.text_of(token)]),
         )
     }
 
@@ -452,17 +512,19 @@ impl Parser<'_> {
             }
             self.next();
             // in "$x foo", foo must be seen to know that $x is no declaration
-            let after = self.peek().clone();
+            let after = *self.peek();
             let next = self.peek_non_space();
             if matches!(next.sort, Sort::Assign | Sort::Declare) {
                 assign = next.sort == Sort::Assign;
                 self.next_non_space();
                 declared.push(self.variable(&variable));
-                self.tree.vars.push(variable.text);
-            } else if next.sort == Sort::Char && next.text == "," {
+                let name = self.lexer.text_of(&variable);
+                self.tree.vars.push(name);
+            } else if next.sort == Sort::Char && self.lexer.bytes_of(&next) == b"," {
                 self.next_non_space();
                 declared.push(self.variable(&variable));
-                self.tree.vars.push(variable.text);
+                let name = self.lexer.text_of(&variable);
+                self.tree.vars.push(name);
                 if context == "range" && declared.len() < 2 {
                     if matches!(
                         self.peek_non_space().sort,
@@ -573,7 +635,7 @@ impl Parser<'_> {
         while self.peek().sort == Sort::Field {
             let token = self.next();
             end = token.end;
-            fields.push(token.text.slice(1..token.text.len()));
+            fields.push(self.field_name(&token));
         }
         let chain = match self.ast.node(node) {
             Node::Field(first) => Node::Field(first.iter().cloned().chain(fields).collect()),
@@ -591,29 +653,32 @@ impl Parser<'_> {
         let token = self.next_non_space();
         let node = match token.sort {
             Sort::Identifier => {
-                if !(self.is_function)(&token.text) {
-                    return self.error(format!("function {} not defined", quoted(&token.text)));
+                let text = self.lexer.text_of(&token);
+                if !(self.is_function)(&text) {
+                    return self.error(format!("function {} not defined", quoted(&text)));
                 }
-                Node::Identifier(token.text)
+                Node::Identifier(text)
             }
             Sort::Dot => Node::Dot,
             Sort::Nil => Node::Nil,
             Sort::Variable => {
-                if !self.tree.vars.contains(&token.text) {
-                    return self.error(format!("undefined variable {}", quoted(&token.text)));
+                let text = self.lexer.text_of(&token);
+                if !self.tree.vars.contains(&text) {
+                    return self.error(format!("undefined variable {}", quoted(&text)));
                 }
-                Node::Variable(vec![token.text])
+                Node::Variable(vec![text])
             }
-            Sort::Field => Node::Field(vec![token.text.slice(1..token.text.len())]),
-            Sort::Bool => Node::Bool(token.text == "true"),
+            Sort::Field => Node::Field(vec![self.field_name(&token)]),
+            Sort::Bool => Node::Bool(self.lexer.bytes_of(&token) == b"true"),
             Sort::CharConstant | Sort::Complex | Sort::Number => {
+                let text = self.lexer.text_of(&token);
                 let number = match token.sort {
-                    Sort::CharConstant => Number::from_char(&token.text),
-                    Sort::Complex => Number::from_complex(&token.text),
-                    _ => Number::from_text(&token.text),
+                    Sort::CharConstant => Number::from_char(&text),
+                    Sort::Complex => Number::from_complex(&text),
+                    _ => Number::from_text(&text),
                 };
                 match number {
-                    Ok(number) => Node::Number(Box::new(number), token.text),
+                    Ok(number) => Node::Number(Box::new(number), text),
                     Err(message) => return self.error(message),
                 }
             }
@@ -627,7 +692,7 @@ impl Parser<'_> {
             Sort::String | Sort::RawString => {
                 let text = self.unquote(&token)?;
                 Node::String {
-                    quoted: token.text,
+                    quoted: self.lexer.text_of(&token),
                     text,
                 }
             }

@@ -271,7 +271,7 @@ pub(super) fn dismantle(values: impl Iterator<Item = Value>) {
     if values.peek().is_none() {
         return;
     }
-    let outermost = DISMANTLING.with(|queue| {
+    let outermost = DISMANTLING.try_with(|queue| {
         let mut queue = queue.borrow_mut();
         match queue.as_mut() {
             Some(queue) => {
@@ -284,6 +284,8 @@ pub(super) fn dismantle(values: impl Iterator<Item = Value>) {
             }
         }
     });
+    // values that outlive their thread's locals are dropped as they come
+    let outermost = outermost.unwrap_or(false);
     if !outermost {
         return;
     }
