@@ -14,12 +14,14 @@ use x509_parser::prelude::*;
 fn render(template: &str) -> Json {
     let text = Renderer::new(Dialect::Helm4)
         .render(template, &json!({}))
-        .unwrap();
-    serde_json::from_slice(&text).unwrap()
+        .expect("as it should be");
+    serde_json::from_slice(&text).expect("as it should be")
 }
 
 fn der(pem: &Json) -> Vec<u8> {
-    ::pem::parse(pem.as_str().unwrap()).unwrap().into_contents()
+    ::pem::parse(pem.as_str().expect("as it should be"))
+        .expect("as it should be")
+        .into_contents()
 }
 
 fn verify(

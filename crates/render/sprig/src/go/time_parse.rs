@@ -390,14 +390,15 @@ fn read_offset(text: &[u8], form: OffsetForm) -> Result<(i64, &[u8]), Bad> {
         _ => 0,
     };
     let (hours, minutes, seconds) = (two(Some(1)), two(minutes), two(seconds));
-    if hours > 24 {
-        return Err(Bad::Range("time zone offset hour"));
+    // Of several bounds that are passed Go names the last.
+    if seconds > 60 {
+        return Err(Bad::Range("time zone offset second"));
     }
     if minutes > 60 {
         return Err(Bad::Range("time zone offset minute"));
     }
-    if seconds > 60 {
-        return Err(Bad::Range("time zone offset second"));
+    if hours > 24 {
+        return Err(Bad::Range("time zone offset hour"));
     }
     let offset = (hours * 60 + minutes) * 60 + seconds;
     match text[0] {

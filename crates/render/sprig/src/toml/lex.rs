@@ -57,6 +57,17 @@ impl<'a> Lexer<'a> {
         })
     }
 
+    /// A mistake after a rune that was read: only an end that was read counts for the line before.
+    pub(super) fn bad_after<T>(&self, rune: Rune, message: String) -> Result<T, Bad> {
+        if rune.is_none() {
+            return self.bad(message);
+        }
+        Err(Bad {
+            line: self.line,
+            message,
+        })
+    }
+
     fn bad_line_before<T>(&self, message: impl Into<String>) -> Result<T, Bad> {
         Err(Bad {
             line: self.line.saturating_sub(1),
@@ -223,10 +234,13 @@ impl<'a> Lexer<'a> {
                 Some(0x2E) => {}
                 Some(0x5D) => return Ok(parts),
                 other => {
-                    return self.bad(format!(
-                        "expected '.' or ']' to end table name, but got {} instead",
-                        shown(other)
-                    ));
+                    return self.bad_after(
+                        other,
+                        format!(
+                            "expected '.' or ']' to end table name, but got {} instead",
+                            shown(other)
+                        ),
+                    );
                 }
             }
         }

@@ -83,10 +83,11 @@ impl Reader<'_> {
                     let key = self.lexer.table_name()?;
                     if many && !self.lexer.accept(']')? {
                         let rune = self.lexer.next()?;
-                        let rune = crate::go::strconv::quote_rune(rune.unwrap_or(0));
-                        return self.lexer.bad(format!(
-                            "expected end of table array name delimiter ']', but got {rune} instead"
-                        ));
+                        let shown = crate::go::strconv::quote_rune(rune.unwrap_or(0));
+                        let message = format!(
+                            "expected end of table array name delimiter ']', but got {shown} instead"
+                        );
+                        return self.lexer.bad_after(rune, message);
                     }
                     self.enter(&key, many)?;
                 }

@@ -1,5 +1,7 @@
 //! Renders one template with all functions, and asks the real Helm for the same.
 
+#![allow(dead_code, reason = "not every test asks the oracle")]
+
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -12,17 +14,17 @@ use roadstead_template::{
 use serde_json::Value as Json;
 
 /// The time of all renders here: the fourteenth of November 2023.
-pub const NOW: i128 = 1_700_000_000_123_456_789;
+pub(crate) const NOW: i128 = 1_700_000_000_123_456_789;
 
 /// The file that Helm calls the template.
 const FILE: &str = "c/templates/t";
 
 /// A table of functions, and a world of its own for each render.
-pub struct Renderer {
+pub(crate) struct Renderer {
     functions: Arc<roadstead_template::Functions>,
 }
 
-pub fn value(json: &Json) -> Value {
+pub(crate) fn value(json: &Json) -> Value {
     match json {
         Json::Null => Value::Nil,
         Json::Bool(value) => Value::Bool(*value),
@@ -36,18 +38,18 @@ pub fn value(json: &Json) -> Value {
 }
 
 impl Renderer {
-    pub fn new(dialect: Dialect) -> Self {
+    pub(crate) fn new(dialect: Dialect) -> Self {
         Self {
             functions: Arc::new(functions(dialect)),
         }
     }
 
     /// Renders with the values of a chart; the error is what Helm 3 prints.
-    pub fn render(&self, template: &str, values: &Json) -> Result<Vec<u8>, String> {
+    pub(crate) fn render(&self, template: &str, values: &Json) -> Result<Vec<u8>, String> {
         self.render_in(&mut World::seeded(b"test", NOW), template, values)
     }
 
-    pub fn render_in(
+    pub(crate) fn render_in(
         &self,
         world: &mut World,
         template: &str,
@@ -100,7 +102,7 @@ fn helm3_text(go: &str) -> String {
 }
 
 /// Asks the oracle. Its program must answer every request.
-pub fn ask(program: &str, requests: &[Json]) -> Vec<Json> {
+pub(crate) fn ask(program: &str, requests: &[Json]) -> Vec<Json> {
     let mut child = Command::new(program)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -125,7 +127,7 @@ pub fn ask(program: &str, requests: &[Json]) -> Vec<Json> {
 }
 
 /// What the oracle answered, in the form of a render.
-pub fn outcome(answer: &Json) -> Result<Vec<u8>, String> {
+pub(crate) fn outcome(answer: &Json) -> Result<Vec<u8>, String> {
     use base64::Engine as _;
     match (answer.get("error"), answer.get("bytes"), answer.get("text")) {
         (Some(error), ..) => Err(error.as_str().unwrap_or_default().to_owned()),
@@ -138,7 +140,7 @@ pub fn outcome(answer: &Json) -> Result<Vec<u8>, String> {
 }
 
 /// A result as a person reads it.
-pub fn shown(result: &Result<Vec<u8>, String>) -> String {
+pub(crate) fn shown(result: &Result<Vec<u8>, String>) -> String {
     match result {
         Ok(text) => format!("ok    {:?}", Str::from(&text[..])),
         Err(error) => format!("error {error:?}"),
