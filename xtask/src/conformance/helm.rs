@@ -245,7 +245,7 @@ fn chart_cases(
     for case in cases::of(chart, &options.kinds) {
         let real = helm.answer(chart, &case, 0)?;
         let again = if real.ok {
-            helm.answer(chart, &case, 1)?
+            again(helm, chart, &case)?
         } else {
             real.clone()
         };
@@ -263,6 +263,29 @@ fn chart_cases(
         });
     }
     Ok((outcomes, times))
+}
+
+/// A second run of helm; in another second of the clock, if the chart looks at it.
+fn again(helm: &Helm, chart: &Found, case: &Case) -> anyhow::Result<Answer> {
+    let reads_clock = |text: &[u8]| {
+        let text = String::from_utf8_lossy(text);
+        ["(now", "{ now", "{- now", "now |", " now)"]
+            .iter()
+            .any(|call| text.contains(call))
+    };
+    let clock = match &chart.content {
+        Content::Folder(files) => files
+            .iter()
+            .any(|(path, text)| path.contains("templates/") && reads_clock(text)),
+        Content::Archive(_) => true,
+    };
+    if !clock {
+        return helm.answer(chart, case, 1);
+    }
+    if !helm.knows(chart, case, 2) {
+        std::thread::sleep(Duration::from_millis(1100));
+    }
+    helm.answer(chart, case, 2)
 }
 
 fn judge(real: &Answer, again: &Answer, ours: Result<String, String>, rules: &Rules) -> Verdict {

@@ -82,6 +82,12 @@ impl Helm {
         Ok(answer)
     }
 
+    /// Whether the answer is kept already.
+    pub(super) fn knows(&self, chart: &Found, case: &Case, run: u32) -> bool {
+        let key = self.key(chart, case, run);
+        self.cache.join(format!("{key}.json")).is_file()
+    }
+
     fn key(&self, chart: &Found, case: &Case, run: u32) -> String {
         let mut parts: Vec<Vec<u8>> = vec![self.digest.clone().into_bytes()];
         parts.push(run.to_string().into_bytes());

@@ -160,7 +160,10 @@ impl Diagnostic {
 
     /// Adds a line of what was rendered.
     pub(crate) fn rendered(mut self, text: &str, line: usize, column: usize) -> Self {
-        if let Some(excerpt) = excerpt(text, line, column) {
+        // What ends too soon is found behind the last line.
+        let last = text.lines().count();
+        let column = if line > last { 0 } else { column };
+        if let Some(excerpt) = excerpt(text, line.min(last), column) {
             self.excerpt = Some(format!("  in what was rendered:\n{excerpt}"));
         }
         self

@@ -35,20 +35,26 @@ impl Failure {
 /// Reads the first document of a text; nothing is null.
 pub(crate) fn read(bytes: &[u8]) -> Result<Value, Failure> {
     base_yaml::go::unmarshal(bytes).map_err(|error| {
-        let (line, column) = error.place.unwrap_or_default();
-        let message = error
+        let (mut line, column) = error.place.unwrap_or_default();
+        let text = error
             .text
             .strip_prefix("error converting YAML to JSON: ")
-            .unwrap_or(&error.text)
-            .to_owned();
+            .unwrap_or(&error.text);
+        let mut message = text.strip_prefix("yaml: ").unwrap_or(text);
+        // Go's own line, where no better one is known.
+        if let Some((number, rest)) = message
+            .strip_prefix("line ")
+            .and_then(|rest| rest.split_once(": "))
+            && let Ok(number) = number.parse()
+        {
+            message = rest;
+            line = if line == 0 { number } else { line };
+        }
         Failure {
-            message: message
-                .strip_prefix("yaml: ")
-                .unwrap_or(&message)
-                .to_owned(),
-            helm: error.text,
+            message: message.to_owned(),
             line,
             column,
+            helm: error.text,
         }
     })
 }

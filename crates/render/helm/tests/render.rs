@@ -290,8 +290,10 @@ fn refusals_of_charts_are_told_with_their_place() {
     refused(
         "== templates/a.yaml\nkind: A\n---\na: [\n",
         "YAML parse error on c/templates/a.yaml: error converting YAML to JSON: yaml: line 1: did not find expected node content",
-        "YAML parse error on c/templates/a.yaml: error converting YAML to JSON: yaml: line 2: did not find expected node content",
-        "",
+        "YAML parse error on c/templates/a.yaml: error converting YAML to JSON: yaml: line 1: did not find expected node content",
+        "c/templates/a.yaml: what was rendered is no manifest: did not find expected node content
+  in what was rendered:
+  3 | a: [",
     );
 }
 
