@@ -199,21 +199,18 @@ impl Machine<'_> {
         }
         let pointer = object.kind() == Kind::Pointer;
         let nil = pointer && object.is_nil();
-        // asked first, since a struct may lend the fields of one that it embeds
-        if !nil
-            && !has_args
-            && let Some(value) = object.field(&text)
-        {
-            return Ok(Found::Value(Seen {
-                value,
-                wrapped: false,
-            }));
-        }
         match object.underlying() {
             Underlying::Map(map) if !nil => self.key(&map, field, has_args).map(Found::Value),
             Underlying::Struct(fields) => {
                 let Some(found) = fields.into_iter().find(|found| found.name == text) else {
-                    return Err(cannot());
+                    // a struct may lend the fields of one that it embeds
+                    return match object.field(&text) {
+                        Some(value) if !nil && !has_args => Ok(Found::Value(Seen {
+                            value,
+                            wrapped: false,
+                        })),
+                        _ => Err(cannot()),
+                    };
                 };
                 if nil {
                     return Err(format!("nil pointer evaluating {}.{text}", type_name()).into());
