@@ -18,7 +18,7 @@ use roadstead_helm::{
 use super::cases::{self, Case, KUBE_VERSION, Kind, NAMESPACE, RELEASE};
 use super::compare::{self, Comparison};
 use super::corpus::{self, Content, Found};
-use super::oracle::{Answer, Helm};
+use super::oracle::{self, Answer, Helm};
 use super::random::Rules;
 use super::report;
 use crate::Context;
@@ -68,6 +68,8 @@ pub(super) enum Verdict {
     },
     /// One rendered, the other did not.
     Disagreement { real: String, ours: String },
+    /// Helm itself did not come to an end.
+    Unanswered { ours: String },
 }
 
 /// How long things took, over all charts.
@@ -289,6 +291,11 @@ fn again(helm: &Helm, chart: &Found, case: &Case) -> anyhow::Result<Answer> {
 }
 
 fn judge(real: &Answer, again: &Answer, ours: Result<String, String>, rules: &Rules) -> Verdict {
+    if real.stderr == oracle::NO_ANSWER {
+        return Verdict::Unanswered {
+            ours: ours.map_or_else(|why| why, |_| "renders".to_owned()),
+        };
+    }
     match (real.ok, ours) {
         (true, Ok(ours)) => {
             Verdict::Rendered(compare::compare(&real.stdout, &again.stdout, &ours, rules))

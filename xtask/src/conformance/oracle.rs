@@ -12,6 +12,12 @@ use serde_json::{Value, json};
 use super::cases::{Case, KUBE_VERSION, NAMESPACE, RELEASE};
 use super::corpus::{self, Content, Found};
 
+/// How long helm may take; it has no bound of its own.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What stands for the answer of a helm that took longer.
+pub(super) const NO_ANSWER: &str = "helm gave no answer within a minute";
+
 /// What helm answered.
 #[derive(Debug, Clone)]
 pub(super) struct Answer {
@@ -118,19 +124,44 @@ impl Helm {
             fs::write(folder.join("values.yaml"), values)?;
         }
         let begun = Instant::now();
-        let out = Command::new(&self.path)
+        let (stdout, stderr) = (folder.join("stdout"), folder.join("stderr"));
+        let mut child = Command::new(&self.path)
             .args(arguments(case, &path))
             .current_dir(folder)
             .env_clear()
             .env("HOME", folder)
             .env("PATH", "/usr/bin:/bin")
             .stdin(Stdio::null())
-            .output()?;
-        Ok(Answer {
-            ok: out.status.success(),
-            stdout: String::from_utf8_lossy(&out.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&out.stderr).into_owned(),
-            took: begun.elapsed(),
+            .stdout(fs::File::create(&stdout)?)
+            .stderr(fs::File::create(&stderr)?)
+            .spawn()?;
+        let status = loop {
+            if let Some(status) = child.try_wait()? {
+                break Some(status);
+            }
+            if begun.elapsed() > PATIENCE {
+                child.kill()?;
+                child.wait()?;
+                break None;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        };
+        let text = |path: &Path| -> Result<String> {
+            Ok(String::from_utf8_lossy(&fs::read(path)?).into_owned())
+        };
+        Ok(match status {
+            Some(status) => Answer {
+                ok: status.success(),
+                stdout: text(&stdout)?,
+                stderr: text(&stderr)?,
+                took: begun.elapsed(),
+            },
+            None => Answer {
+                ok: false,
+                stdout: String::new(),
+                stderr: NO_ANSWER.to_owned(),
+                took: begun.elapsed(),
+            },
         })
     }
 }

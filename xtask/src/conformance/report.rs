@@ -61,7 +61,7 @@ pub(super) fn table(charts: &[Found], outcomes: &[Outcome], times: &mut Times) -
 fn row(dialect: Dialect, name: &str, outcomes: &[&Outcome]) -> String {
     let (mut agree, mut rendered, mut objects, mut bytes) = (0, 0, 0, 0);
     let (mut documents, mut equal) = (0, 0);
-    let (mut refused, mut places, mut texts) = (0, 0, 0);
+    let (mut refused, mut places, mut texts, mut unanswered) = (0, 0, 0, 0);
     for outcome in outcomes {
         match &outcome.verdict {
             Verdict::Rendered(comparison) => {
@@ -83,12 +83,14 @@ fn row(dialect: Dialect, name: &str, outcomes: &[&Outcome]) -> String {
                 texts += usize::from(*same_text);
             }
             Verdict::Disagreement { .. } => {}
+            Verdict::Unanswered { .. } => unanswered += 1,
         }
     }
+    let compared = outcomes.len() - unanswered;
     format!(
         "| {dialect} | {name} | {} | {} | {} | {} | {} | {refused} | {} | {} |",
         outcomes.len(),
-        part(agree, outcomes.len()),
+        part(agree, compared),
         part(objects, rendered),
         part(bytes, rendered),
         part(equal, documents),
@@ -111,12 +113,12 @@ fn charts_row(dialect: Dialect, outcomes: &[&Outcome]) -> String {
     let agree = bad(&|it| !matches!(it, Verdict::Disagreement { .. }));
     let objects = bad(&|it| match it {
         Verdict::Rendered(comparison) => comparison.objects,
-        Verdict::Refused { .. } => true,
+        Verdict::Refused { .. } | Verdict::Unanswered { .. } => true,
         Verdict::Disagreement { .. } => false,
     });
     let bytes = bad(&|it| match it {
         Verdict::Rendered(comparison) => comparison.bytes,
-        Verdict::Refused { .. } => true,
+        Verdict::Refused { .. } | Verdict::Unanswered { .. } => true,
         Verdict::Disagreement { .. } => false,
     });
     format!(
@@ -177,6 +179,13 @@ pub(super) fn differences(outcomes: &[Outcome], verbose: bool) -> String {
                 );
             }
             Verdict::Refused { .. } => {}
+            Verdict::Unanswered { ours } => {
+                let _ = writeln!(
+                    out,
+                    "UNANSWERED {name}: helm took more than a minute; ours: {}",
+                    cut(ours)
+                );
+            }
             Verdict::Rendered(comparison) => {
                 let most = if verbose { usize::MAX } else { 3 };
                 for difference in comparison.differences.iter().take(most) {

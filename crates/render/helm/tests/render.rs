@@ -11,7 +11,7 @@ use roadstead_helm::{
 fn files(text: &str) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::new();
     for part in text.split("== ").skip(1) {
-        let (path, content) = part.split_once('\n').unwrap();
+        let (path, content) = part.split_once('\n').unwrap_or((part, ""));
         files.insert(path.trim().to_owned(), content.as_bytes().to_vec());
     }
     files
@@ -28,7 +28,7 @@ fn render_with(
 ) -> Result<Rendered, Diagnostics> {
     let limits = Limits::default();
     let compiled = Chart::from_files(&files(text), &limits)?.compile(dialect, limits)?;
-    let kube = KubeVersion::parse("1.34.2").unwrap();
+    let kube = KubeVersion::parse("1.34.2").expect("a version");
     let capabilities = Capabilities::new(kube, &["x.example/v1/Thing"], HelmVersion::of(dialect));
     let mut input = RenderInput::new(layers, capabilities);
     input.release = Release::install("rel", "ns");

@@ -118,7 +118,7 @@ impl Chart {
         };
         let loaded = loader
             .chart(self.files.clone(), "", 0)
-            .map_err(|error| error.diagnostic)?;
+            .map_err(|error| *error)?;
         Ok(loaded)
     }
 
@@ -177,16 +177,8 @@ pub(crate) struct Loaded {
     pub(crate) values_text: Option<Bytes>,
 }
 
-/// A chart in charts that could not be read.
-struct LoadError {
-    diagnostic: Diagnostic,
-}
-
-impl From<Diagnostic> for LoadError {
-    fn from(diagnostic: Diagnostic) -> Self {
-        Self { diagnostic }
-    }
-}
+/// Why a chart in charts could not be read.
+type LoadError = Box<Diagnostic>;
 
 struct Loader<'a> {
     dialect: Dialect,
@@ -304,7 +296,7 @@ impl Loader<'_> {
             let chart = self
                 .nested(&name, files, folder, &loaded.metadata.name, depth)
                 .map_err(|mut error| {
-                    let helm = &mut error.diagnostic.helm_compat;
+                    let helm = &mut error.helm_compat;
                     if !helm.starts_with("error unpacking subchart tar in ") {
                         *helm = format!(
                             "error unpacking subchart {name} in {}: {helm}",

@@ -231,9 +231,12 @@ impl Object for Struct {
     }
 
     fn json(&self) -> Result<Value, FuncError> {
-        Ok(Value::dict(self.fields.iter().filter_map(|entry| {
-            (entry.keep_empty || entry.value.truth()).then(|| (entry.json, entry.value.clone()))
-        })))
+        Ok(Value::dict(
+            self.fields
+                .iter()
+                .filter(|entry| entry.keep_empty || entry.value.truth())
+                .map(|entry| (entry.json, entry.value.clone())),
+        ))
     }
 }
 

@@ -137,7 +137,7 @@ fn split(text: Option<Str>, call: &mut Call<'_>) -> Result<Value, FuncError> {
 }
 
 fn as_config(this: &Value, call: &mut Call<'_>, _: &[Value]) -> Result<Value, FuncError> {
-    written(this, call, |bytes| lossy(bytes))
+    written(this, call, lossy)
 }
 
 fn as_secrets(this: &Value, call: &mut Call<'_>, _: &[Value]) -> Result<Value, FuncError> {

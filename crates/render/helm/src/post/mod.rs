@@ -135,7 +135,7 @@ pub(crate) fn sort(
     files: &BTreeMap<String, String>,
     dialect: Dialect,
     most: usize,
-) -> Result<Sorted, Diagnostic> {
+) -> Result<Sorted, Box<Diagnostic>> {
     let mut sorted = Sorted::default();
     for (path, content) in files {
         let name = path.rsplit('/').next().unwrap_or(path);
@@ -145,7 +145,7 @@ pub(crate) fn sort(
         for (line, document) in split::documents(content, dialect) {
             if sorted.manifests.len() + sorted.hooks.len() >= most {
                 let text = format!("the chart renders to more than {most} documents");
-                return Err(Diagnostic::helm(Code::Limit, text).at(path, line, 0));
+                return Err(Diagnostic::helm(Code::Limit, text).at(path, line, 0).into());
             }
             let manifest = read(path, line, document, dialect)
                 .map_err(|failure| no_yaml(path, line, content, failure))?;

@@ -105,10 +105,8 @@ impl Coalescer<'_> {
             }
             match (values.get(key), default) {
                 (None, default) => put(values, key.clone(), default.thaw(clean)),
-                (Some(Value::Nil), default) => {
-                    if !merge && *default != Frozen::Nil {
-                        values.remove(key);
-                    }
+                (Some(Value::Nil), default) if !merge && *default != Frozen::Nil => {
+                    values.remove(key);
                 }
                 (Some(Value::Map(inner)), Frozen::Map(table)) => {
                     self.under(&inner, table, &join(prefix, &key.to_text()), merge, clean);
