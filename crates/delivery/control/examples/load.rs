@@ -3,6 +3,7 @@
 //! `cargo run --release -p roadstead-control --example load -- 5000 50` (clusters, Apps). Figures of a run stand in
 //! docs/benchmarks.md.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![expect(
     clippy::disallowed_methods,
     clippy::print_stdout,

@@ -1,5 +1,7 @@
 //! What people are told.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod world;
 
 use base_json::Digest;

@@ -83,7 +83,7 @@ pub(crate) enum Verb {
     /// Say in one sentence why an App is as it is, and on which grounds
     Why(why::Args),
     /// Render an App's folder here, as delivery would, without a hub
-    Render(render::Args),
+    Render(Box<render::Args>),
     /// Let clusters join, and look after them
     Cluster(cluster::Args),
     /// Let the hub read its own nouns from Git
