@@ -166,7 +166,7 @@ fn story(kubectl: &Kubectl) {
     );
     kubectl.run("rollout status deployment/web -n shop --timeout=3s", false);
     kubectl.says(
-        "describe pods -n shop",
+        "describe pods -n shop --show-events",
         &[
             "ImagePullBackOff",
             "Failed to pull image",
