@@ -173,15 +173,8 @@ impl AppSync {
         self.check_hooks(core);
         if let Some(next) = self.next.take() {
             let other = Round::of(&next) != Round::of(&self.entry);
-            if other && self.record.runs.running() {
+            if let Some(hook) = self.running_hook().filter(|_| other) {
                 self.next = Some(next);
-                let hook = self
-                    .record
-                    .runs
-                    .hooks
-                    .iter()
-                    .find(|(_, run)| matches!(run, Run::Started(_)))
-                    .map_or_else(String::new, |(id, _)| id.readable());
                 self.waiting = format!("waits for hook {hook} of the release before to end");
             } else {
                 self.switch(next, core);
@@ -198,6 +191,19 @@ impl AppSync {
         self.clean(core);
         self.judge(core);
         self.keep(core);
+    }
+
+    /// The hook that is running, or is being made.
+    fn running_hook(&self) -> Option<String> {
+        let mut hooks = self.record.runs.hooks.iter();
+        if let Some((id, _)) = hooks.find(|(_, run)| matches!(run, Run::Started(_))) {
+            return Some(id.readable());
+        }
+        let hook = |obj: &Obj| obj.spec.as_ref().is_some_and(|spec| spec.hook);
+        let mut objects = self.objects.iter();
+        objects
+            .find(|(_, obj)| obj.flight.is_some() && hook(obj))
+            .map(|(id, _)| id.readable())
     }
 
     fn deliver(&mut self, core: &mut Core) {

@@ -175,11 +175,4 @@ impl Runs {
     fn is_empty(&self) -> bool {
         self.hooks.is_empty()
     }
-
-    /// Is one of them running?
-    pub(crate) fn running(&self) -> bool {
-        self.hooks
-            .values()
-            .any(|run| matches!(run, Run::Started(_)))
-    }
 }

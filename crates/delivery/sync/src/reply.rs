@@ -267,11 +267,15 @@ impl AppSync {
         );
         if hook {
             self.observe(id, tree, core);
-            self.record
-                .runs
-                .hooks
-                .entry(id.clone())
-                .or_insert(Run::Started(core.now.wall));
+            // one of an earlier run says nothing of this one's
+            let run = k8s_object::annotation(tree, crate::RUN_ANNOTATION);
+            if run == Some(self.record.runs.run.as_str()) {
+                self.record
+                    .runs
+                    .hooks
+                    .entry(id.clone())
+                    .or_insert(Run::Started(core.now.wall));
+            }
             return;
         }
         let version = k8s_object::api_version(tree)

@@ -460,6 +460,33 @@ fn a_newer_release_lets_a_running_hook_end_up_to_its_deadline() {
 }
 
 #[test]
+fn a_newer_release_that_comes_while_a_hook_is_being_made_runs_its_own() {
+    let mut world = World::default();
+    let items = |value: &str| {
+        let hook = item(job("migrate", "")).hook(Phase::PreSync);
+        vec![hook, item(config("a", value))]
+    };
+    let applied = |world: &World| {
+        let writes = world.fake.writes.iter();
+        writes.filter(|write| write.contains("Job")).count()
+    };
+    let first = world.entry(items("1"));
+    world.set("shop", first);
+    while applied(&world) == 0 {
+        assert!(world.turn());
+    }
+    // the answer to that request is still under way
+    let second = world.entry(items("2"));
+    world.set("shop", second);
+    world.run(30_000);
+    world.expect("shop", AppState::Healthy);
+    assert_eq!(world.live(CONFIG).expect("there")["data"]["k"], "2");
+    let made = world.fake.writes.iter();
+    let made = made.filter(|write| write.starts_with("apply batch/Job"));
+    assert_eq!(made.count(), 2, "{:?}", world.fake.writes);
+}
+
+#[test]
 fn a_job_that_ended_is_not_missed_and_a_changed_one_is_made_again() {
     let mut world = World::default();
     world.deliver("shop", vec![item(job("load", ""))]);
