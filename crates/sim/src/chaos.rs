@@ -41,6 +41,8 @@ pub(crate) struct Fleet {
     pub(crate) pins: BTreeMap<String, Digest>,
     /// Apps that were deleted.
     pub(crate) deleted: Vec<String>,
+    /// Apps that took over what another App held, and which.
+    pub(crate) heirs: BTreeMap<String, String>,
 }
 
 pub(crate) fn app_key(name: &str) -> AppKey {
@@ -99,9 +101,11 @@ impl Fleet {
             _ => json!({"matchLabels": {"fleet": "yes"}}),
         };
         let merge = json!({"metadata": {"annotations": {"edit": format!("{}", self.edit), "where": "${cluster.labels.region}"}}});
+        let giver = self.heirs.get(name);
         let mut spec = json!({
             "inputs": [{"source": "repo", "path": name}],
-            "namespace": format!("shop-{name}"),
+            "namespace": format!("shop-{}", giver.map_or(name, String::as_str)),
+            "takesOverFrom": giver.into_iter().collect::<Vec<_>>(),
             "targets": [{"name": "all", "clusters": {"selector": selector}}],
             "overlays": [{"name": "where", "clusters": {"selector": {"matchLabels": {"fleet": "yes"}}},
                 "patches": [{"target": {"kind": "ConfigMap"}, "merge": merge}]}],
@@ -262,6 +266,7 @@ impl World {
             47 => self.drains(),
             48 => self.edits(),
             49 => match self.random(0, 3) {
+                0 if self.chance(50) => self.renames_an_app(),
                 0 => self.deletes_an_app(),
                 _ => self.pins(),
             },
@@ -352,6 +357,28 @@ impl World {
             self.fleet.pins.remove(&app);
             self.fleet.deleted.push(app);
         }
+    }
+
+    /// An App gets another name, in one commit: what it holds is handed over, and nothing of it goes.
+    fn renames_an_app(&mut self) {
+        let (old, new) = ("extra".to_owned(), "heir".to_owned());
+        if !self.fleet.apps.contains(&old) {
+            return;
+        }
+        self.note(format!("{old} is renamed to {new}"));
+        self.fleet.heirs.insert(new.clone(), old.clone());
+        self.monitor.handed_over = true;
+        let ops = vec![self.fleet.app(&new), self.fleet.deleted_app(&old)];
+        // where nobody knows whether that was written, it is written again at the end
+        self.api_write(ops);
+        if let Some(content) = self.fleet.contents.remove(&old) {
+            self.fleet.contents.insert(new.clone(), content);
+        }
+        self.fleet.apps.retain(|other| *other != old);
+        self.fleet.pins.remove(&old);
+        self.fleet.apps.push(new);
+        self.fleet.deleted.push(old);
+        self.commits_to_git();
     }
 
     fn new_commit(&mut self) {

@@ -35,6 +35,8 @@ pub(crate) struct Monitor {
     /// How often each run of each hook was started.
     hooks: BTreeMap<(ClusterId, ObjectId, String), u32>,
     pub(crate) hook_runs: u64,
+    /// An App was renamed: what both hold of it must stay.
+    pub(crate) handed_over: bool,
     violations: Vec<String>,
 }
 
@@ -299,6 +301,10 @@ impl Monitor {
         });
         if !named && !replaced {
             self.violation(format!("{cluster} deletes {id} without a tombstone"));
+        }
+        if self.handed_over && id.kind == "Deployment" && id.to_string().ends_with("shop-extra/web")
+        {
+            self.violation(format!("{cluster} deletes {id}, which was handed over"));
         }
     }
 

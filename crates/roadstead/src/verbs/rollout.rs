@@ -54,14 +54,20 @@ Exit codes with --watch: 0 completed, 3 failed, rolled back or aborted, 1 anythi
         #[command(flatten)]
         steer: Steer,
         /// The stage, if not the current one
-        #[arg(long, value_name = "NAME", conflicts_with_all = ["leaving", "removals"])]
+        #[arg(long, value_name = "NAME", conflicts_with_all = ["leaving", "removals", "going_back"])]
         stage: Option<String>,
         /// Let go of the clusters that are no targets any more
-        #[arg(long, conflicts_with = "removals")]
+        #[arg(long, conflicts_with_all = ["removals", "going_back"])]
         leaving: bool,
         /// Remove the objects that wait for it
-        #[arg(long)]
+        #[arg(long, conflicts_with = "going_back")]
         removals: bool,
+        /// Let clusters go back to what a restored hub knows, from what is newer
+        #[arg(long)]
+        going_back: bool,
+        /// Only if this list is still what waits: its digest, or at least 8 characters of it, as `why` shows
+        #[arg(long, value_name = "DIGEST", conflicts_with = "stage")]
+        list: Option<String>,
     },
     /// Take every cluster back to its last good Release, and bar this one
     Undo(Steer),
@@ -164,17 +170,20 @@ pub(crate) async fn run(args: Args, global: &Global) -> Outcome {
             stage,
             leaving,
             removals,
+            going_back,
+            list,
         } => {
-            if leaving || removals {
-                let client = steer.of.hub.client()?;
-                let command = if leaving {
-                    Wanted::ApproveLeaving { list: None }
-                } else {
-                    Wanted::ApproveRemovals { list: None }
-                };
-                return act(&client, &steer.of.app, &command, &steer.reason).await;
-            }
-            rollout(steer, Action::Approve { stage }).await
+            let command = match (leaving, removals, going_back) {
+                (true, ..) => Wanted::ApproveLeaving { list },
+                (_, true, _) => Wanted::ApproveRemovals { list },
+                (.., true) => Wanted::ApproveGoingBack { list },
+                _ if list.is_some() => {
+                    bail!("--list belongs to --leaving, --removals or --going-back")
+                }
+                _ => return rollout(steer, Action::Approve { stage }).await,
+            };
+            let client = steer.of.hub.client()?;
+            act(&client, &steer.of.app, &command, &steer.reason).await
         }
         Verb::History { of, last, json } => history(&of, last, json, global).await,
         Verb::Start {
