@@ -131,6 +131,8 @@ struct State {
     rendering: BTreeSet<(AppKey, u64)>,
     sessions: BTreeMap<ClusterId, usize>,
     sightings: BTreeMap<ClusterId, Sighting>,
+    /// When all clusters were looked at last; never, when one came or went since.
+    looked_at: Option<Instant>,
     committed: Revision,
     noted: Time,
     /// Reports that could not be committed: agents send only what changed, so they are not lost.
@@ -182,6 +184,7 @@ impl Thread {
             rendering: BTreeSet::new(),
             sessions: BTreeMap::new(),
             sightings: BTreeMap::new(),
+            looked_at: None,
             committed: Revision(0),
             noted: now(),
             unsaved: BTreeMap::new(),
@@ -250,12 +253,14 @@ impl Thread {
                 Input::Log(WatchItem::Progress(revision)) => state.index.reached(revision),
                 Input::Log(WatchItem::Compacted(_)) => self.reload(state),
                 Input::SessionUp(cluster) => {
+                    state.looked_at = None;
                     *state.sessions.entry(cluster.clone()).or_default() += 1;
                     state.index.session_up(&cluster, now);
                     let op = state.index.note_seen(&cluster, now);
                     ops.insert(op.key().to_owned(), op);
                 }
                 Input::SessionDown(cluster) => {
+                    state.looked_at = None;
                     let left = state.sessions.entry(cluster.clone()).or_default();
                     *left = left.saturating_sub(1);
                     if *left == 0 {
@@ -514,6 +519,11 @@ impl Thread {
 
     /// Notices clusters that came or went by the clock alone.
     fn look_at_clusters(&self, state: &mut State, now: Time) {
+        // it costs their number, and a report from each of them is as many wakes
+        if state.looked_at.is_some_and(|at| at.elapsed() < TICK) {
+            return;
+        }
+        state.looked_at = Some(Instant::now());
         let mut moved = Vec::new();
         let mut connected = 0;
         for (id, _) in state.index.clusters() {
