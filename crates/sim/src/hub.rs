@@ -97,7 +97,7 @@ impl World {
         }
         let store = match MemoryStore::open(self.disk.clone(), Limits::STORE) {
             Ok(store) => store,
-            Err(error) if self.disk_fails => {
+            Err(error) if self.disk_fails || self.disk.is_off() => {
                 // whoever looks after it starts it again, until the disk is well
                 self.note(format!("the store does not open: {error:?}"));
                 self.disk = self.disk.crash();

@@ -149,6 +149,11 @@ impl SimDisk {
         self.shared.lock().faults = faults;
     }
 
+    /// Says whether the power went since this handle came to be.
+    pub fn is_off(&self) -> bool {
+        self.shared.lock().cycle != self.cycle
+    }
+
     /// Returns how many operations that write there have been.
     pub fn operations(&self) -> u64 {
         self.shared.lock().operations

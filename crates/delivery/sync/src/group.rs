@@ -540,6 +540,23 @@ impl AppSync {
                 Tended::Busy
             }
             Some(live) if live.marked => self.replace(id, core),
+            // one that an App left behind from which this one takes over; while it runs, it is waited for
+            Some(live)
+                if live
+                    .other
+                    .as_ref()
+                    .is_some_and(|app| self.entry.takes_over_from.contains(app)) =>
+            {
+                if live.ended.is_some() {
+                    return self.replace(id, core);
+                }
+                let at = core.now.mono_ms.saturating_add(2_000);
+                if let Some(obj) = self.objects.get_mut(id) {
+                    obj.retry_at = Some(at);
+                }
+                self.look(id, core);
+                Tended::Busy
+            }
             Some(_) => {
                 if let Some(obj) = self.objects.get_mut(id) {
                     let message = format!(

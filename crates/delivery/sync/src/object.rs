@@ -21,6 +21,8 @@ pub(crate) struct Live {
     pub(crate) deleting: bool,
     /// It carries this App's mark for itself.
     pub(crate) marked: bool,
+    /// Whose mark it carries, where that is another App's.
+    pub(crate) other: Option<roadstead_model::AppKey>,
     pub(crate) status: Status,
     pub(crate) reason: String,
     pub(crate) message: String,
@@ -108,11 +110,13 @@ impl Live {
             && crate::engine::owners_of(object, crate::desired::REPLICAS)
                 .iter()
                 .any(|(_, subresource)| *subresource == "scale");
+        let owner = crate::claim::owner(object, id).map(|owner| owner.app);
         Self {
             uid: uid(object).to_owned(),
             revision: text("/metadata/resourceVersion").to_owned(),
             deleting: object.pointer("/metadata/deletionTimestamp").is_some(),
-            marked: crate::claim::owner(object, id).is_some_and(|owner| owner.app == *app),
+            marked: owner.as_ref() == Some(app),
+            other: owner.filter(|owner| owner != app),
             status: health.status,
             ended: ended(object, id, health.status),
             reason: health.reason,

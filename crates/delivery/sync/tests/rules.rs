@@ -487,6 +487,35 @@ fn a_newer_release_that_comes_while_a_hook_is_being_made_runs_its_own() {
 }
 
 #[test]
+fn an_app_that_takes_over_runs_its_own_hook_in_the_place_of_the_other_s() {
+    let mut world = World::default();
+    let items = |hint: &str| {
+        let hook = item(job("migrate", hint)).hook(Phase::PreSync);
+        vec![hook, item(config("a", "1"))]
+    };
+    world.deliver("old", items(""));
+    world.expect("old", AppState::Healthy);
+    let uid = |world: &World| {
+        let hook = world.live("batch/Job/shop/migrate").expect("there");
+        k8s_object::uid(hook).to_owned()
+    };
+    let before = uid(&world);
+    let mut heir = world.entry(items(""));
+    heir.takes_over_from = vec![app("old")];
+    world.set("new", heir);
+    world.run(30_000);
+    world.expect("new", AppState::Healthy);
+    assert_ne!(uid(&world), before);
+    // without that it is refused
+    let other = world.entry(items(""));
+    world.set("other", other);
+    world.run(30_000);
+    world.expect("other", AppState::Failed);
+    let message = &world.state("other").message;
+    assert!(message.contains("not this App's"), "{message}");
+}
+
+#[test]
 fn a_job_that_ended_is_not_missed_and_a_changed_one_is_made_again() {
     let mut world = World::default();
     world.deliver("shop", vec![item(job("load", ""))]);
