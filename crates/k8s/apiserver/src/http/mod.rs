@@ -290,6 +290,9 @@ impl Server {
             ["version"] => Some(discovery::version(&self.registry.config().version)),
             ["openapi", "v3"] => Some(openapi::root(&catalog)),
             ["openapi", "v2"] => {
+                if call.accept().starts_with(SWAGGER_MIME) {
+                    return Ok(Answer::Raw(swagger_without_types()));
+                }
                 negotiate::accept(&call.accept(), Offer::Plain)?;
                 return Ok(Answer::Bytes(catalog.swagger().bytes.clone()));
             }
@@ -405,6 +408,21 @@ fn root_paths(catalog: &Catalog) -> Value {
     }
     paths.sort();
     serde_json::json!({ "paths": paths })
+}
+
+const SWAGGER_MIME: &str = "application/com.github.proto-openapi.spec.v2";
+
+/// The older form of OpenAPI as protobuf: a document that describes no type. A kubectl that finds a `List` in a file, and no
+/// Namespace to patch in the newer form, asks for it to check the file by, and gives up without one; what it then does not
+/// check is checked here, when the items come.
+fn swagger_without_types() -> Response<Body> {
+    // field 1 is `swagger`, field 2 `info` with its `title` and `version`
+    const DOCUMENT: &[u8] = b"\x0a\x032.0\x12\x19\x0a\x0aKubernetes\x12\x0bunversioned";
+    let mut response = Response::new(Body::from(DOCUMENT));
+    let mime =
+        HeaderValue::from_static("application/com.github.proto-openapi.spec.v2.v1.0+protobuf");
+    response.headers_mut().insert(CONTENT_TYPE, mime);
+    response
 }
 
 fn openapi_document(call: &Call<'_>, catalog: &Catalog, path: &str) -> Result<Answer, Status> {

@@ -484,6 +484,17 @@ async fn discovery_and_documents_are_cached_by_their_hash() {
         json!("#/definitions/io.k8s.api.apps.v1.Deployment")
     );
     assert!(!swagger.to_string().contains("#/components/"));
+    // kubectl wants it as protobuf before it takes a `List` that it cannot check
+    let wanted = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+    let (code, headers, document) =
+        send(&server, "GET", "/openapi/v2", &[("accept", wanted)], "").await;
+    assert_eq!((code, &document[..7]), (200, "\n\u{3}2.0\u{12}\u{19}"));
+    assert!(
+        headers["content-type"]
+            .to_str()
+            .expect("a text")
+            .ends_with("+protobuf")
+    );
 
     // a definition shows at once, in both forms
     let definition = include_str!("../transcripts/files/widgets.yaml");
