@@ -21,6 +21,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context as _, bail};
 
 use crate::Context;
+pub(crate) use layout::one_program;
 use layout::{Layout, Platform};
 
 /// No image may be larger, compressed.
