@@ -204,7 +204,7 @@ pub(crate) fn one_program(names: &[&str], binary: &[u8], entry: &[&str]) -> Vec<
 }
 
 /// The architecture of this machine, as OCI names it.
-fn arch_here() -> &'static str {
+pub(super) fn arch_here() -> &'static str {
     match std::env::consts::ARCH {
         "aarch64" => "arm64",
         _ => "amd64",
