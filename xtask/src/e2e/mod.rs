@@ -81,6 +81,12 @@ pub(crate) fn run(context: &Context, flags: &[String]) -> anyhow::Result<ExitCod
     let folder = told.folder.as_deref().unwrap_or(temporary.path());
     std::fs::create_dir_all(folder)
         .with_context(|| format!("failed to make {}", folder.display()))?;
+    if folder
+        .read_dir()
+        .is_ok_and(|mut entries| entries.next().is_some())
+    {
+        bail!("{} is not empty", folder.display());
+    }
     let plan = Plan {
         root: &context.root,
         folder,

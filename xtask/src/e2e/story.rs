@@ -3,11 +3,10 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use oracle_cluster::wait_until;
 use serde_json::{Value, json};
 
 use super::tools::text;
-use super::world::{CLUSTERS, PATIENCE, World, hold};
+use super::world::{CLUSTERS, World, hold, until};
 
 const WEB: &str = "apps/shop/web.yaml";
 
@@ -71,7 +70,7 @@ pub(super) const PARTS: &[Part] = &[
 /// The hub's nouns through the cluster's own API server.
 fn aggregated(world: &World) -> anyhow::Result<String> {
     let kubectl = world.in_cluster(0);
-    let projects = wait_until("the aggregated API", PATIENCE, || {
+    let projects = until("the aggregated API", || {
         Ok(kubectl.items(&["get", "projects.roadstead.dev"]).ok())
     })?;
     Ok(format!(
@@ -299,7 +298,7 @@ fn third(world: &mut World) -> anyhow::Result<String> {
     hold(before[1..] == after[1..], || {
         format!("clusters after the canary were written: {before:?}, then {after:?}")
     })?;
-    wait_until("the canary's going back", PATIENCE, || {
+    until("the canary's going back", || {
         let web = world.must(0, "shop", "deployment", "web")?;
         let back = text(&web, "/spec/template/spec/containers/0/image").ends_with("web:2");
         let ready = web["status"]["readyReplicas"] == 2 && web["status"]["updatedReplicas"] == 2;
@@ -331,7 +330,7 @@ fn drift(world: &mut World) -> anyhow::Result<String> {
             ],
             None,
         )?;
-        wait_until("the deleted Deployment to come back", PATIENCE, || {
+        until("the deleted Deployment to come back", || {
             let web = world.object(number, "shop", "deployment", "web")?;
             Ok(web.filter(|web| text(web, "/metadata/uid") != old))
         })?;
@@ -350,7 +349,7 @@ fn drift(world: &mut World) -> anyhow::Result<String> {
             &change,
         ];
         kubectl.run(&patch, None)?;
-        wait_until("the changed ConfigMap to be healed", PATIENCE, || {
+        until("the changed ConfigMap to be healed", || {
             let config = world.must(number, "shop", "configmap", "shop")?;
             Ok((config["data"]["currency"] == "EUR").then_some(()))
         })?;
@@ -363,7 +362,7 @@ fn fourth(world: &mut World) -> anyhow::Result<String> {
     let before = generations(world)?;
     world.repository.replace(WEB, "web:missing", "web:1")?;
     let commit = commit(world, "Release web 1 again")?;
-    let at = wait_until("the middle of the rollout", PATIENCE, || {
+    let at = until("the middle of the rollout", || {
         let Some(rollout) = world.rollout_of("shop", &commit)? else {
             return Ok(None);
         };
@@ -406,7 +405,7 @@ fn fifth(world: &mut World) -> anyhow::Result<String> {
     world.repository.replace(WEB, "web:1", "web:2")?;
     world.planes[1].kill_api_server();
     let commit = commit(world, "Release web 2 again")?;
-    wait_until("the rollout to be under way", PATIENCE, || {
+    until("the rollout to be under way", || {
         let rollout = world.rollout_of("shop", &commit)?;
         Ok(rollout.filter(|rollout| rollout["status"]["healthy"].as_u64() >= Some(1)))
     })?;
@@ -433,7 +432,7 @@ fn sixth(world: &mut World) -> anyhow::Result<String> {
     world.planes[2].start_api_server()?;
     world.run_agent(2, None)?;
     let begun = Instant::now();
-    wait_until("the catching up", PATIENCE, || {
+    until("the catching up", || {
         Ok(image(world, 2)?.ends_with("web:1").then_some(()))
     })?;
     world.until_connection(2, "Connected")?;
@@ -469,7 +468,7 @@ fn again(world: &mut World) -> anyhow::Result<String> {
         .roadstead
         .run(&["cluster", "remove", CLUSTERS[0].0], None)?;
     let kubectl = world.in_cluster(0);
-    wait_until("the agent's going", PATIENCE, || {
+    until("the agent's going", || {
         let namespace = [
             "get",
             "namespace",
@@ -513,19 +512,15 @@ fn again(world: &mut World) -> anyhow::Result<String> {
         .map(|(app, _)| app.clone())
         .collect();
     for app in &apps {
-        wait_until(
-            &format!("{app} to be healthy there again"),
-            PATIENCE,
-            || {
-                let all = world.at_hub().items(&["get", "assignments"])?;
-                let ours = all.iter().find(|one| {
-                    text(one, "/spec/app") == app && text(one, "/spec/cluster") == name
-                });
-                Ok(ours
-                    .filter(|one| text(one, "/status/state") == "Healthy")
-                    .map(drop))
-            },
-        )?;
+        until(&format!("{app} to be healthy there again"), || {
+            let all = world.at_hub().items(&["get", "assignments"])?;
+            let ours = all
+                .iter()
+                .find(|one| text(one, "/spec/app") == app && text(one, "/spec/cluster") == name);
+            Ok(ours
+                .filter(|one| text(one, "/status/state") == "Healthy")
+                .map(drop))
+        })?;
     }
     let after = pods(world)?;
     hold(after == before, || {

@@ -189,7 +189,7 @@ impl World {
             Some(&values.to_string()),
         )?;
         self.hub_is_ready()?;
-        wait_until("the hub's kubeconfig", PATIENCE, || {
+        until("the hub's kubeconfig", || {
             let secret = kubectl.run(
                 &[
                     "--namespace=roadstead",
@@ -206,7 +206,7 @@ impl World {
             std::fs::write(self.folder.join("hub.yaml"), secret)?;
             Ok(Some(()))
         })?;
-        wait_until("the hub's API", PATIENCE, || {
+        until("the hub's API", || {
             Ok(self.at_hub().run(&["get", "projects"], None).ok())
         })?;
         Ok(())
@@ -215,7 +215,7 @@ impl World {
     /// Waits until the hub's pod is ready.
     pub(super) fn hub_is_ready(&self) -> anyhow::Result<()> {
         let kubectl = self.in_cluster(0);
-        wait_until("the hub's pod to be ready", PATIENCE, || {
+        until("the hub's pod to be ready", || {
             let get = ["--namespace=roadstead", "get", "pod", "roadstead-0"];
             // it may not be there yet, or again
             let pod = kubectl.json(&get).unwrap_or_default();
@@ -351,7 +351,7 @@ impl World {
     /// Waits until a cluster's connection is of this kind.
     pub(super) fn until_connection(&self, number: usize, wanted: &str) -> anyhow::Result<()> {
         let name = CLUSTERS[number].0;
-        wait_until(&format!("{name} to be {wanted}"), PATIENCE, || {
+        until(&format!("{name} to be {wanted}"), || {
             // before it has joined there is none, and the hub may be away
             let found = self.at_hub().json(&["get", "clusters.roadstead.dev", name]);
             let found = found.unwrap_or_default();
@@ -385,20 +385,16 @@ impl World {
     /// Waits until the newest Rollout of an App is of this commit and has ended; returns it.
     pub(super) fn rolled(&self, app: &str, commit: &str) -> anyhow::Result<Value> {
         let mut last = Value::Null;
-        let waited = wait_until(
-            &format!("the Rollout of {app} at {commit:.12}"),
-            PATIENCE,
-            || {
-                // the hub may be away
-                let Ok(Some(rollout)) = self.rollout_of(app, commit) else {
-                    return Ok(None);
-                };
-                last = rollout;
-                let phase = text(&last, "/status/phase");
-                let ended = ["Completed", "Failed", "RolledBack", "Held"].contains(&phase);
-                Ok(ended.then(|| last.clone()))
-            },
-        );
+        let waited = until(&format!("the Rollout of {app} at {commit:.12}"), || {
+            // the hub may be away
+            let Ok(Some(rollout)) = self.rollout_of(app, commit) else {
+                return Ok(None);
+            };
+            last = rollout;
+            let phase = text(&last, "/status/phase");
+            let ended = ["Completed", "Failed", "RolledBack", "Held"].contains(&phase);
+            Ok(ended.then(|| last.clone()))
+        });
         waited.with_context(|| {
             let why = self.why(app).unwrap_or_default();
             format!("it is {}; {why}", last["status"])
@@ -492,6 +488,29 @@ pub(super) fn image() -> String {
         "registry.roadstead.dev/roadstead:{}",
         env!("CARGO_PKG_VERSION")
     )
+}
+
+/// Asks again and again until the answer is there. What fails meanwhile is asked again too: what is asked may just be
+/// starting, or be away.
+pub(super) fn until<T>(
+    what: &str,
+    mut look: impl FnMut() -> anyhow::Result<Option<T>>,
+) -> anyhow::Result<T> {
+    let mut last = None;
+    let found = wait_until(what, PATIENCE, || match look() {
+        Ok(found) => {
+            last = None;
+            Ok(found)
+        }
+        Err(error) => {
+            last = Some(error);
+            Ok(None)
+        }
+    });
+    found.map_err(|error| match last {
+        Some(last) => error.context(format!("{last:#}")),
+        None => error,
+    })
 }
 
 /// Fails unless something holds.

@@ -169,10 +169,20 @@ impl Platform {
 
 const VERSION: &[u8] = b"{\"imageLayoutVersion\":\"1.0.0\"}";
 
-/// An image of one program and nothing else, under several names, in one file; for tests.
-pub(crate) fn one_program(names: &[&str], binary: &[u8], entry: &[&str]) -> Vec<u8> {
+/// An image of one program and nothing else, under several names, in one file; for tests. The program stands in `/bin`
+/// under other names too.
+pub(crate) fn one_program(
+    names: &[&str],
+    binary: &[u8],
+    entry: &[&str],
+    aliases: &[&str],
+) -> Vec<u8> {
     let mut tar = Tar::default();
     tar.file("program", 0o755, binary, 0);
+    tar.folder("bin/", 0o755, 0, 0);
+    for alias in aliases {
+        tar.link(&format!("bin/{alias}"), "program", 0);
+    }
     tar.folder("tmp/", 0o1777, 0, 0);
     let tar = tar.end();
     let mut blobs = Blobs::new();
@@ -181,7 +191,7 @@ pub(crate) fn one_program(names: &[&str], binary: &[u8], entry: &[&str]) -> Vec<
     let config = json!({
         "architecture": arch_here(),
         "os": "linux",
-        "config": { "User": format!("{USER}:{USER}"), "Entrypoint": entry, "WorkingDir": "/" },
+        "config": { "User": format!("{USER}:{USER}"), "Entrypoint": entry, "Env": ["PATH=/bin"], "WorkingDir": "/" },
         "rootfs": { "type": "layers", "diff_ids": [inner] },
     });
     let config = keep(&mut blobs, CONFIG, base_json::canonical(&config));

@@ -9,6 +9,9 @@ use oracle_cluster::cache;
 /// What real images are replaced by: what serves, in two versions.
 const WEB: [&str; 2] = ["oracle.local/web:1", "oracle.local/web:2"];
 
+/// Programs that manifests of real projects call by name; here they end well.
+const CALLED: [&str; 3] = ["http", "psql", "sh"];
+
 /// Builds the images.
 pub(super) fn build(root: &Path) -> anyhow::Result<()> {
     let folder = cache().join("images");
@@ -44,7 +47,7 @@ pub(super) fn build(root: &Path) -> anyhow::Result<()> {
         ),
         ("web.tar", &WEB[..], &["/program"][..]),
     ] {
-        let archive = crate::image::one_program(names, &binary, entry);
+        let archive = crate::image::one_program(names, &binary, entry, &CALLED);
         // others may read it meanwhile
         let new = folder.join(format!(".{file}.new"));
         crate::image::write(&new, &archive)?;
