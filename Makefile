@@ -6,10 +6,10 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 export PATH := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/roadstead/oracle/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test oracle lint clippy fmt generate image clean
+.PHONY: help demo test oracle lint clippy fmt generate image e2e clean
 
 help: ## Say what there is
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 demo: ## Show the whole road on this machine: a hub, 50 simulated clusters, four commits
 	@scripts/prepare.sh demo
@@ -48,6 +48,12 @@ generate: ## Write the generated files again
 image: ## Build the image, the static binaries and their lists of parts into target/image
 	@scripts/prepare.sh image
 	$(CARGO) xtask image $(ARGS)
+
+e2e: ## Install the hub in a real cluster, join two more, and go through the demo's story
+	@scripts/prepare.sh image
+	@scripts/prepare.sh node
+	$(CARGO) xtask oracle build etcd kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kubectl helm kwok images
+	$(CARGO) xtask e2e $(ARGS)
 
 clean: ## Remove what was built
 	$(CARGO) clean

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Makes sure that what a build, the demo or the tests need is there: installs it where that is possible, and names it
-# where it is not. Usage: scripts/prepare.sh build|lint|demo|image|test
+# where it is not. Usage: scripts/prepare.sh build|lint|demo|image|node|test
 set -euo pipefail
 
-purpose=${1:?"usage: scripts/prepare.sh build|lint|demo|image|test"}
+purpose=${1:?"usage: scripts/prepare.sh build|lint|demo|image|node|test"}
 root=$(cd "$(dirname "$0")/.." && pwd)
 tools=${XDG_CACHE_HOME:-$HOME/.cache}/roadstead/oracle/bin
 missing=()
@@ -61,6 +61,16 @@ image)
     for target in x86_64-unknown-linux-musl aarch64-unknown-linux-musl; do
         { has rustup && rustup --quiet target add "$target"; } || missing+=("rustup target add $target")
     done
+    ;;
+node)
+    need git git "the test makes a Git repository"
+    need containerd containerd "pods of the real node run in it"
+    { has runc || has crun; } || need runc runc "it starts the containers of a real node"
+    need ip iproute2 "a real node has a network of its own"
+    need iptables iptables "a real node's Services are its rules"
+    need conntrack conntrack "kube-proxy asks it"
+    [ -x /usr/lib/cni/bridge ] || install containernetworking-plugins ||
+        missing+=("package containernetworking-plugins: it gives the pods of a real node their network")
     ;;
 demo)
     need git git "the demo makes a Git repository"

@@ -1,6 +1,7 @@
 //! Chores of the workspace: `cargo xtask <command>`.
 
 mod conformance;
+mod e2e;
 mod image;
 mod manifests;
 mod nouns;
@@ -60,6 +61,11 @@ const COMMANDS: &[Command] = &[
         name: "test",
         about: "run every test and sum up; arguments go to `cargo test`",
         run: test::run,
+    },
+    Command {
+        name: "e2e",
+        about: "install the hub in a real cluster, join two more, and go through the demo's story: --corpus DIR",
+        run: e2e::run,
     },
     Command {
         name: "oracle",

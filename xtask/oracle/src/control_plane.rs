@@ -10,12 +10,13 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
 use crate::client::Client;
+use crate::node::{Node, Place, node_is_possible};
 use crate::pki::{Authority, Pair};
 use crate::process::{Lifetime, Process, Recorded, wait_until};
 use crate::tools::Tools;
 
 /// A machine that is busy with other things starts a control plane slowly.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// How a control plane is to be.
 #[derive(Debug, Clone)]
@@ -30,6 +31,10 @@ pub struct Settings {
     pub controllers: bool,
     /// Run the scheduler.
     pub scheduler: bool,
+    /// Give it a real node, of this name.
+    pub node: Option<String>,
+    /// Give it so many nodes that kwok plays, and play the life of their pods.
+    pub simulated_nodes: usize,
     /// The address that the API server listens at; 127.0.0.1 always reaches it.
     pub address: Ipv4Addr,
     /// More names and addresses for its certificate.
@@ -47,6 +52,8 @@ impl Settings {
             lifetime: Lifetime::Tied,
             controllers: true,
             scheduler: true,
+            node: None,
+            simulated_nodes: 0,
             address: Ipv4Addr::LOCALHOST,
             places: Vec::new(),
             api_flags: Vec::new(),
@@ -64,6 +71,7 @@ pub struct ControlPlane {
     admin: Client,
     api_server: Option<Process>,
     others: Vec<Process>,
+    node: Option<Node>,
 }
 
 impl ControlPlane {
@@ -84,6 +92,16 @@ impl ControlPlane {
     }
 
     fn try_start(tools: &Tools, settings: Settings) -> anyhow::Result<Self> {
+        let mut settings = settings;
+        let mut place = None;
+        if settings.node.is_some() {
+            node_is_possible(tools)?;
+            let chosen = Place::choose()?;
+            // its pods reach the API server by an address of the machine
+            settings.address = Ipv4Addr::UNSPECIFIED;
+            settings.places.push(chosen.host().to_string());
+            place = Some(chosen);
+        }
         let folder = &settings.folder;
         std::fs::create_dir_all(folder)
             .with_context(|| format!("failed to make {}", folder.display()))?;
@@ -103,8 +121,15 @@ impl ControlPlane {
             settings,
             api_server: None,
             others: Vec::new(),
+            node: None,
         };
-        let outcome = plane.bring_up(&admin, peer_port);
+        let mut outcome = plane.bring_up(&admin, peer_port);
+        if outcome.is_ok() && plane.settings.simulated_nodes > 0 {
+            outcome = plane.simulate_nodes();
+        }
+        if let (Ok(()), Some(place)) = (&outcome, place) {
+            outcome = plane.start_node(place);
+        }
         if outcome.is_err() {
             // detached processes would stay
             plane.kill();
@@ -171,6 +196,87 @@ impl ControlPlane {
             self.wait_for("/api/v1/namespaces/default/serviceaccounts/default")?;
         }
         Ok(())
+    }
+
+    fn start_node(&mut self, place: Place) -> anyhow::Result<()> {
+        let name = self.settings.node.clone().unwrap_or_default();
+        let server = format!("https://{}:{}", place.host(), self.port);
+        for (file, user, group) in [
+            ("kubelet", format!("system:node:{name}"), "system:nodes"),
+            ("proxy", "system:kube-proxy".to_owned(), ""),
+        ] {
+            let text = self.kubeconfig_for(&user, group)?;
+            self.write(
+                &format!("{file}.kubeconfig"),
+                &text.replace(&self.url(), &server),
+            )?;
+        }
+        // where the Service `kubernetes` leads: the API server runs outside of the cluster
+        let slice = json!({
+            "apiVersion": "discovery.k8s.io/v1",
+            "kind": "EndpointSlice",
+            "metadata": {
+                "name": "kubernetes",
+                "labels": {"kubernetes.io/service-name": "kubernetes"},
+            },
+            "addressType": "IPv4",
+            "ports": [{"name": "https", "port": self.port, "protocol": "TCP"}],
+            "endpoints": [{"addresses": [place.host().to_string()], "conditions": {"ready": true}}],
+        });
+        let slices = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices";
+        self.admin
+            .put_through("POST", slices, "application/json", &slice)?;
+        let folder = self.settings.folder.join("node");
+        let lifetime = self.settings.lifetime;
+        let mut node = Node::start(&self.tools, &name, &folder, place, lifetime)?;
+        let path = format!("/api/v1/nodes/{name}");
+        let admin = self.admin.clone();
+        let ready = wait_until("the node to be ready", PATIENCE, || {
+            node.check()?;
+            // a machine that was busy elsewhere breaks connections
+            let found = admin.get(&path).and_then(|answer| answer.json());
+            let found = found.unwrap_or_default();
+            let conditions = found["status"]["conditions"].as_array().cloned();
+            let ready = conditions
+                .into_iter()
+                .flatten()
+                .any(|one| one["type"] == "Ready" && one["status"] == "True");
+            Ok(ready.then_some(()))
+        });
+        let words = node.last_words();
+        self.node = Some(node);
+        ready.with_context(|| format!("the node said last:\n{words}"))
+    }
+
+    /// Lets kwok play nodes, and the pods that are put on them.
+    fn simulate_nodes(&mut self) -> anyhow::Result<()> {
+        self.tools.need(&["kwok", "kwok-stages.yaml"])?;
+        let stages = self.tools.path("kwok-stages.yaml").display().to_string();
+        self.spawn(
+            "kwok",
+            &[
+                format!("--kubeconfig={}", self.file("kubeconfig")),
+                format!("--config={stages}"),
+                "--manage-all-nodes=true".to_owned(),
+            ],
+        )?;
+        for number in 1..=self.settings.simulated_nodes {
+            let room = json!({"cpu": "32", "memory": "256Gi", "pods": "200"});
+            let node = json!({
+                "apiVersion": "v1",
+                "kind": "Node",
+                "metadata": {"name": format!("simulated-{number}")},
+                "status": {"allocatable": room, "capacity": room},
+            });
+            self.admin
+                .put_through("POST", "/api/v1/nodes", "application/json", &node)?;
+        }
+        Ok(())
+    }
+
+    /// Its real node.
+    pub fn node(&self) -> Option<&Node> {
+        self.node.as_ref()
     }
 
     /// Starts the API server on the port that it had, and waits until it is ready.
@@ -272,6 +378,9 @@ impl ControlPlane {
 
     /// Ends all of it at once.
     pub fn kill(&mut self) {
+        if let Some(mut node) = self.node.take() {
+            node.kill();
+        }
         self.processes_mut().for_each(Process::kill);
         self.api_server = None;
         self.others.clear();
@@ -279,8 +388,11 @@ impl ControlPlane {
 
     /// What it takes to end it later.
     pub fn recorded(&self) -> Vec<Recorded> {
+        let node = self.node.iter().map(Node::recorded);
         self.processes()
-            .map(|process| process.recorded().clone())
+            .map(Process::recorded)
+            .chain(node)
+            .cloned()
             .collect()
     }
 

@@ -164,6 +164,11 @@ impl Process {
         &self.recorded
     }
 
+    /// How long it lives.
+    pub fn lifetime(&self) -> Lifetime {
+        self.lifetime
+    }
+
     /// Fails with the end of its log if it has ended.
     pub fn check(&mut self) -> anyhow::Result<()> {
         let Some(status) = self.child.try_wait().context("failed to look after it")? else {

@@ -163,20 +163,77 @@ impl Platform {
             "org.opencontainers.image.ref.name": env!("CARGO_PKG_VERSION"),
             "io.containerd.image.name": format!("registry.roadstead.dev/{NAME}:{}", env!("CARGO_PKG_VERSION")),
         });
-        let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [manifest] });
-        let mut tar = Tar::default();
-        tar.folder("blobs/", 0o755, 0, 0);
-        tar.folder("blobs/sha256/", 0o755, 0, 0);
-        for (digest, bytes) in &self.blobs {
-            tar.file(&format!("blobs/sha256/{}", digest.hex()), 0o644, bytes, 0);
-        }
-        tar.file("index.json", 0o644, &base_json::canonical(&index), 0);
-        tar.file("oci-layout", 0o644, VERSION, 0);
-        tar.end()
+        archive(&self.blobs, &[manifest])
     }
 }
 
 const VERSION: &[u8] = b"{\"imageLayoutVersion\":\"1.0.0\"}";
+
+/// An image of one program and nothing else, under several names, in one file; for tests. The program stands in `/bin`
+/// under other names too.
+pub(crate) fn one_program(
+    names: &[&str],
+    binary: &[u8],
+    entry: &[&str],
+    aliases: &[&str],
+) -> Vec<u8> {
+    let mut tar = Tar::default();
+    tar.file("program", 0o755, binary, 0);
+    tar.folder("bin/", 0o755, 0, 0);
+    for alias in aliases {
+        tar.link(&format!("bin/{alias}"), "program", 0);
+    }
+    tar.folder("tmp/", 0o1777, 0, 0);
+    let tar = tar.end();
+    let mut blobs = Blobs::new();
+    let inner = Digest::of(&tar).to_string();
+    let layer = keep(&mut blobs, LAYER, gzip(&tar));
+    let config = json!({
+        "architecture": arch_here(),
+        "os": "linux",
+        "config": { "User": format!("{USER}:{USER}"), "Entrypoint": entry, "Env": ["PATH=/bin"], "WorkingDir": "/" },
+        "rootfs": { "type": "layers", "diff_ids": [inner] },
+    });
+    let config = keep(&mut blobs, CONFIG, base_json::canonical(&config));
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": config,
+        "layers": [layer],
+    });
+    let manifest = keep(&mut blobs, MANIFEST, base_json::canonical(&manifest));
+    let manifests: Vec<Value> = names
+        .iter()
+        .map(|name| {
+            let mut one = manifest.clone();
+            one["annotations"] = json!({ "io.containerd.image.name": name });
+            one
+        })
+        .collect();
+    archive(&blobs, &manifests)
+}
+
+/// The architecture of this machine, as OCI names it.
+pub(super) fn arch_here() -> &'static str {
+    match std::env::consts::ARCH {
+        "aarch64" => "arm64",
+        _ => "amd64",
+    }
+}
+
+/// A layout in one file.
+fn archive(blobs: &Blobs, manifests: &[Value]) -> Vec<u8> {
+    let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": manifests });
+    let mut tar = Tar::default();
+    tar.folder("blobs/", 0o755, 0, 0);
+    tar.folder("blobs/sha256/", 0o755, 0, 0);
+    for (digest, bytes) in blobs {
+        tar.file(&format!("blobs/sha256/{}", digest.hex()), 0o644, bytes, 0);
+    }
+    tar.file("index.json", 0o644, &base_json::canonical(&index), 0);
+    tar.file("oci-layout", 0o644, VERSION, 0);
+    tar.end()
+}
 
 /// All architectures.
 #[derive(Default)]

@@ -21,10 +21,14 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context as _, bail};
 
 use crate::Context;
+pub(crate) use layout::one_program;
 use layout::{Layout, Platform};
 
 /// No image may be larger, compressed.
 const MOST: u64 = 30_000_000;
+
+/// Cargo's profile; not `image`, since cargo keeps what it builds with in target/PROFILE.
+const PROFILE: &str = "shipped";
 
 /// What is built.
 pub(crate) struct Arch {
@@ -96,6 +100,20 @@ pub(crate) fn run(context: &Context, args: &[String]) -> anyhow::Result<ExitCode
         println!("the second build gave the same");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Builds the image for this machine; returns its archive and the program in it.
+pub(crate) fn built_here(context: &Context) -> anyhow::Result<(PathBuf, PathBuf)> {
+    let name = layout::arch_here();
+    let arch = ARCHS.iter().find(|arch| arch.name == name);
+    let arch = arch.with_context(|| format!("no image is built for {name}"))?;
+    let target = target_dir(context);
+    let out = target.join("image-here");
+    build(context, &[arch], &target, &out)?;
+    Ok((
+        out.join(format!("roadstead-{name}.tar")),
+        out.join(format!("roadstead-linux-{name}")),
+    ))
 }
 
 fn target_dir(context: &Context) -> PathBuf {
@@ -186,7 +204,7 @@ fn compile(context: &Context, arch: &Arch, target: &Path) -> anyhow::Result<Vec<
             "--locked",
             "--quiet",
             "--profile",
-            "image",
+            PROFILE,
             "--package",
             "roadstead",
         ])
@@ -208,7 +226,7 @@ fn compile(context: &Context, arch: &Arch, target: &Path) -> anyhow::Result<Vec<
     if !status.success() {
         bail!("the build for {} failed", arch.target);
     }
-    let path = target.join(arch.target).join("image/roadstead");
+    let path = target.join(arch.target).join(PROFILE).join("roadstead");
     std::fs::read(&path).with_context(|| format!("failed to read {}", path.display()))
 }
 

@@ -40,6 +40,9 @@ const fn kubernetes(name: &'static str, package: &'static str) -> Program {
     }
 }
 
+/// What stands for the images that pods need.
+const IMAGES: &str = "images";
+
 /// The API server goes first: the others of its module share most of it.
 const PROGRAMS: &[Program] = &[
     kubernetes("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
@@ -49,6 +52,7 @@ const PROGRAMS: &[Program] = &[
     ),
     kubernetes("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler"),
     kubernetes("kubelet", "k8s.io/kubernetes/cmd/kubelet"),
+    kubernetes("kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy"),
     kubernetes("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
     Program {
         name: "etcd",
@@ -89,10 +93,13 @@ const PROGRAMS: &[Program] = &[
 
 /// Runs `cargo xtask oracle build [NAME…]`.
 pub(super) fn run(context: &Context, names: &[String]) -> anyhow::Result<ExitCode> {
+    let known: Vec<&str> = PROGRAMS.iter().map(|program| program.name).collect();
     for name in names {
-        if !PROGRAMS.iter().any(|program| program.name == name) {
-            let known: Vec<&str> = PROGRAMS.iter().map(|program| program.name).collect();
-            bail!("no program {name:?}; there are {}", known.join(", "));
+        if name != IMAGES && !known.contains(&name.as_str()) {
+            bail!(
+                "no program {name:?}; there are {}, {IMAGES}",
+                known.join(", ")
+            );
         }
     }
     let bin = cache().join("bin");
@@ -103,6 +110,12 @@ pub(super) fn run(context: &Context, names: &[String]) -> anyhow::Result<ExitCod
         if names.is_empty() || names.iter().any(|name| name == program.name) {
             built += u32::from(program.build(&context.root, &bin)?);
         }
+    }
+    if names.is_empty() || names.iter().any(|name| name == IMAGES) {
+        super::images::build(&context.root)?;
+    }
+    if names.is_empty() || names.iter().any(|name| name == "kwok") {
+        super::images::stages(&context.root)?;
     }
     let seconds = begun.elapsed().as_secs();
     println!("oracle: {built} built in {seconds} s, in {}", bin.display());

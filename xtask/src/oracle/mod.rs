@@ -2,6 +2,7 @@
 
 mod agent;
 mod build;
+mod images;
 mod up;
 
 use std::process::ExitCode;
@@ -9,7 +10,7 @@ use std::process::ExitCode;
 use crate::Context;
 
 const USAGE: &str = "usage: cargo xtask oracle build [NAME…]
-       cargo xtask oracle up [--clusters N] [--dir DIR] [--kubeconfigs DIR] [--run COMMAND…]
+       cargo xtask oracle up [--clusters N] [--node] [--simulated-nodes N] [--dir DIR] [--kubeconfigs DIR] [--run COMMAND…]
        cargo xtask oracle down [--dir DIR]
        cargo xtask oracle agent [--apps N] [--quiet-seconds N] [--program FILE]";
 

@@ -11,6 +11,10 @@ use oracle_cluster::{ControlPlane, Lifetime, Settings, State, Tools, Written, ca
 #[derive(Debug, PartialEq, Eq)]
 struct Told {
     clusters: usize,
+    /// The first one has a real node.
+    node: bool,
+    /// The others have so many nodes that are played.
+    simulated_nodes: usize,
     folder: Option<PathBuf>,
     kubeconfigs: Option<PathBuf>,
     command: Vec<String>,
@@ -20,6 +24,8 @@ impl Told {
     fn read(flags: &[String]) -> anyhow::Result<Self> {
         let mut told = Self {
             clusters: 1,
+            node: false,
+            simulated_nodes: 0,
             folder: None,
             kubeconfigs: None,
             command: Vec::new(),
@@ -30,13 +36,15 @@ impl Told {
                 let value = flags.next();
                 value.with_context(|| format!("{flag} wants a value"))
             };
+            let number = |value: &String| {
+                value
+                    .parse()
+                    .with_context(|| format!("{flag} wants a number, got {value:?}"))
+            };
             match flag.as_str() {
-                "--clusters" => {
-                    let value = value()?;
-                    told.clusters = value
-                        .parse()
-                        .with_context(|| format!("--clusters wants a number, got {value:?}"))?;
-                }
+                "--clusters" => told.clusters = number(value()?)?,
+                "--node" => told.node = true,
+                "--simulated-nodes" => told.simulated_nodes = number(value()?)?,
                 "--dir" => told.folder = Some(value()?.into()),
                 "--kubeconfigs" => told.kubeconfigs = Some(value()?.into()),
                 "--run" => {
@@ -187,6 +195,11 @@ fn start(
         let name = format!("real-{number}");
         let mut settings = Settings::new(&name, &folder.join(&name));
         settings.lifetime = lifetime;
+        if told.node && number == 1 {
+            settings.node = Some("node-1".to_owned());
+        } else {
+            settings.simulated_nodes = told.simulated_nodes;
+        }
         let plane = ControlPlane::start(tools, settings)?;
         started(&plane)?;
         let mut kubeconfig = plane.kubeconfig();

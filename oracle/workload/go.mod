@@ -1,0 +1,3 @@
+module roadstead.dev/oracle/workload
+
+go 1.26
