@@ -174,6 +174,8 @@ pub(crate) struct Chain {
     pub(crate) args: u16,
     pub(crate) last: bool,
     pub(crate) skip: u32,
+    /// What is named when a method fails.
+    pub(crate) node: NodeId,
 }
 
 /// A loop.

@@ -383,7 +383,7 @@ impl Compiler<'_> {
             Node::Field(fields) => self.fields(Root::Dot, fields.clone(), first, rest, last),
             Node::Chain(inner, fields) => {
                 self.operand(*inner, first);
-                self.fields(Root::Operand, fields.clone(), SAME, rest, last);
+                self.fields(Root::Operand, fields.clone(), first, rest, last);
             }
             Node::Identifier(name) => self.function(name, first, id, rest, last),
             Node::Pipe { .. } => {
@@ -457,12 +457,18 @@ impl Compiler<'_> {
             args: count,
             last,
             skip: 0,
+            node,
         });
+        // what stands before the fields was looked at last, and goes on being named
+        let at = match root {
+            Root::Operand => SAME,
+            _ => node,
+        };
         if args.is_empty() && !last {
-            self.emit(Step::Fields(index as u32), node);
+            self.emit(Step::Fields(index as u32), at);
             return;
         }
-        self.emit(Step::Method(index as u32), node);
+        self.emit(Step::Method(index as u32), at);
         for (arg, id) in args.iter().enumerate() {
             if is_constant(self.ast.node(*id)) {
                 self.emit(
@@ -514,7 +520,7 @@ impl Compiler<'_> {
             Node::Identifier(name) => self.function(name, id, id, &[], false),
             Node::Chain(inner, fields) => {
                 self.operand(*inner, id);
-                self.fields(Root::Operand, fields.clone(), SAME, &[], false);
+                self.fields(Root::Operand, fields.clone(), id, &[], false);
             }
             _ => {}
         }

@@ -3,6 +3,7 @@
 mod agents;
 mod fanout;
 mod figures;
+mod render;
 mod store;
 
 use std::process::ExitCode;
@@ -22,6 +23,8 @@ pub(crate) struct Args {
 enum What {
     /// From a commit to every connected agent: real hub, real TLS, real Git; the agents apply nothing
     Fanout(fanout::Args),
+    /// Helm charts: compiling, rendering, and one chart for thousands of sets of values
+    Render(render::Args),
     /// Commits, reads and watches of the store
     Store(store::Args),
     /// The agents of `bench fanout`, which starts them itself
@@ -33,6 +36,7 @@ enum What {
 pub(crate) async fn run(args: Args) -> Outcome {
     match args.what {
         What::Fanout(args) => fanout::run(args).await,
+        What::Render(args) => render::run(&args),
         What::Store(args) => store::run(&args),
         What::Agents(args) => {
             agents::run(args).await?;

@@ -2,14 +2,14 @@
 
 mod apply;
 pub(crate) mod bootstrap;
-mod chart;
+pub(crate) mod chart;
 mod cluster;
 mod delete;
 mod diff;
 mod get;
 mod hold;
 mod plan;
-mod render;
+pub(crate) mod render;
 mod rollout;
 mod why;
 

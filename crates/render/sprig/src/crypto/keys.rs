@@ -218,7 +218,7 @@ impl PrivateKey {
         };
         let broken = |_| "the key does not sign".to_owned();
         match self {
-            PrivateKey::Rsa { n, d, .. } => sign_rsa(n, d, message),
+            PrivateKey::Rsa { n, e, d, p, q } => sign_rsa([n, e, d, p, q], message),
             PrivateKey::Ec(Curve::P256, scalar) => {
                 let key = p256::ecdsa::SigningKey::from_slice(scalar).map_err(broken)?;
                 let signature: p256::ecdsa::Signature = key.sign(message);
@@ -251,7 +251,7 @@ impl Curve {
 }
 
 /// PKCS #1 version 1.5 over SHA-256.
-fn sign_rsa(n: &BigUint, d: &BigUint, message: &[u8]) -> Result<Vec<u8>, String> {
+fn sign_rsa([n, e, d, p, q]: [&BigUint; 5], message: &[u8]) -> Result<Vec<u8>, String> {
     const PREFIX: [u8; 19] = [
         0x30, 0x31, 0x30, 0x0D, 6, 9, 0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2, 1, 5, 0, 4, 0x20,
     ];
@@ -268,7 +268,18 @@ fn sign_rsa(n: &BigUint, d: &BigUint, message: &[u8]) -> Result<Vec<u8>, String>
     padded.push(0);
     padded.extend(PREFIX);
     padded.extend_from_slice(&digest);
-    let signature = BigUint::from_bytes_be(&padded).modpow(d, n).to_bytes_be();
+    // modulo each prime alone, and then together: a quarter of the work
+    let message = BigUint::from_bytes_be(&padded);
+    let one = BigUint::from(1_u8);
+    let [by_p, by_q] = [p, q].map(|prime| message.modpow(&(d % (prime - &one)), prime));
+    let inverse = q.modinv(p).ok_or("the key's primes are no primes")?;
+    let ahead = (by_p + p - &by_q % p) * inverse % p;
+    let signature = by_q + ahead * q;
+    // what does not come back was no key
+    if signature.modpow(e, n) != message {
+        return Err("the key does not sign".to_owned());
+    }
+    let signature = signature.to_bytes_be();
     let mut out = vec![0; size - signature.len()];
     out.extend(signature);
     Ok(out)

@@ -7,6 +7,7 @@ mod certificates;
 mod der;
 mod hash;
 mod keys;
+mod montgomery;
 mod password;
 mod prime;
 

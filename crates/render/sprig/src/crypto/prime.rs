@@ -1,30 +1,57 @@
 //! Prime numbers from a stream of random bytes. The same stream gives the same primes: this is what makes seeded keys
 //! stable, so the order in which bytes are drawn must not change.
 
+use std::sync::LazyLock;
+
 use num_bigint::BigUint;
 
+use super::montgomery::Modulus;
 use crate::random::Stream;
 
-/// Odd primes that candidates are sieved by.
-const SMALL: usize = 2_000;
+/// Candidates are sieved by the odd primes below it.
+const SIEVED: usize = 1 << 17;
 
-/// Rounds of Miller and Rabin, after one with base 2. For random numbers of this size four would do.
-const ROUNDS: usize = 16;
+/// Odd numbers that one sieve holds.
+const WINDOW: usize = 1 << 14;
 
-fn small_primes() -> Vec<u32> {
-    let mut primes: Vec<u32> = Vec::with_capacity(SMALL);
-    let mut candidate = 3;
-    while primes.len() < SMALL {
-        let whole = primes
-            .iter()
-            .take_while(|prime| **prime * **prime <= candidate)
-            .any(|prime| candidate % prime == 0);
-        if !whole {
-            primes.push(candidate);
+/// The odd primes to sieve by, in packs whose product fits into 64 bits: a large number is divided once for a pack.
+static SMALL: LazyLock<Vec<(u64, Vec<u32>)>> = LazyLock::new(|| {
+    let mut divided = vec![false; SIEVED];
+    let mut packs: Vec<(u64, Vec<u32>)> = vec![(1, Vec::new())];
+    for candidate in (3..SIEVED).step_by(2) {
+        if divided[candidate] {
+            continue;
         }
-        candidate += 2;
+        for multiple in (candidate * candidate..SIEVED).step_by(2 * candidate) {
+            divided[multiple] = true;
+        }
+        let prime = u32::try_from(candidate).unwrap_or(u32::MAX);
+        let last = packs.len() - 1;
+        match packs[last].0.checked_mul(u64::from(prime)) {
+            Some(product) => {
+                packs[last].0 = product;
+                packs[last].1.push(prime);
+            }
+            None => packs.push((u64::from(prime), vec![prime])),
+        }
     }
-    primes
+    packs
+});
+
+/// The small primes, each with what is left of a number divided by it.
+fn rests(value: &BigUint) -> impl Iterator<Item = (u32, u32)> {
+    let limbs = value.to_u64_digits();
+    SMALL.iter().flat_map(move |(product, primes)| {
+        let product = u128::from(*product);
+        let rest = limbs
+            .iter()
+            .rev()
+            .fold(0, |rest, limb| (rest << 64 | u128::from(*limb)) % product);
+        primes.iter().map(move |prime| {
+            let rest = rest % u128::from(*prime);
+            (*prime, u32::try_from(rest).unwrap_or(0))
+        })
+    })
 }
 
 /// A random number of so many bits, with the top ones set that are asked for.
@@ -59,37 +86,38 @@ fn passes(value: &BigUint, base: &BigUint) -> bool {
     false
 }
 
-/// Whether an odd number is, beyond reasonable doubt, prime.
+/// Whether an odd number that was chosen at random is, beyond reasonable doubt, prime.
 pub(super) fn is_prime(stream: &mut Stream, value: &BigUint) -> bool {
-    if !passes(value, &BigUint::from(2_u8)) {
+    if !Modulus::new(value).passes_with_two(value) {
         return false;
     }
-    (0..ROUNDS).all(|_| {
+    // that a large random number which is not prime passes even once is less likely than that a small one does often
+    let rounds = if value.bits() >= 1_024 { 4 } else { 16 };
+    (0..rounds).all(|_| {
         let base = number(stream, value.bits() - 1, 0) + 2_u8;
         passes(value, &base)
     })
 }
 
-/// A prime of so many bits with its two top bits set, so that the product of two has twice as many.
+/// A prime of so many bits, more than twenty, with its two top bits set, so that the product of two has twice as many.
 pub(super) fn prime(stream: &mut Stream, bits: u64) -> BigUint {
-    let small = small_primes();
+    let mut divided = vec![false; WINDOW];
     loop {
         let mut start = number(stream, bits, 2);
         start.set_bit(0, true);
-        let rests: Vec<u32> = small
-            .iter()
-            .map(|prime| (&start % *prime).iter_u32_digits().next().unwrap_or(0))
-            .collect();
-        for step in 0..(1_u32 << 14) {
-            let ahead = 2 * step;
-            let divided = small
-                .iter()
-                .zip(&rests)
-                .any(|(prime, rest)| (rest + ahead) % prime == 0);
-            if divided {
-                continue;
+        divided.fill(false);
+        for (prime, rest) in rests(&start) {
+            // the first odd number from here on that the prime divides
+            let ahead = (prime - rest) % prime;
+            let first = if ahead % 2 == 0 { ahead } else { ahead + prime };
+            let step = usize::try_from(prime).unwrap_or(usize::MAX);
+            for at in (usize::try_from(first / 2).unwrap_or(usize::MAX)..WINDOW).step_by(step) {
+                divided[at] = true;
             }
-            let candidate = &start + ahead;
+        }
+        let whole = divided.iter().enumerate().filter(|(_, divided)| !**divided);
+        for (at, _) in whole {
+            let candidate = &start + 2 * at;
             if candidate.bits() != bits {
                 break;
             }
@@ -102,16 +130,13 @@ pub(super) fn prime(stream: &mut Stream, bits: u64) -> BigUint {
 
 /// DSA's parameters: a prime of 256 bits, one of 2048 bits that is one more than a multiple of it, and a generator.
 pub(super) fn dsa_parameters(stream: &mut Stream) -> (BigUint, BigUint, BigUint) {
-    let small = small_primes();
     let one = BigUint::from(1_u8);
     let q = prime(stream, 256);
     let double = &q * 2_u8;
     let p = loop {
         let random = number(stream, 2048, 1);
         let candidate = &random - (&random % &double) + &one;
-        let divided = small
-            .iter()
-            .any(|prime| (&candidate % *prime) == BigUint::ZERO);
+        let divided = rests(&candidate).any(|(_, rest)| rest == 0);
         if !divided && candidate.bits() == 2048 && is_prime(stream, &candidate) {
             break candidate;
         }

@@ -81,27 +81,23 @@ impl Machine<'_> {
     }
 
     /// Evaluates a chain of fields that takes no arguments.
-    pub(super) fn chain(&mut self, chain: &Chain, at: NodeId) -> Result<Value, Fault> {
+    pub(super) fn chain(&mut self, chain: &Chain) -> Result<Value, Fault> {
         let mut seen = self.root(chain)?;
         for field in &chain.fields {
-            seen = self.field(seen, field, at)?;
+            seen = self.field(seen, field, chain.node)?;
         }
         self.wrapped = seen.wrapped;
         Ok(seen.value)
     }
 
     /// Finds the method that the last field of a chain must be. None: the receiver is missing, and so is the result.
-    pub(super) fn method(
-        &mut self,
-        chain: &Chain,
-        at: NodeId,
-    ) -> Result<Option<(Method, Value)>, Fault> {
+    pub(super) fn method(&mut self, chain: &Chain) -> Result<Option<(Method, Value)>, Fault> {
         let mut seen = self.root(chain)?;
         let Some((last, first)) = chain.fields.split_last() else {
             return Ok(None);
         };
         for field in first {
-            seen = self.field(seen, field, at)?;
+            seen = self.field(seen, field, chain.node)?;
         }
         if matches!(seen.value, Value::Invalid) {
             self.nothing(last)?;

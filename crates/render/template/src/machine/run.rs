@@ -69,12 +69,12 @@ impl Machine<'_> {
                     .operands
                     .push(code.constants[constant as usize].value()),
                 Step::Fields(chain) => {
-                    let value = self.chain(&code.chains[chain as usize], op.node)?;
+                    let value = self.chain(&code.chains[chain as usize])?;
                     self.operands.push(value);
                 }
                 Step::Method(chain) => {
                     let chain = &code.chains[chain as usize];
-                    match self.method(chain, op.node)? {
+                    match self.method(chain)? {
                         Some(found) => self.methods.push(found),
                         None => {
                             if chain.last {
@@ -575,8 +575,6 @@ impl Machine<'_> {
     ) -> Result<Value, Fault> {
         let ordinal = self.site();
         let from = self.arguments(args);
-        // a field in the middle of a chain has no node of its own
-        let at = if at == SAME { self.node } else { at };
         let Some(frame) = self.frames.last() else {
             return Ok(Value::Invalid);
         };
