@@ -20,6 +20,7 @@ mod group;
 mod io;
 mod machine;
 mod object;
+mod objects;
 mod pods;
 mod prune;
 mod record;

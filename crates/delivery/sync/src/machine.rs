@@ -151,9 +151,10 @@ impl Machine {
             Input::OrderRefused(why) => self.refused = why,
             Input::Blobs(blobs) => self.blobs(blobs),
             Input::BlobsFailed { digests, .. } => {
-                for digest in digests {
-                    self.core.fetching.remove(&digest);
-                }
+                let missing = digests
+                    .into_iter()
+                    .filter(|digest| self.core.missing.contains(digest));
+                self.core.wanted.extend(missing);
                 self.core.fetch_at = Some(now.mono_ms.saturating_add(2_000));
             }
             Input::Reply { call, result } => self.reply(call, result),
@@ -162,7 +163,7 @@ impl Machine {
             Input::Wake => self.wake = None,
             Input::Connected => {
                 self.core.connected = true;
-                self.core.fetching.clear();
+                self.core.wanted.clone_from(&self.core.missing);
                 self.core.fetch_at = None;
                 self.root_sent = None;
                 self.facts_sent = None;
@@ -175,7 +176,7 @@ impl Machine {
             }
             Input::Disconnected => {
                 self.core.connected = false;
-                self.core.fetching.clear();
+                self.core.wanted.clone_from(&self.core.missing);
                 self.reporting = None;
             }
             Input::ReportSent => self.reporting = None,
@@ -268,16 +269,22 @@ impl Machine {
 
     fn blobs(&mut self, blobs: Vec<(Digest, Bytes)>) {
         for (digest, bytes) in blobs {
-            self.core.fetching.remove(&digest);
-            if Digest::of(&bytes) == digest {
-                if self.core.missing.contains(&digest) {
-                    self.core.keep_blob(digest, bytes);
-                }
-            } else {
+            if !self.core.missing.contains(&digest) {
+                continue;
+            }
+            if Digest::of(&bytes) != digest {
+                self.core.wanted.insert(digest);
                 self.core.fetch_at = Some(self.core.now.mono_ms.saturating_add(5_000));
+                continue;
+            }
+            self.core.keep_blob(digest, bytes);
+            for (key, app) in &mut self.apps {
+                // others wait for nothing, or for their list
+                if app.lacking.0.remove(&digest) || !app.planned && app.lacking.0.is_empty() {
+                    self.dirty.insert(key.clone());
+                }
             }
         }
-        self.all_dirty();
     }
 
     fn all_dirty(&mut self) {
@@ -334,6 +341,7 @@ impl Machine {
                 self.core.kinds = Some(kinds);
                 self.core.discover_fails = (self.core.discover_fails + 1).min(6);
                 self.core.discover_at = None;
+                self.core.world += 1;
                 self.all_dirty();
             }
             Ok(_) => {}
@@ -385,6 +393,7 @@ impl Machine {
                     self.listed(gvk, &listing, &revision);
                 }
                 if first {
+                    self.core.world += 1;
                     self.all_dirty();
                 }
             }
@@ -396,7 +405,11 @@ impl Machine {
         if *gvk == namespace_gvk() {
             let hold = k8s_object::annotation(tree, crate::HOLD_ANNOTATION);
             let hold = hold.and_then(|text| text.parse::<Time>().ok());
-            if self.core.namespaces.insert(id.name.clone(), hold) != Some(hold) {
+            let before = self.core.namespaces.insert(id.name.clone(), hold);
+            if before != Some(hold) {
+                if before.flatten() != hold {
+                    self.core.world += 1;
+                }
                 self.all_dirty();
             }
         }
@@ -435,7 +448,7 @@ impl Machine {
         let kind = gvk.group_kind();
         let mut gone = BTreeSet::new();
         for app in self.apps.values() {
-            for (id, obj) in &app.objects {
+            for (id, obj) in app.objects.iter() {
                 let live = obj.live.as_ref();
                 let marked = live.is_some_and(|live| live.marked && !live.is_newer_than(revision));
                 if marked && id.group_kind() == kind && !listing.contains(id) {
@@ -479,6 +492,7 @@ impl Machine {
             && state.problem != error.message
         {
             state.problem.clone_from(&error.message);
+            self.core.world += 1;
             self.all_dirty();
         }
         if error.is_some_and(|error| error.kind == ErrorKind::UnknownKind) {
@@ -581,14 +595,9 @@ impl Machine {
         }
         self.core.fetch_at = self.core.fetch_at.filter(|at| *at > now);
         if self.core.connected && self.core.fetch_at.is_none() {
-            let wanted: Vec<Digest> = self
-                .core
-                .missing
-                .difference(&self.core.fetching)
-                .copied()
-                .collect();
+            let wanted = std::mem::take(&mut self.core.wanted);
             if !wanted.is_empty() {
-                self.core.fetching.extend(wanted.iter().copied());
+                let wanted = wanted.into_iter().collect();
                 self.core.effects.push(Effect::Fetch(wanted));
             }
         }
@@ -621,7 +630,7 @@ impl Machine {
                 .persist(format!("{BLOB_PREFIX}{}", digest.hex()), None);
         }
         self.core.missing.retain(|digest| needed.contains(digest));
-        self.core.fetching.retain(|digest| needed.contains(digest));
+        self.core.wanted.retain(|digest| needed.contains(digest));
         let mut watched: BTreeSet<Gvk> = self
             .apps
             .values()
