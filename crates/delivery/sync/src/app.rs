@@ -10,6 +10,7 @@ use roadstead_model::{AppKey, HoldMode, Time};
 
 use crate::core::{Core, MAX_CALLS_PER_APP, Op, Purpose, namespace_gvk};
 use crate::desired;
+use crate::lookup::{Group, Lookup};
 use crate::objects::{Objects, Place};
 use crate::record::{APP_PREFIX, AppRecord, Held, Round, Run, Runs};
 
@@ -115,6 +116,10 @@ pub(crate) struct AppSync {
     pub(crate) namespaces: Vec<String>,
     /// The kinds that the App has to do with, once they were asked for.
     pub(crate) gvks: Option<BTreeSet<Gvk>>,
+    /// What was seen of what all Apps share when they were asked for.
+    pub(crate) gvks_world: u64,
+    /// What was looked for together since the plan was made.
+    pub(crate) lookups: Option<BTreeMap<Group, Lookup>>,
     /// What it has seen of what all Apps share.
     pub(crate) seen_world: u64,
     /// Whether nothing may be written, and whether nothing is healed, when objects were tended last.
@@ -156,6 +161,8 @@ impl AppSync {
             lacking: Default::default(),
             namespaces: Vec::new(),
             gvks: None,
+            gvks_world: 0,
+            lookups: None,
             seen_world: 0,
             holds: (false, false),
             base: None,
@@ -231,6 +238,7 @@ impl AppSync {
         self.planned = false;
         self.lacking = Default::default();
         self.gvks = None;
+        self.lookups = None;
         self.loud.clear();
         self.objects.begin();
         self.pruning = Pruning::default();
@@ -345,7 +353,8 @@ impl AppSync {
         // a server without namespaces (a hub is one) holds nothing back by them
         let namespaces = namespace_gvk();
         let mut synced = !core.knows(&namespaces) || core.watch(&namespaces);
-        if self.gvks.is_none() || self.seen_world != core.world {
+        if self.gvks.is_none() || self.gvks_world != core.world {
+            self.gvks_world = core.world;
             self.gvks = Some(self.gvks(core));
         }
         for gvk in self.gvks.iter().flatten() {
@@ -498,6 +507,7 @@ impl AppSync {
         }
         self.objects.begin();
         self.gvks = None;
+        self.lookups = None;
         self.known = true;
         self.planned = true;
         Ok(())
@@ -583,6 +593,20 @@ impl AppSync {
         ready
     }
 
+    /// May another request be sent?
+    pub(crate) fn has_room(&self, core: &mut Core) -> bool {
+        let own = core.calls.values().filter(|purpose| match purpose {
+            Purpose::Object { app, .. } | Purpose::Names { app, .. } => *app == self.key,
+            Purpose::Discover | Purpose::Namespace(_) => false,
+        });
+        if own.count() >= MAX_CALLS_PER_APP {
+            core.starved = true;
+            core.full = true;
+            return false;
+        }
+        core.has_slot()
+    }
+
     /// Sends a request about an object, if there is room.
     pub(crate) fn send(
         &mut self,
@@ -591,17 +615,7 @@ impl AppSync {
         call: k8s_cluster::Call,
         core: &mut Core,
     ) -> bool {
-        let own = core
-            .calls
-            .values()
-            .filter(|purpose| matches!(purpose, Purpose::Object { app, .. } if *app == self.key))
-            .count();
-        if own >= MAX_CALLS_PER_APP {
-            core.starved = true;
-            core.full = true;
-            return false;
-        }
-        if !core.has_slot() {
+        if !self.has_room(core) {
             return false;
         }
         let pods = op == Op::Pods;

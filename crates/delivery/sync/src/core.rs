@@ -10,6 +10,7 @@ use roadstead_dispatch::{APP_LABEL, AppState};
 use roadstead_model::{AppKey, Now, Time};
 
 use crate::io::{CallId, Effect};
+use crate::lookup::Group;
 use crate::record::BLOB_PREFIX;
 
 /// Requests under way at most, for all Apps and for one.
@@ -22,6 +23,7 @@ pub(crate) enum Purpose {
     Discover,
     Namespace(String),
     Object { app: AppKey, id: ObjectId, op: Op },
+    Names { app: AppKey, gvk: Gvk, group: Group },
 }
 
 /// What a request does to an object.
@@ -37,6 +39,8 @@ pub(crate) enum Op {
         heal: bool,
         fresh: bool,
     },
+    /// Hands fields of those that it is taken over from to us; the apply follows.
+    Adopt,
     /// Removes it, because a tombstone says so.
     Prune,
     /// Removes it, to make it again.

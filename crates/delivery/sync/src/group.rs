@@ -305,7 +305,7 @@ impl AppSync {
             return Tended::Busy;
         }
         if obj.live.is_none() && obj.presence == Presence::Unknown {
-            self.look(id, core);
+            self.find(id, core);
             return Tended::Busy;
         }
         if spec.hook {
@@ -412,6 +412,19 @@ impl AppSync {
             return Tended::Settled;
         };
         let there = obj.live.is_some();
+        if obj.adopting
+            && let Some(patch) = tree.and_then(crate::adopt::hand_over)
+            && let Some(gvk) = self.gvk(id, core)
+        {
+            let call = Call::Merge {
+                gvk,
+                id: id.clone(),
+                patch: base_json::canonical(&patch).into(),
+                manager: MANAGER.to_owned(),
+            };
+            self.send(id, Op::Adopt, call, core);
+            return Tended::Busy;
+        }
         if there && tree.is_none() && !self.left_out(id, obj, core).is_empty() {
             // the values of fields that are let go must be known
             self.look(id, core);

@@ -1,5 +1,6 @@
 //! The machine: inputs in, effects out.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use base_json::{Digest, Value};
@@ -16,6 +17,7 @@ use crate::record::{APP_PREFIX, AppRecord, BLOB_PREFIX, ORDER_KEY, OrderRecord};
 
 /// Reports are at least so far apart, in milliseconds.
 const REPORT_MS: u64 = 200;
+const REPORT_MOST_MS: u64 = 2_000;
 
 /// What an agent says of itself.
 #[derive(Debug, Clone, Default)]
@@ -119,7 +121,7 @@ impl Machine {
     /// The App that a request under way is for; `None` for what all share, such as the list of kinds.
     pub fn caller(&self, call: CallId) -> Option<&AppKey> {
         match self.core.calls.get(&call)? {
-            Purpose::Object { app, .. } => Some(app),
+            Purpose::Object { app, .. } | Purpose::Names { app, .. } => Some(app),
             Purpose::Discover | Purpose::Namespace(_) => None,
         }
     }
@@ -135,6 +137,11 @@ impl Machine {
             planned || app.record.held.contains_key(object)
         })?;
         app.gvk(object, &self.core)
+    }
+
+    /// How often an object was looked at so far: what the work costs, apart from the objects themselves.
+    pub fn visits(&self) -> u64 {
+        self.apps.values().map(|app| app.objects.visits).sum()
     }
 
     /// Takes in one input and tells what to do.
@@ -315,6 +322,13 @@ impl Machine {
                 }
                 self.all_dirty();
             }
+            Purpose::Names { app, gvk, group } => {
+                if let Some(mut state) = self.apps.remove(&app) {
+                    state.named(group, &gvk, result, &mut self.core);
+                    self.apps.insert(app.clone(), state);
+                    self.dirty.insert(app);
+                }
+            }
             Purpose::Object { app, id, op } => {
                 if let Some(mut state) = self.apps.remove(&app) {
                     state.reply(&id, op, result, &mut self.core);
@@ -361,6 +375,17 @@ impl Machine {
         state.problem.clear();
         match event {
             WatchEvent::Applied(bytes) => {
+                // the answer to an apply and the event of it tell the same
+                if state.listing.is_none()
+                    && let Some(head) = Head::of(&bytes)
+                    && is_known(&self.index, &self.apps, &head.id(), &head)
+                {
+                    head.metadata
+                        .resource_version
+                        .as_ref()
+                        .clone_into(&mut state.revision);
+                    return;
+                }
                 let Ok(tree) = serde_json::from_slice::<Value>(&bytes) else {
                     return;
                 };
@@ -705,7 +730,10 @@ impl Machine {
         if report == Report::default() {
             return;
         }
-        self.report_at = now.saturating_add(REPORT_MS);
+        // one of many objects costs more to make and to send, and says little that the next does not say better
+        let objects = report.apps.values().map(|app| u64::from(app.health.total));
+        let pause = (objects.sum::<u64>() / 10).clamp(REPORT_MS, REPORT_MOST_MS);
+        self.report_at = now.saturating_add(pause);
         self.root_sent = root.or(self.root_sent.take());
         self.facts_sent = facts.or(self.facts_sent.take());
         for (key, state) in &report.apps {
@@ -745,6 +773,69 @@ impl Machine {
             self.core.effects.push(Effect::WakeAt(next));
         }
     }
+}
+
+/// What tells one state of an object from another.
+#[derive(serde::Deserialize)]
+struct Head<'a> {
+    #[serde(borrow, rename = "apiVersion")]
+    api_version: Cow<'a, str>,
+    #[serde(borrow)]
+    kind: Cow<'a, str>,
+    #[serde(borrow)]
+    metadata: HeadMeta<'a>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct HeadMeta<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    #[serde(borrow, default)]
+    namespace: Cow<'a, str>,
+    #[serde(borrow)]
+    uid: Cow<'a, str>,
+    #[serde(borrow)]
+    resource_version: Cow<'a, str>,
+}
+
+impl<'a> Head<'a> {
+    /// `None` for what is to be read in full.
+    fn of(bytes: &'a [u8]) -> Option<Self> {
+        let head: Self = serde_json::from_slice(bytes).ok()?;
+        let told = !head.metadata.uid.is_empty() && !head.metadata.resource_version.is_empty();
+        (told && head.kind != "Namespace").then_some(head)
+    }
+
+    fn id(&self) -> ObjectId {
+        let gvk = Gvk::new(&self.api_version, &self.kind);
+        ObjectId {
+            group: gvk.group,
+            kind: gvk.kind,
+            namespace: self.metadata.namespace.to_string(),
+            name: self.metadata.name.to_string(),
+        }
+    }
+}
+
+/// Has every App that has to do with an object taken this state of it in?
+fn is_known(
+    index: &BTreeMap<ObjectId, BTreeSet<AppKey>>,
+    apps: &BTreeMap<AppKey, AppSync>,
+    id: &ObjectId,
+    head: &Head<'_>,
+) -> bool {
+    let Some(keys) = index.get(id).filter(|keys| !keys.is_empty()) else {
+        return false;
+    };
+    keys.iter().all(|key| {
+        let obj = apps.get(key).and_then(|app| app.objects.get(id));
+        obj.is_some_and(|obj| {
+            obj.live.as_ref().is_some_and(|live| {
+                live.uid == head.metadata.uid && live.revision == head.metadata.resource_version
+            }) && obj.verdict().is_some()
+        })
+    })
 }
 
 /// A watch resumes behind the last event that it had, so that no old one comes again.

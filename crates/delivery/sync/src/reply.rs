@@ -190,6 +190,13 @@ impl AppSync {
                 }
             }
             Op::Apply { want, heal, fresh } => self.applied(id, want, heal, fresh, tree, core),
+            Op::Adopt => {
+                self.record.writes += 1;
+                self.observe(id, tree, core);
+                if self.acting(core) {
+                    self.settle(id, Some(tree), core);
+                }
+            }
             Op::Unmark => {
                 self.record.writes += 1;
                 self.record.held.remove(id);

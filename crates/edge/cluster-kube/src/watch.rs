@@ -234,30 +234,43 @@ fn event(line: &[u8]) -> Result<Option<WatchEvent>, ClusterError> {
     if line.iter().all(u8::is_ascii_whitespace) {
         return Ok(None);
     }
-    let mut event = crate::parse(line)?;
-    let object = event.get_mut("object").map(Value::take).unwrap_or_default();
-    let revision = || {
-        object
-            .pointer("/metadata/resourceVersion")
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned()
-    };
-    let bytes = || Bytes::from(object.to_string());
-    Ok(match event.get("type").and_then(Value::as_str) {
-        Some("ADDED" | "MODIFIED") => Some(WatchEvent::Applied(bytes())),
-        Some("DELETED") => Some(WatchEvent::Deleted(bytes())),
-        Some("BOOKMARK") => {
+    let event: Event = serde_json::from_slice(line).map_err(|source| {
+        ClusterError::new(
+            ErrorKind::Unavailable,
+            format!("the API server's event is no event: {source}"),
+        )
+    })?;
+    let text = event.object.get();
+    let object = || crate::parse(text.as_bytes());
+    Ok(match event.kind {
+        "ADDED" | "MODIFIED" => Some(WatchEvent::Applied(Bytes::copy_from_slice(text.as_bytes()))),
+        "DELETED" => Some(WatchEvent::Deleted(Bytes::copy_from_slice(text.as_bytes()))),
+        "BOOKMARK" => {
+            let object = object()?;
+            let revision = object
+                .pointer("/metadata/resourceVersion")
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned();
             let last = k8s_object::annotation(&object, "k8s.io/initial-events-end") == Some("true");
             Some(if last {
-                WatchEvent::Synced(revision())
+                WatchEvent::Synced(revision)
             } else {
-                WatchEvent::Bookmark(revision())
+                WatchEvent::Bookmark(revision)
             })
         }
-        Some("ERROR") => {
-            return Err(ClusterError::from_status(&object, ""));
+        "ERROR" => {
+            return Err(ClusterError::from_status(&object()?, ""));
         }
         _ => None,
     })
+}
+
+/// A line of a watch; the object in it is handed on as it came.
+#[derive(serde::Deserialize)]
+struct Event<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    #[serde(borrow)]
+    object: &'a serde_json::value::RawValue,
 }
