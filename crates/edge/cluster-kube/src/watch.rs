@@ -234,43 +234,81 @@ fn event(line: &[u8]) -> Result<Option<WatchEvent>, ClusterError> {
     if line.iter().all(u8::is_ascii_whitespace) {
         return Ok(None);
     }
-    let event: Event = serde_json::from_slice(line).map_err(|source| {
-        ClusterError::new(
-            ErrorKind::Unavailable,
-            format!("the API server's event is no event: {source}"),
-        )
-    })?;
-    let text = event.object.get();
-    let object = || crate::parse(text.as_bytes());
-    Ok(match event.kind {
-        "ADDED" | "MODIFIED" => Some(WatchEvent::Applied(Bytes::copy_from_slice(text.as_bytes()))),
-        "DELETED" => Some(WatchEvent::Deleted(Bytes::copy_from_slice(text.as_bytes()))),
-        "BOOKMARK" => {
-            let object = object()?;
-            let revision = object
-                .pointer("/metadata/resourceVersion")
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-                .to_owned();
+    // most events are handed on as they came
+    if let Some((kind, object)) = taken_apart(line) {
+        match kind {
+            b"ADDED" | b"MODIFIED" => return Ok(Some(WatchEvent::Applied(object))),
+            b"DELETED" => return Ok(Some(WatchEvent::Deleted(object))),
+            _ => {}
+        }
+    }
+    let mut event = crate::parse(line)?;
+    let object = event.get_mut("object").map(Value::take).unwrap_or_default();
+    let revision = || {
+        object
+            .pointer("/metadata/resourceVersion")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let bytes = || Bytes::from(object.to_string());
+    Ok(match event.get("type").and_then(Value::as_str) {
+        Some("ADDED" | "MODIFIED") => Some(WatchEvent::Applied(bytes())),
+        Some("DELETED") => Some(WatchEvent::Deleted(bytes())),
+        Some("BOOKMARK") => {
             let last = k8s_object::annotation(&object, "k8s.io/initial-events-end") == Some("true");
             Some(if last {
-                WatchEvent::Synced(revision)
+                WatchEvent::Synced(revision())
             } else {
-                WatchEvent::Bookmark(revision)
+                WatchEvent::Bookmark(revision())
             })
         }
-        "ERROR" => {
-            return Err(ClusterError::from_status(&object()?, ""));
+        Some("ERROR") => {
+            return Err(ClusterError::from_status(&object, ""));
         }
         _ => None,
     })
 }
 
-/// A line of a watch; the object in it is handed on as it came.
-#[derive(serde::Deserialize)]
-struct Event<'a> {
-    #[serde(rename = "type")]
-    kind: &'a str,
-    #[serde(borrow)]
-    object: &'a serde_json::value::RawValue,
+/// The type of an event and its object, where they are written as kube-apiserver writes them.
+fn taken_apart(line: &[u8]) -> Option<(&[u8], Bytes)> {
+    let rest = line.strip_prefix(b"{\"type\":\"")?;
+    let end = rest.iter().position(|byte| *byte == b'"')?;
+    let (kind, rest) = rest.split_at(end);
+    let object = rest.strip_prefix(b"\",\"object\":")?;
+    let object = object.trim_ascii_end().strip_suffix(b"}")?;
+    // whoever reads it tells whether it is an object
+    object
+        .starts_with(b"{")
+        .then(|| (kind, Bytes::copy_from_slice(object)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_taken_apart() {
+        let check = |line: &str, expected: Option<WatchEvent>| {
+            assert_eq!(event(line.as_bytes()).expect(line), expected);
+        };
+        let object = r#"{"kind":"ConfigMap","data":{"a":"}"}}"#;
+        let applied = WatchEvent::Applied(Bytes::from(object));
+        let line = format!("{{\"type\":\"MODIFIED\",\"object\":{object}}}\n");
+        check(&line, Some(applied));
+        let line = format!("{{\"type\":\"DELETED\",\"object\":{object}}}");
+        check(&line, Some(WatchEvent::Deleted(Bytes::from(object))));
+        // in another order it is read in full
+        let line = format!("{{\"object\":{object},\"type\":\"ADDED\"}}");
+        let Some(WatchEvent::Applied(found)) = event(line.as_bytes()).expect("read") else {
+            panic!("{line} is no addition");
+        };
+        let read = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).expect("JSON");
+        assert_eq!(read(&found), read(object.as_bytes()));
+        check(
+            r#"{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"7"}}}"#,
+            Some(WatchEvent::Bookmark("7".to_owned())),
+        );
+        assert!(event(b"nonsense").is_err());
+    }
 }
