@@ -225,6 +225,15 @@ impl SimCluster {
                     revision: self.revision.to_string(),
                 })
             }
+            Call::Names { gvk, namespace, .. } => {
+                let ids = self.objects.iter().filter(|(id, object)| {
+                    id.namespace == *namespace && Gvk::of(object).as_ref() == Some(gvk)
+                });
+                read(Reply::Names {
+                    names: ids.map(|(id, _)| id.name.clone()).collect(),
+                    token: String::new(),
+                })
+            }
             Call::Apply {
                 object,
                 manager,

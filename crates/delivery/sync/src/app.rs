@@ -10,8 +10,9 @@ use roadstead_model::{AppKey, HoldMode, Time};
 
 use crate::core::{Core, MAX_CALLS_PER_APP, Op, Purpose, namespace_gvk};
 use crate::desired;
-use crate::object::Obj;
-use crate::record::{APP_PREFIX, AppRecord, Round, Run};
+use crate::lookup::{Group, Lookup};
+use crate::objects::{Objects, Place};
+use crate::record::{APP_PREFIX, AppRecord, Held, Round, Run, Runs};
 
 /// The objects of one (phase, wave), by kind order.
 #[derive(Debug, Clone)]
@@ -43,9 +44,62 @@ pub(crate) struct Pruning {
     pub(crate) done: bool,
     /// What is removed; decided once.
     pub(crate) chosen: Option<Vec<ObjectId>>,
+    /// It takes longer than it should, and that was said.
+    pub(crate) late: bool,
     pub(crate) since: Option<u64>,
     pub(crate) awaiting: Vec<ObjectId>,
     pub(crate) left_over: Vec<LeftOver>,
+}
+
+/// What was kept last, as far as it is needed to see that something else is to be kept.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    digest: Option<Digest>,
+    /// The numbers of changes, and the sums that are written down.
+    changes: (u64, u64, u64, u64, usize),
+    /// What must not be done twice.
+    urgent: (Runs, Option<Round>, Option<Round>, Option<Round>),
+}
+
+impl Kept {
+    /// What a record that was just read is worth: nothing is to be kept.
+    fn of(record: &AppRecord) -> Self {
+        Self {
+            digest: base_json::canonical_of(record)
+                .ok()
+                .map(|bytes| Digest::of(&bytes)),
+            changes: Self::changes(record),
+            urgent: Self::urgent(record),
+        }
+    }
+
+    fn changes(record: &AppRecord) -> (u64, u64, u64, u64, usize) {
+        (
+            record.held.changes(),
+            record.ended.changes(),
+            record.healed,
+            record.writes,
+            record.left.len(),
+        )
+    }
+
+    fn urgent(record: &AppRecord) -> (Runs, Option<Round>, Option<Round>, Option<Round>) {
+        (
+            record.runs.clone(),
+            record.round.clone(),
+            record.synced.clone(),
+            record.failed.as_ref().map(|(round, _)| round.clone()),
+        )
+    }
+
+    fn is_urgent(&self, record: &AppRecord) -> bool {
+        let (runs, round, synced, failed) = &self.urgent;
+        *runs != record.runs
+            || *round != record.round
+            || *synced != record.synced
+            || failed.as_ref() != record.failed.as_ref().map(|(round, _)| round)
+            || self.changes.1 != record.ended.changes()
+    }
 }
 
 /// One App.
@@ -54,7 +108,22 @@ pub(crate) struct AppSync {
     pub(crate) entry: Entry,
     /// The order that takes the place of `entry` at the next safe point.
     pub(crate) next: Option<Entry>,
-    pub(crate) variant: Option<Variant>,
+    /// The objects of the variant are known.
+    pub(crate) known: bool,
+    /// Content that a plan needs and that is not here yet, of how many.
+    pub(crate) lacking: (BTreeSet<Digest>, usize),
+    /// Namespaces that must be there before anything else.
+    pub(crate) namespaces: Vec<String>,
+    /// The kinds that the App has to do with, once they were asked for.
+    pub(crate) gvks: Option<BTreeSet<Gvk>>,
+    /// What was seen of what all Apps share when they were asked for.
+    pub(crate) gvks_world: u64,
+    /// What was looked for together since the plan was made.
+    pub(crate) lookups: Option<BTreeMap<Group, Lookup>>,
+    /// What it has seen of what all Apps share.
+    pub(crate) seen_world: u64,
+    /// Whether nothing may be written, and whether nothing is healed, when objects were tended last.
+    pub(crate) holds: (bool, bool),
     /// The list of objects before this one.
     pub(crate) base: Option<Digest>,
     pub(crate) planned: bool,
@@ -63,15 +132,15 @@ pub(crate) struct AppSync {
     /// What autoscalers of this App scale.
     pub(crate) scaled: BTreeSet<ObjectId>,
     /// What the report must say aloud.
-    pub(crate) loud: BTreeSet<String>,
+    pub(crate) loud: BTreeMap<ObjectId, String>,
     pub(crate) unhealthy_since: Option<u64>,
     pub(crate) progress: Progress,
     /// When the current step was entered, on the clock that never goes back.
     pub(crate) entered: u64,
     pub(crate) record: AppRecord,
-    pub(crate) kept: AppRecord,
+    pub(crate) kept: Kept,
     pub(crate) kept_at: u64,
-    pub(crate) objects: BTreeMap<ObjectId, Obj>,
+    pub(crate) objects: Objects,
     pub(crate) wake: Option<u64>,
     /// What it waits for, in a sentence.
     pub(crate) waiting: String,
@@ -88,20 +157,27 @@ impl AppSync {
             key,
             entry: entry.clone(),
             next: None,
-            variant: None,
+            known: false,
+            lacking: Default::default(),
+            namespaces: Vec::new(),
+            gvks: None,
+            gvks_world: 0,
+            lookups: None,
+            seen_world: 0,
+            holds: (false, false),
             base: None,
             planned: false,
             steps: Arc::default(),
             fail_steps: Arc::default(),
             scaled: BTreeSet::new(),
-            loud: BTreeSet::new(),
+            loud: BTreeMap::new(),
             unhealthy_since: None,
             progress: Progress::Running(0),
             entered: core.now.mono_ms,
-            kept: record.clone(),
+            kept: Kept::of(&record),
             kept_at: 0,
             record,
-            objects: BTreeMap::new(),
+            objects: Objects::default(),
             wake: None,
             waiting: String::new(),
             held: false,
@@ -133,7 +209,7 @@ impl AppSync {
             {
                 self.record.failed = None;
             }
-            for obj in self.objects.values_mut() {
+            for (_, obj) in self.objects.iter_mut() {
                 obj.fresh_round();
             }
         }
@@ -157,9 +233,14 @@ impl AppSync {
         }
         if self.entry.variant != entry.variant {
             self.base = Some(self.entry.variant);
-            self.variant = None;
+            self.known = false;
         }
         self.planned = false;
+        self.lacking = Default::default();
+        self.gvks = None;
+        self.lookups = None;
+        self.loud.clear();
+        self.objects.begin();
         self.pruning = Pruning::default();
         self.entry = entry;
     }
@@ -168,8 +249,8 @@ impl AppSync {
     pub(crate) fn drive(&mut self, core: &mut Core) {
         self.wake = None;
         self.waiting.clear();
-        self.loud.clear();
         self.held = false;
+        self.objects.wake(core.now.mono_ms);
         self.check_hooks(core);
         if let Some(next) = self.next.take() {
             let other = Round::of(&next) != Round::of(&self.entry);
@@ -190,7 +271,27 @@ impl AppSync {
         }
         self.clean(core);
         self.judge(core);
+        self.refresh(core);
         self.keep(core);
+        if let Some(at) = self.objects.next_wake(core.now.mono_ms) {
+            self.wake_at(at);
+        }
+    }
+
+    /// Judges the objects that changed.
+    pub(crate) fn refresh(&mut self, core: &Core) {
+        self.objects.judge(&self.record, core.now.mono_ms);
+    }
+
+    /// The object that stands at a place.
+    pub(crate) fn at(&self, place: Place) -> Option<&ObjectId> {
+        let step = usize::try_from(place.step).ok()?;
+        let step = match step.checked_sub(self.steps.len()) {
+            None => self.steps.get(step)?,
+            Some(after) => self.fail_steps.get(after)?,
+        };
+        let rank = step.ranks.get(usize::try_from(place.rank).ok()?)?;
+        rank.get(usize::try_from(place.at).ok()?)
     }
 
     /// The hook that is running, or is being made.
@@ -216,7 +317,13 @@ impl AppSync {
         let Some(synced) = self.watched(core) else {
             return;
         };
-        if self.on_hold(core) {
+        let holds = (self.on_hold(core), self.healing_held(core));
+        if self.holds != holds || self.seen_world != core.world {
+            self.holds = holds;
+            self.seen_world = core.world;
+            self.objects.touch_all();
+        }
+        if holds.0 {
             self.held = true;
             if synced {
                 self.see_drift(core);
@@ -252,9 +359,13 @@ impl AppSync {
         // a server without namespaces (a hub is one) holds nothing back by them
         let namespaces = namespace_gvk();
         let mut synced = !core.knows(&namespaces) || core.watch(&namespaces);
-        for gvk in self.gvks(core) {
-            if core.knows(&gvk) {
-                synced &= core.watch(&gvk);
+        if self.gvks.is_none() || self.gvks_world != core.world {
+            self.gvks_world = core.world;
+            self.gvks = Some(self.gvks(core));
+        }
+        for gvk in self.gvks.iter().flatten() {
+            if core.knows(gvk) {
+                synced &= core.watch(gvk);
             }
         }
         Some(synced)
@@ -262,21 +373,37 @@ impl AppSync {
 
     /// The kinds that this App has to do with.
     pub(crate) fn gvks(&self, core: &Core) -> BTreeSet<Gvk> {
-        let mut out: BTreeSet<Gvk> = self
-            .variant
-            .iter()
-            .flat_map(|variant| variant.objects.iter().map(|object| object.gvk()))
-            .collect();
-        let kinds: BTreeSet<_> = out.iter().map(Gvk::group_kind).collect();
+        let mut out: BTreeSet<Gvk> = BTreeSet::new();
+        for spec in self.objects.iter().filter_map(|(_, obj)| obj.spec.as_ref()) {
+            if !out
+                .iter()
+                .any(|gvk| is_of(&spec.id, gvk) && gvk.version == spec.version)
+            {
+                out.insert(spec.gvk());
+            }
+        }
         let others = self.record.held.keys().chain(&self.entry.tombstones);
         for id in others {
-            if !kinds.contains(&id.group_kind())
+            if !out.iter().any(|gvk| is_of(id, gvk))
                 && let Some(gvk) = self.gvk(id, core)
             {
                 out.insert(gvk);
             }
         }
         out
+    }
+
+    /// Takes an object up among those that carry the App's mark.
+    pub(crate) fn hold(&mut self, id: &ObjectId, version: &str) {
+        if self.record.held.contains_key(id) {
+            return;
+        }
+        self.record.held.insert(id.clone(), Held::new(version));
+        if let Some(gvks) = &self.gvks
+            && !gvks.iter().any(|gvk| is_of(id, gvk))
+        {
+            self.gvks = None;
+        }
     }
 
     /// The version and kind by which to speak of an object.
@@ -294,64 +421,48 @@ impl AppSync {
     }
 
     fn plan(&mut self, core: &mut Core) -> Result<(), String> {
-        if self.variant.is_none() {
-            let bytes = core
-                .need_blob(self.entry.variant)
-                .ok_or("waits for its list of objects from the hub")?;
-            let variant = serde_json::from_slice(&bytes)
-                .map_err(|error| format!("cannot read its list of objects: {error}"))?;
-            self.variant = Some(variant);
+        let (lacking, total) = &self.lacking;
+        if !lacking.is_empty() {
+            let missing = lacking.len();
+            return Err(format!(
+                "waits for {missing} of {total} objects from the hub"
+            ));
         }
-        let Some(variant) = self.variant.take() else {
-            return Ok(());
-        };
-        let missing = variant
-            .objects
-            .iter()
-            .filter(|object| core.need_blob(object.digest).is_none())
-            .count();
-        if missing > 0 {
-            let total = variant.objects.len();
-            self.variant = Some(variant);
+        let bytes = core
+            .need_blob(self.entry.variant)
+            .ok_or("waits for its list of objects from the hub")?;
+        let variant: Variant = serde_json::from_slice(&bytes)
+            .map_err(|error| format!("cannot read its list of objects: {error}"))?;
+        let digests = variant.objects.iter().map(|object| object.digest);
+        let lacking: BTreeSet<Digest> = digests
+            .filter(|digest| core.need_blob(*digest).is_none())
+            .collect();
+        if !lacking.is_empty() {
+            let (missing, total) = (lacking.len(), variant.objects.len());
+            self.lacking = (lacking, total);
             return Err(format!(
                 "waits for {missing} of {total} objects from the hub"
             ));
         }
         let named: BTreeSet<&ObjectId> = variant.objects.iter().map(|object| &object.id).collect();
-        for (id, obj) in &mut self.objects {
+        for (id, obj) in self.objects.iter_mut() {
+            obj.place = None;
             if !named.contains(id) {
                 obj.spec = None;
                 obj.want = None;
             }
         }
-        let mut groups: BTreeMap<(Phase, i32), BTreeMap<u16, Vec<ObjectId>>> = BTreeMap::new();
-        for object in &variant.objects {
-            let ignored = desired::ignored(&self.entry.options.ignore_differences, &object.id);
-            let want = desired::want(object.digest, &self.key, &ignored);
-            let obj = self.objects.entry(object.id.clone()).or_default();
-            if obj.want != Some(want) {
-                obj.fails = 0;
-                obj.retry_at = None;
-                obj.terminal = false;
-                obj.problem = None;
-            }
-            obj.spec = Some(Arc::new(object.clone()));
-            obj.want = Some(want);
-            obj.ignored = ignored;
-            groups
-                .entry((object.phase, object.wave))
-                .or_default()
-                .entry(kind_rank(&object.id.group_kind()).0)
-                .or_default()
-                .push(object.id.clone());
-        }
-        let steps = groups.into_iter().map(|((phase, wave), ranks)| Step {
-            phase,
-            wave,
-            ranks: ranks.into_values().collect(),
-        });
-        let (fail, steps): (Vec<_>, Vec<_>) = steps.partition(|step| step.phase == Phase::SyncFail);
-        (self.fail_steps, self.steps) = (fail.into(), steps.into());
+        let own: BTreeSet<&str> = named
+            .iter()
+            .filter(|id| id.group.is_empty() && id.kind == "Namespace")
+            .map(|id| id.name.as_str())
+            .collect();
+        self.namespaces = variant
+            .namespaces
+            .iter()
+            .filter(|name| !own.contains(name.as_str()))
+            .cloned()
+            .collect();
         self.scaled = variant
             .objects
             .iter()
@@ -361,7 +472,49 @@ impl AppSync {
             })
             .collect();
         core.scaled.extend(self.scaled.iter().cloned());
-        self.variant = Some(variant);
+        let mut groups: BTreeMap<(Phase, i32), BTreeMap<u16, Vec<ObjectId>>> = BTreeMap::new();
+        for object in variant.objects {
+            let ignored = desired::ignored(&self.entry.options.ignore_differences, &object.id);
+            let want = desired::want(object.digest, &self.key, &ignored);
+            groups
+                .entry((object.phase, object.wave))
+                .or_default()
+                .entry(kind_rank(&object.id.group_kind()).0)
+                .or_default()
+                .push(object.id.clone());
+            let obj = self.objects.entry(&object.id);
+            if obj.want != Some(want) {
+                obj.fails = 0;
+                obj.retry_at = None;
+                obj.terminal = false;
+                obj.problem = None;
+            }
+            obj.spec = Some(Arc::new(object));
+            obj.want = Some(want);
+            obj.ignored = ignored;
+        }
+        let steps = groups.into_iter().map(|((phase, wave), ranks)| Step {
+            phase,
+            wave,
+            ranks: ranks.into_values().collect(),
+        });
+        let (fail, steps): (Vec<_>, Vec<_>) = steps.partition(|step| step.phase == Phase::SyncFail);
+        (self.fail_steps, self.steps) = (fail.into(), steps.into());
+        for (step, number) in self.steps.iter().chain(self.fail_steps.iter()).zip(0..) {
+            for (rank, number_of_rank) in step.ranks.iter().zip(0..) {
+                for (id, at) in rank.iter().zip(0..) {
+                    self.objects.entry(id).place = Some(Place {
+                        step: number,
+                        rank: number_of_rank,
+                        at,
+                    });
+                }
+            }
+        }
+        self.objects.begin();
+        self.gvks = None;
+        self.lookups = None;
+        self.known = true;
         self.planned = true;
         Ok(())
     }
@@ -410,19 +563,10 @@ impl AppSync {
 
     /// Makes the namespaces that are missing; says whether all are there.
     fn namespaces(&mut self, core: &mut Core) -> bool {
-        let Some(variant) = &self.variant else {
-            return true;
-        };
         let now = core.now.mono_ms;
-        let own: BTreeSet<&str> = variant
-            .objects
-            .iter()
-            .filter(|object| object.id.group.is_empty() && object.id.kind == "Namespace")
-            .map(|object| object.id.name.as_str())
-            .collect();
         let mut ready = true;
-        for name in &variant.namespaces {
-            if core.namespaces.contains_key(name) || own.contains(name.as_str()) {
+        for name in &self.namespaces {
+            if core.namespaces.contains_key(name) {
                 continue;
             }
             ready = false;
@@ -455,6 +599,20 @@ impl AppSync {
         ready
     }
 
+    /// May another request be sent?
+    pub(crate) fn has_room(&self, core: &mut Core) -> bool {
+        let own = core.calls.values().filter(|purpose| match purpose {
+            Purpose::Object { app, .. } | Purpose::Names { app, .. } => *app == self.key,
+            Purpose::Discover | Purpose::Namespace(_) => false,
+        });
+        if own.count() >= MAX_CALLS_PER_APP {
+            core.starved = true;
+            core.full = true;
+            return false;
+        }
+        core.has_slot()
+    }
+
     /// Sends a request about an object, if there is room.
     pub(crate) fn send(
         &mut self,
@@ -463,16 +621,7 @@ impl AppSync {
         call: k8s_cluster::Call,
         core: &mut Core,
     ) -> bool {
-        let own = core
-            .calls
-            .values()
-            .filter(|purpose| matches!(purpose, Purpose::Object { app, .. } if *app == self.key))
-            .count();
-        if own >= MAX_CALLS_PER_APP {
-            core.starved = true;
-            return false;
-        }
-        if !core.has_slot() {
+        if !self.has_room(core) {
             return false;
         }
         let pods = op == Op::Pods;
@@ -511,25 +660,32 @@ impl AppSync {
             .saturating_add(self.entry.options.wait_timeout.0)
     }
 
-    /// Writes the record if it changed: at once what must not be done twice, the rest twice a second at most.
+    /// Writes the record if it changed: at once what must not be done twice, the rest twice a second at most, and the
+    /// more seldom the longer it is.
     pub(crate) fn keep(&mut self, core: &mut Core) {
-        if self.record == self.kept {
+        let urgent = self.kept.is_urgent(&self.record);
+        if !urgent && self.kept.changes == Kept::changes(&self.record) {
             return;
         }
-        let urgent = self.record.runs != self.kept.runs
-            || self.record.round != self.kept.round
-            || self.record.synced != self.kept.synced
-            || self.record.failed != self.kept.failed
-            || self.record.ended != self.kept.ended;
-        let due = self.kept_at.saturating_add(500);
+        let objects = u64::try_from(self.record.held.len()).unwrap_or(u64::MAX);
+        let due = self
+            .kept_at
+            .saturating_add((objects / 2).clamp(500, 10_000));
         if !urgent && core.now.mono_ms < due {
             self.wake_at(due);
             return;
         }
         if let Ok(bytes) = base_json::canonical_of(&self.record) {
-            core.persist(format!("{APP_PREFIX}{}", self.key), Some(bytes.into()));
+            let digest = Some(Digest::of(&bytes));
+            if self.kept.digest != digest {
+                core.persist(format!("{APP_PREFIX}{}", self.key), Some(bytes.into()));
+            }
+            self.kept = Kept {
+                digest,
+                changes: Kept::changes(&self.record),
+                urgent: Kept::urgent(&self.record),
+            };
         }
-        self.kept = self.record.clone();
         self.kept_at = core.now.mono_ms;
     }
 
@@ -537,10 +693,15 @@ impl AppSync {
     pub(crate) fn needs(&self) -> BTreeSet<Digest> {
         let mut out = BTreeSet::from([self.entry.variant]);
         out.extend(self.next.as_ref().map(|entry| entry.variant));
-        let objects = self.variant.iter().flat_map(|variant| &variant.objects);
-        out.extend(objects.map(|object| object.digest));
+        let specs = self.objects.iter().filter_map(|(_, obj)| obj.spec.as_ref());
+        out.extend(specs.map(|spec| spec.digest));
         out
     }
+}
+
+/// Is the object of this kind, in whatever version?
+fn is_of(id: &ObjectId, gvk: &Gvk) -> bool {
+    id.kind == gvk.kind && id.group == gvk.group
 }
 
 fn scale_target(autoscaler: &[u8], namespace: &str) -> Option<ObjectId> {

@@ -42,9 +42,11 @@ pub(crate) fn claim(
         }
         Some(owner) => {
             return Claim::Refused(format!(
-                "{} belongs to App {}; take it out there, or list that App under takesOverFrom",
+                "{} belongs to App {}, and App {app} wants it too; take it out of one of them, or let {app} list {} under \
+                 takesOverFrom",
                 id.readable(),
-                owner.app
+                owner.app,
+                owner.app,
             ));
         }
         None => {}
@@ -75,7 +77,7 @@ pub(crate) fn claim(
     match adopt {
         Adopt::From(list) if list.contains(&tool) => Claim::Free { adopted: true },
         _ => Claim::Refused(format!(
-            "{} belongs to {name}; adopt it with adopt: From once that no longer writes it",
+            "{} belongs to {name}, and App {app} wants it too; adopt it with adopt: From once that no longer writes it",
             id.readable()
         )),
     }
@@ -92,7 +94,19 @@ fn applied_by_kubectl(live: &Value) -> bool {
             .any(|manager| manager.starts_with("kubectl"))
 }
 
-fn other_tool(live: &Value) -> Option<(AdoptFrom, String)> {
+/// The tool that an object says it belongs to, and its name for what it belongs to.
+pub(crate) fn other_tool(live: &Value) -> Option<(AdoptFrom, String)> {
+    let flux = [
+        ("kustomize.toolkit.fluxcd.io/name", "Kustomization"),
+        ("helm.toolkit.fluxcd.io/name", "HelmRelease"),
+    ];
+    // a HelmRelease of Flux has Helm's own marks as well
+    let flux = flux.iter().find_map(|(key, kind)| {
+        label(live, key).map(|name| (AdoptFrom::Flux, format!("Flux {kind} {name:?}")))
+    });
+    if flux.is_some() {
+        return flux;
+    }
     let helm = annotation(live, "meta.helm.sh/release-name");
     if let Some(name) = helm {
         return Some((AdoptFrom::Helm, format!("Helm release {name:?}")));
@@ -104,13 +118,7 @@ fn other_tool(live: &Value) -> Option<(AdoptFrom, String)> {
     if let Some(name) = label(live, "argocd.argoproj.io/instance") {
         return Some((AdoptFrom::Argocd, format!("Argo CD application {name:?}")));
     }
-    let flux = [
-        ("kustomize.toolkit.fluxcd.io/name", "Kustomization"),
-        ("helm.toolkit.fluxcd.io/name", "HelmRelease"),
-    ];
-    flux.iter().find_map(|(key, kind)| {
-        label(live, key).map(|name| (AdoptFrom::Flux, format!("Flux {kind} {name:?}")))
-    })
+    None
 }
 
 #[cfg(test)]
@@ -151,7 +159,7 @@ mod tests {
         check(
             mark("p/other:/ConfigMap/shop/a"),
             Adopt::Unowned,
-            Err("App p/other"),
+            Err("belongs to App p/other, and App p/shop wants it too"),
         );
         check(
             mark("p/old:/ConfigMap/shop/a"),

@@ -10,6 +10,7 @@ use roadstead_dispatch::{APP_LABEL, AppState};
 use roadstead_model::{AppKey, Now, Time};
 
 use crate::io::{CallId, Effect};
+use crate::lookup::Group;
 use crate::record::BLOB_PREFIX;
 
 /// Requests under way at most, for all Apps and for one.
@@ -22,6 +23,7 @@ pub(crate) enum Purpose {
     Discover,
     Namespace(String),
     Object { app: AppKey, id: ObjectId, op: Op },
+    Names { app: AppKey, gvk: Gvk, group: Group },
 }
 
 /// What a request does to an object.
@@ -37,6 +39,8 @@ pub(crate) enum Op {
         heal: bool,
         fresh: bool,
     },
+    /// Hands fields of those that it is taken over from to us; the apply follows.
+    Adopt,
     /// Removes it, because a tombstone says so.
     Prune,
     /// Removes it, to make it again.
@@ -73,7 +77,8 @@ pub(crate) struct Core {
     pub(crate) effects: Vec<Effect>,
     pub(crate) blobs: BTreeMap<Digest, Bytes>,
     pub(crate) missing: BTreeSet<Digest>,
-    pub(crate) fetching: BTreeSet<Digest>,
+    /// What is missing and was not asked for yet.
+    pub(crate) wanted: BTreeSet<Digest>,
     pub(crate) fetch_at: Option<u64>,
     pub(crate) connected: bool,
     pub(crate) version: Version,
@@ -92,6 +97,10 @@ pub(crate) struct Core {
     /// Retries are let through in the second pass only.
     pub(crate) retries: bool,
     pub(crate) starved: bool,
+    /// A request found no room.
+    pub(crate) full: bool,
+    /// Grows with every change that may matter to any object: kinds, watches, holds of namespaces.
+    pub(crate) world: u64,
 }
 
 pub(crate) fn namespace_gvk() -> Gvk {
@@ -120,7 +129,7 @@ impl Core {
             effects: Vec::new(),
             blobs: BTreeMap::new(),
             missing: BTreeSet::new(),
-            fetching: BTreeSet::new(),
+            wanted: BTreeSet::new(),
             fetch_at: None,
             connected: false,
             version: Version::default(),
@@ -138,6 +147,8 @@ impl Core {
             scaled: BTreeSet::new(),
             retries: false,
             starved: false,
+            full: false,
+            world: 1,
         }
     }
 
@@ -153,7 +164,14 @@ impl Core {
     pub(crate) fn has_slot(&mut self) -> bool {
         let free = self.calls.len() < MAX_CALLS;
         self.starved |= !free;
+        self.full |= !free;
         free
+    }
+
+    /// When the clock that never goes back will show what the wall clock shows at this time.
+    pub(crate) fn mono_of(&self, until: Time) -> u64 {
+        let ahead = until.since_ms(self.now.wall);
+        self.now.mono_ms.saturating_add(ahead).saturating_add(1)
     }
 
     pub(crate) fn persist(&mut self, key: String, value: Option<Bytes>) {
@@ -166,14 +184,15 @@ impl Core {
             Some(bytes.clone()),
         );
         self.missing.remove(&digest);
+        self.wanted.remove(&digest);
         self.blobs.insert(digest, bytes);
     }
 
     /// The content, or a note that it is needed.
     pub(crate) fn need_blob(&mut self, digest: Digest) -> Option<Bytes> {
         let found = self.blobs.get(&digest).cloned();
-        if found.is_none() {
-            self.missing.insert(digest);
+        if found.is_none() && self.missing.insert(digest) {
+            self.wanted.insert(digest);
         }
         found
     }
@@ -202,6 +221,7 @@ impl Core {
         if let Some(kinds) = &mut self.kinds {
             kinds.remove(kind);
         }
+        self.world += 1;
     }
 
     /// Is the kind served in this version?

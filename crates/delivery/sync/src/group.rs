@@ -1,5 +1,6 @@
 //! Working through phases and waves: apply in kind order, hooks once, health before the next wave.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use base_json::Value;
@@ -13,6 +14,7 @@ use crate::app::{AppSync, Progress, Step};
 use crate::core::{Core, Op};
 use crate::desired;
 use crate::object::{Obj, Presence};
+use crate::objects::Place;
 use crate::record::Run;
 use crate::{MANAGER, RUN_ANNOTATION};
 
@@ -27,6 +29,8 @@ pub(crate) enum Tended {
     Blocked,
     /// It ended with an error.
     Error,
+    /// It is tried again when everything else has found room.
+    Later,
 }
 
 enum Outcome {
@@ -44,7 +48,7 @@ impl AppSync {
                     self.heal(core, at);
                     let steps = Arc::clone(&self.steps);
                     let (step, last) = (&steps[at], at + 1 == steps.len());
-                    match self.run_step(step, last, core) {
+                    match self.run_step(at, step, last, core) {
                         Outcome::Done => self.enter(Progress::Running(at + 1), core),
                         Outcome::Pending => return,
                         Outcome::Failed(message) => {
@@ -62,7 +66,7 @@ impl AppSync {
                 }
                 Progress::Failing(at) if at < self.fail_steps.len() => {
                     let steps = Arc::clone(&self.fail_steps);
-                    match self.run_step(&steps[at], false, core) {
+                    match self.run_step(self.steps.len() + at, &steps[at], false, core) {
                         Outcome::Pending => return,
                         Outcome::Done | Outcome::Failed(_) => {
                             self.enter(Progress::Failing(at + 1), core);
@@ -85,32 +89,29 @@ impl AppSync {
         self.entered = core.now.mono_ms;
     }
 
-    fn run_step(&mut self, step: &Step, last: bool, core: &mut Core) -> Outcome {
+    fn run_step(&mut self, number: usize, step: &Step, last: bool, core: &mut Core) -> Outcome {
+        let number = u32::try_from(number).unwrap_or(u32::MAX - 1);
         let deadline = self.deadline();
         let late = core.now.mono_ms >= deadline;
-        let (mut errors, mut blocked) = (Vec::new(), Vec::new());
+        let ranks = u32::try_from(step.ranks.len()).unwrap_or(u32::MAX);
+        let (from, to) = (Place::first(number, 0), Place::first(number + 1, 0));
         let mut busy = false;
-        for rank in &step.ranks {
-            for id in rank {
-                match self.tend(id, core, false) {
-                    Tended::Settled => {}
-                    Tended::Busy => busy = true,
-                    Tended::Blocked => blocked.push(id.clone()),
-                    Tended::Error => errors.push(id.clone()),
-                }
-            }
+        for rank in 0..ranks {
+            let (from, to) = (Place::first(number, rank), Place::first(number, rank + 1));
+            self.tend_all(from, to, core, false);
+            busy = self.objects.has_work(from, to);
             if busy {
                 break;
             }
         }
         self.wake_at(deadline);
+        self.refresh(core);
         let place = format!("{} wave {}", step.phase, step.wave);
-        let running = step
-            .ranks
-            .iter()
-            .flatten()
-            .find(|id| matches!(self.record.runs.hooks.get(id), Some(Run::Started(_))));
-        if let Some(id) = running {
+        let running = self.record.runs.hooks.iter().find(|(id, run)| {
+            let place = self.objects.get(id).and_then(|obj| obj.place);
+            matches!(run, Run::Started(_)) && place.is_some_and(|place| place.step == number)
+        });
+        if let Some((id, _)) = running {
             // it has a deadline of its own
             self.waiting = format!("{place}: hook {} runs", id.readable());
             return Outcome::Pending;
@@ -119,13 +120,12 @@ impl AppSync {
             self.waiting = format!("applies {place}");
             return Outcome::Pending;
         }
-        if let Some(first) = errors.first() {
+        if let Some((first, errors)) = self.objects.first_error(from, to) {
             let why = self
-                .objects
-                .get(first)
-                .and_then(|obj| obj.problem.as_ref())
+                .at(first)
+                .and_then(|id| self.objects.get(id)?.problem.as_ref())
                 .map_or_else(String::new, |problem| problem.message.clone());
-            let more = match errors.len() {
+            let more = match errors {
                 1 => String::new(),
                 count => format!(" (and {} more)", count - 1),
             };
@@ -134,9 +134,11 @@ impl AppSync {
         let unhealthy = if last {
             None
         } else {
-            self.first_unhealthy(step)
+            let first = self.objects.first_unhealthy(from, to);
+            first.and_then(|first| self.at(first).cloned())
         };
-        let wait = if let Some(id) = blocked.first() {
+        let blocked = self.objects.first_blocked(from, to);
+        let wait = if let Some(id) = blocked.and_then(|first| self.at(first)) {
             let why = self
                 .objects
                 .get(id)
@@ -170,24 +172,40 @@ impl AppSync {
         Outcome::Failed(format!("{place}: not done after {seconds} s: {why}"))
     }
 
-    /// The first object of a step that is not healthy.
-    fn first_unhealthy(&self, step: &Step) -> Option<ObjectId> {
-        let mut ids = step.ranks.iter().flatten();
-        ids.find(|id| !self.is_healthy(id)).cloned()
-    }
-
-    /// Is the object there and healthy, or at its end?
-    pub(crate) fn is_healthy(&self, id: &ObjectId) -> bool {
-        let Some(obj) = self.objects.get(id) else {
-            return false;
-        };
-        let Some(spec) = &obj.spec else {
-            return true;
-        };
-        if spec.hook || obj.want.is_some() && self.record.ended.get(id) == obj.want.as_ref() {
-            return true;
+    /// Tends the objects of these places that something is to be done about.
+    pub(crate) fn tend_all(&mut self, from: Place, to: Place, core: &mut Core, steady: bool) {
+        let mut next = from;
+        loop {
+            let todo = self.objects.todo.range(next..to).next().copied();
+            let again = self.objects.again.range(next..to).next().copied();
+            let place = match (todo, again.filter(|_| core.retries)) {
+                (Some(todo), Some(again)) => todo.min(again),
+                (Some(place), None) | (None, Some(place)) => place,
+                (None, None) => {
+                    core.starved |= again.is_some();
+                    return;
+                }
+            };
+            let Some(id) = self.at(place).cloned() else {
+                self.objects.todo.remove(&place);
+                self.objects.again.remove(&place);
+                continue;
+            };
+            self.objects.visits += 1;
+            self.loud.remove(&id);
+            core.full = false;
+            let outcome = self.tend(&id, core, steady);
+            if core.full {
+                // whoever comes next finds no room either
+                self.objects.todo.insert(place);
+                return;
+            }
+            self.objects.tended(place, outcome);
+            next = Place {
+                at: place.at + 1,
+                ..place
+            };
         }
-        obj.live.as_ref().is_some_and(crate::object::Live::healthy)
     }
 
     /// Why an object is not healthy, in a sentence.
@@ -239,12 +257,12 @@ impl AppSync {
         }
         if let Some(at) = obj.retry_at {
             if at > now {
-                self.wake_at(at);
+                self.objects.wake_at(id, at);
                 return Tended::Busy;
             }
             if !core.retries {
                 core.starved = true;
-                return Tended::Busy;
+                return Tended::Later;
             }
             obj.retry_at = None;
             obj.terminal = false;
@@ -287,7 +305,7 @@ impl AppSync {
             return Tended::Busy;
         }
         if obj.live.is_none() && obj.presence == Presence::Unknown {
-            self.look(id, core);
+            self.find(id, core);
             return Tended::Busy;
         }
         if spec.hook {
@@ -345,12 +363,13 @@ impl AppSync {
                 }
                 if !known {
                     let version = spec.version.clone();
-                    let entry = self.record.held.entry(id.clone());
-                    let entry = entry.or_insert_with(|| crate::record::Held::new(&version));
-                    entry.version = version;
-                    entry.uid = uid;
-                    entry.applied = Some(want);
-                    entry.settled = None;
+                    self.hold(id, &version);
+                    if let Some(entry) = self.record.held.get_mut(id) {
+                        entry.version = version;
+                        entry.uid = uid;
+                        entry.applied = Some(want);
+                        entry.settled = None;
+                    }
                 }
                 return Tended::Settled;
             }
@@ -393,15 +412,31 @@ impl AppSync {
             return Tended::Settled;
         };
         let there = obj.live.is_some();
+        if obj.adopting
+            && let Some(patch) = tree.and_then(crate::adopt::hand_over)
+            && let Some(gvk) = self.gvk(id, core)
+        {
+            let call = Call::Merge {
+                gvk,
+                id: id.clone(),
+                patch: base_json::canonical(&patch).into(),
+                manager: MANAGER.to_owned(),
+            };
+            self.send(id, Op::Adopt, call, core);
+            return Tended::Busy;
+        }
         if there && tree.is_none() && !self.left_out(id, obj, core).is_empty() {
             // the values of fields that are let go must be known
             self.look(id, core);
             return Tended::Busy;
         }
+        let hook = spec.hook;
         let Some(content) = core.need_blob(spec.digest) else {
+            let digest = spec.digest;
+            self.lacking = (BTreeSet::from([digest]), 1);
+            self.planned = false;
             return Tended::Busy;
         };
-        let hook = spec.hook;
         let Some((mut object, keep)) = self.shape(id, obj, &content, tree.filter(|_| there), core)
         else {
             return self.unreadable(id);
@@ -637,12 +672,10 @@ impl AppSync {
     /// Removes the objects of hooks that ended, where they say so.
     pub(crate) fn clean(&mut self, core: &mut Core) {
         let now = core.now.mono_ms;
-        let ids: Vec<ObjectId> = self
-            .objects
-            .iter()
-            .filter(|(_, obj)| obj.clean && obj.flight.is_none())
-            .map(|(id, _)| id.clone())
-            .collect();
+        self.refresh(core);
+        let flies = |id: &ObjectId| self.objects.get(id).is_some_and(|obj| obj.flight.is_some());
+        let cleaning = self.objects.cleaning().iter();
+        let ids: Vec<ObjectId> = cleaning.filter(|id| !flies(id)).cloned().collect();
         for id in ids {
             let Some(obj) = self.objects.get_mut(&id) else {
                 continue;

@@ -11,6 +11,7 @@
 //! * an object that is as it should be costs no write, after a restart too;
 //! * a hook runs once per (App, Release, attempt).
 
+mod adopt;
 mod app;
 mod claim;
 mod core;
@@ -18,8 +19,10 @@ mod desired;
 mod engine;
 mod group;
 mod io;
+mod lookup;
 mod machine;
 mod object;
+mod objects;
 mod pods;
 mod prune;
 mod record;

@@ -1,5 +1,6 @@
 //! The machine: inputs in, effects out.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use base_json::{Digest, Value};
@@ -16,6 +17,7 @@ use crate::record::{APP_PREFIX, AppRecord, BLOB_PREFIX, ORDER_KEY, OrderRecord};
 
 /// Reports are at least so far apart, in milliseconds.
 const REPORT_MS: u64 = 200;
+const REPORT_MOST_MS: u64 = 2_000;
 
 /// What an agent says of itself.
 #[derive(Debug, Clone, Default)]
@@ -119,7 +121,7 @@ impl Machine {
     /// The App that a request under way is for; `None` for what all share, such as the list of kinds.
     pub fn caller(&self, call: CallId) -> Option<&AppKey> {
         match self.core.calls.get(&call)? {
-            Purpose::Object { app, .. } => Some(app),
+            Purpose::Object { app, .. } | Purpose::Names { app, .. } => Some(app),
             Purpose::Discover | Purpose::Namespace(_) => None,
         }
     }
@@ -137,6 +139,11 @@ impl Machine {
         app.gvk(object, &self.core)
     }
 
+    /// How often an object was looked at so far: what the work costs, apart from the objects themselves.
+    pub fn visits(&self) -> u64 {
+        self.apps.values().map(|app| app.objects.visits).sum()
+    }
+
     /// Takes in one input and tells what to do.
     pub fn step(&mut self, now: Now, input: Input) -> Vec<Effect> {
         self.core.now = now;
@@ -151,9 +158,10 @@ impl Machine {
             Input::OrderRefused(why) => self.refused = why,
             Input::Blobs(blobs) => self.blobs(blobs),
             Input::BlobsFailed { digests, .. } => {
-                for digest in digests {
-                    self.core.fetching.remove(&digest);
-                }
+                let missing = digests
+                    .into_iter()
+                    .filter(|digest| self.core.missing.contains(digest));
+                self.core.wanted.extend(missing);
                 self.core.fetch_at = Some(now.mono_ms.saturating_add(2_000));
             }
             Input::Reply { call, result } => self.reply(call, result),
@@ -162,7 +170,7 @@ impl Machine {
             Input::Wake => self.wake = None,
             Input::Connected => {
                 self.core.connected = true;
-                self.core.fetching.clear();
+                self.core.wanted.clone_from(&self.core.missing);
                 self.core.fetch_at = None;
                 self.root_sent = None;
                 self.facts_sent = None;
@@ -175,7 +183,7 @@ impl Machine {
             }
             Input::Disconnected => {
                 self.core.connected = false;
-                self.core.fetching.clear();
+                self.core.wanted.clone_from(&self.core.missing);
                 self.reporting = None;
             }
             Input::ReportSent => self.reporting = None,
@@ -268,16 +276,22 @@ impl Machine {
 
     fn blobs(&mut self, blobs: Vec<(Digest, Bytes)>) {
         for (digest, bytes) in blobs {
-            self.core.fetching.remove(&digest);
-            if Digest::of(&bytes) == digest {
-                if self.core.missing.contains(&digest) {
-                    self.core.keep_blob(digest, bytes);
-                }
-            } else {
+            if !self.core.missing.contains(&digest) {
+                continue;
+            }
+            if Digest::of(&bytes) != digest {
+                self.core.wanted.insert(digest);
                 self.core.fetch_at = Some(self.core.now.mono_ms.saturating_add(5_000));
+                continue;
+            }
+            self.core.keep_blob(digest, bytes);
+            for (key, app) in &mut self.apps {
+                // others wait for nothing, or for their list
+                if app.lacking.0.remove(&digest) || !app.planned && app.lacking.0.is_empty() {
+                    self.dirty.insert(key.clone());
+                }
             }
         }
-        self.all_dirty();
     }
 
     fn all_dirty(&mut self) {
@@ -308,6 +322,13 @@ impl Machine {
                 }
                 self.all_dirty();
             }
+            Purpose::Names { app, gvk, group } => {
+                if let Some(mut state) = self.apps.remove(&app) {
+                    state.named(group, &gvk, result, &mut self.core);
+                    self.apps.insert(app.clone(), state);
+                    self.dirty.insert(app);
+                }
+            }
             Purpose::Object { app, id, op } => {
                 if let Some(mut state) = self.apps.remove(&app) {
                     state.reply(&id, op, result, &mut self.core);
@@ -334,6 +355,7 @@ impl Machine {
                 self.core.kinds = Some(kinds);
                 self.core.discover_fails = (self.core.discover_fails + 1).min(6);
                 self.core.discover_at = None;
+                self.core.world += 1;
                 self.all_dirty();
             }
             Ok(_) => {}
@@ -353,6 +375,17 @@ impl Machine {
         state.problem.clear();
         match event {
             WatchEvent::Applied(bytes) => {
+                // the answer to an apply and the event of it tell the same
+                if state.listing.is_none()
+                    && let Some(head) = Head::of(&bytes)
+                    && is_known(&self.index, &self.apps, &head.id(), &head)
+                {
+                    head.metadata
+                        .resource_version
+                        .as_ref()
+                        .clone_into(&mut state.revision);
+                    return;
+                }
                 let Ok(tree) = serde_json::from_slice::<Value>(&bytes) else {
                     return;
                 };
@@ -385,6 +418,7 @@ impl Machine {
                     self.listed(gvk, &listing, &revision);
                 }
                 if first {
+                    self.core.world += 1;
                     self.all_dirty();
                 }
             }
@@ -396,7 +430,11 @@ impl Machine {
         if *gvk == namespace_gvk() {
             let hold = k8s_object::annotation(tree, crate::HOLD_ANNOTATION);
             let hold = hold.and_then(|text| text.parse::<Time>().ok());
-            if self.core.namespaces.insert(id.name.clone(), hold) != Some(hold) {
+            let before = self.core.namespaces.insert(id.name.clone(), hold);
+            if before != Some(hold) {
+                if before.flatten() != hold {
+                    self.core.world += 1;
+                }
                 self.all_dirty();
             }
         }
@@ -435,7 +473,7 @@ impl Machine {
         let kind = gvk.group_kind();
         let mut gone = BTreeSet::new();
         for app in self.apps.values() {
-            for (id, obj) in &app.objects {
+            for (id, obj) in app.objects.iter() {
                 let live = obj.live.as_ref();
                 let marked = live.is_some_and(|live| live.marked && !live.is_newer_than(revision));
                 if marked && id.group_kind() == kind && !listing.contains(id) {
@@ -479,6 +517,7 @@ impl Machine {
             && state.problem != error.message
         {
             state.problem.clone_from(&error.message);
+            self.core.world += 1;
             self.all_dirty();
         }
         if error.is_some_and(|error| error.kind == ErrorKind::UnknownKind) {
@@ -581,14 +620,9 @@ impl Machine {
         }
         self.core.fetch_at = self.core.fetch_at.filter(|at| *at > now);
         if self.core.connected && self.core.fetch_at.is_none() {
-            let wanted: Vec<Digest> = self
-                .core
-                .missing
-                .difference(&self.core.fetching)
-                .copied()
-                .collect();
+            let wanted = std::mem::take(&mut self.core.wanted);
             if !wanted.is_empty() {
-                self.core.fetching.extend(wanted.iter().copied());
+                let wanted = wanted.into_iter().collect();
                 self.core.effects.push(Effect::Fetch(wanted));
             }
         }
@@ -621,7 +655,7 @@ impl Machine {
                 .persist(format!("{BLOB_PREFIX}{}", digest.hex()), None);
         }
         self.core.missing.retain(|digest| needed.contains(digest));
-        self.core.fetching.retain(|digest| needed.contains(digest));
+        self.core.wanted.retain(|digest| needed.contains(digest));
         let mut watched: BTreeSet<Gvk> = self
             .apps
             .values()
@@ -696,7 +730,10 @@ impl Machine {
         if report == Report::default() {
             return;
         }
-        self.report_at = now.saturating_add(REPORT_MS);
+        // one of many objects costs more to make and to send, and says little that the next does not say better
+        let objects = report.apps.values().map(|app| u64::from(app.health.total));
+        let pause = (objects.sum::<u64>() / 10).clamp(REPORT_MS, REPORT_MOST_MS);
+        self.report_at = now.saturating_add(pause);
         self.root_sent = root.or(self.root_sent.take());
         self.facts_sent = facts.or(self.facts_sent.take());
         for (key, state) in &report.apps {
@@ -736,6 +773,69 @@ impl Machine {
             self.core.effects.push(Effect::WakeAt(next));
         }
     }
+}
+
+/// What tells one state of an object from another.
+#[derive(serde::Deserialize)]
+struct Head<'a> {
+    #[serde(borrow, rename = "apiVersion")]
+    api_version: Cow<'a, str>,
+    #[serde(borrow)]
+    kind: Cow<'a, str>,
+    #[serde(borrow)]
+    metadata: HeadMeta<'a>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct HeadMeta<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    #[serde(borrow, default)]
+    namespace: Cow<'a, str>,
+    #[serde(borrow)]
+    uid: Cow<'a, str>,
+    #[serde(borrow)]
+    resource_version: Cow<'a, str>,
+}
+
+impl<'a> Head<'a> {
+    /// `None` for what is to be read in full.
+    fn of(bytes: &'a [u8]) -> Option<Self> {
+        let head: Self = serde_json::from_slice(bytes).ok()?;
+        let told = !head.metadata.uid.is_empty() && !head.metadata.resource_version.is_empty();
+        (told && head.kind != "Namespace").then_some(head)
+    }
+
+    fn id(&self) -> ObjectId {
+        let gvk = Gvk::new(&self.api_version, &self.kind);
+        ObjectId {
+            group: gvk.group,
+            kind: gvk.kind,
+            namespace: self.metadata.namespace.to_string(),
+            name: self.metadata.name.to_string(),
+        }
+    }
+}
+
+/// Has every App that has to do with an object taken this state of it in?
+fn is_known(
+    index: &BTreeMap<ObjectId, BTreeSet<AppKey>>,
+    apps: &BTreeMap<AppKey, AppSync>,
+    id: &ObjectId,
+    head: &Head<'_>,
+) -> bool {
+    let Some(keys) = index.get(id).filter(|keys| !keys.is_empty()) else {
+        return false;
+    };
+    keys.iter().all(|key| {
+        let obj = apps.get(key).and_then(|app| app.objects.get(id));
+        obj.is_some_and(|obj| {
+            obj.live.as_ref().is_some_and(|live| {
+                live.uid == head.metadata.uid && live.revision == head.metadata.resource_version
+            }) && obj.verdict().is_some()
+        })
+    })
 }
 
 /// A watch resumes behind the last event that it had, so that no old one comes again.

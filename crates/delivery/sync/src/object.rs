@@ -10,6 +10,7 @@ use roadstead_dispatch::{DriftItem, Problem, ProblemKind, VariantObject};
 use roadstead_model::Time;
 
 use crate::io::CallId;
+use crate::objects::{Judged, Place};
 use crate::pods::{self, PodProblem};
 use crate::{HOLD_ANNOTATION, RUN_ANNOTATION};
 
@@ -89,6 +90,15 @@ pub(crate) struct Obj {
     pub(crate) clean: bool,
     /// It existed before and is being taken over.
     pub(crate) adopting: bool,
+    /// Where it stands in the round.
+    pub(crate) place: Option<Place>,
+    /// It changed since it was judged.
+    pub(crate) stale: bool,
+    pub(crate) judged: Judged,
+    /// When it is to be tended again.
+    pub(crate) wake: Option<u64>,
+    /// It is to go, with those of this rank.
+    pub(crate) leaving: Option<u16>,
 }
 
 impl Live {
@@ -214,6 +224,7 @@ impl Obj {
         self.heals.clear();
         self.spec = None;
         self.want = None;
+        self.place = None;
     }
 
     pub(crate) fn fail(&mut self, id: &ObjectId, kind: ProblemKind, reason: &str, message: String) {

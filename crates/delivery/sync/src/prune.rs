@@ -1,6 +1,6 @@
 //! Removing: only what tombstones name, only what carries our mark, within the budget.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use k8s_cluster::{Call, Propagation};
 use k8s_object::{ObjectId, kind_rank};
@@ -10,6 +10,7 @@ use roadstead_model::{ReleaseId, RemovalBudget};
 use crate::app::{AppSync, Pruning};
 use crate::core::{Core, Op};
 use crate::object::Presence;
+use crate::objects::Place;
 
 /// One tombstone whose object is there and ours.
 #[derive(Debug, Clone)]
@@ -90,9 +91,8 @@ impl AppSync {
         let now = core.now.mono_ms;
         let since = *self.pruning.since.get_or_insert(now);
         if self.entry.phase != EntryPhase::Remove {
-            let steps = std::sync::Arc::clone(&self.steps);
-            let mut ids = steps.iter().flat_map(|step| step.ranks.iter().flatten());
-            if let Some(id) = ids.find(|id| !self.is_healthy(id)) {
+            self.refresh(core);
+            if let Some(id) = self.first_unhealthy() {
                 let count = self.entry.tombstones.len();
                 let why = self.explain(id);
                 self.waiting =
@@ -100,16 +100,16 @@ impl AppSync {
                 return;
             }
         }
-        let Some(there) = self.tombstones_there(core) else {
-            self.waiting = "looks at what is to be removed".to_owned();
-            return;
-        };
         if self.pruning.chosen.is_none() {
+            let Some(there) = self.tombstones_there(core) else {
+                self.waiting = "looks at what is to be removed".to_owned();
+                return;
+            };
             let wanted: Vec<ObjectId> = self
-                .variant
+                .objects
                 .iter()
-                .filter(|_| self.entry.phase != EntryPhase::Remove)
-                .flat_map(|variant| variant.objects.iter().map(|object| object.id.clone()))
+                .filter(|(_, obj)| self.entry.phase != EntryPhase::Remove && obj.spec.is_some())
+                .map(|(id, _)| id.clone())
                 .collect();
             let chosen = choose(
                 &there,
@@ -122,29 +122,45 @@ impl AppSync {
                     wanted: &wanted,
                 },
             );
+            for id in chosen.chosen.iter().flatten() {
+                self.objects.leave(id, kind_rank(&id.group_kind()).0);
+            }
             self.pruning = Pruning {
                 since: self.pruning.since,
                 ..chosen
             };
         }
-        let chosen: BTreeSet<&ObjectId> = self.pruning.chosen.iter().flatten().collect();
-        let mut ranks: BTreeMap<u16, Vec<ObjectId>> = BTreeMap::new();
-        for candidate in there {
-            if chosen.contains(&candidate.id) {
-                let rank = kind_rank(&candidate.id.group_kind()).0;
-                ranks.entry(rank).or_default().push(candidate.id);
+        let deadline = since.saturating_add(self.entry.options.wait_timeout.0);
+        let late = now >= deadline;
+        if late && !self.pruning.late {
+            self.pruning.late = true;
+            self.objects.touch_all();
+        }
+        while let Some(id) = self.objects.next_leaving() {
+            core.full = false;
+            self.remove_one(&id, late, core);
+            if core.full {
+                self.objects.leave_later(&id);
+                break;
             }
         }
-        let Some((_, last)) = ranks.pop_last() else {
+        let left = self.objects.leaving();
+        if left == 0 {
             self.pruning.done = true;
             return;
-        };
-        let left = last.len() + ranks.values().map(Vec::len).sum::<usize>();
-        self.waiting = format!("removes {left} objects");
-        let late = now >= since.saturating_add(self.entry.options.wait_timeout.0);
-        for id in last {
-            self.remove_one(&id, late, core);
         }
+        self.waiting = format!("removes {left} objects");
+        if !late {
+            self.wake_at(deadline);
+        }
+    }
+
+    /// The first object of the round, apart from what follows a failure, that is not healthy.
+    pub(crate) fn first_unhealthy(&self) -> Option<&ObjectId> {
+        let steps = u32::try_from(self.steps.len()).unwrap_or(u32::MAX);
+        let (from, to) = (Place::first(0, 0), Place::first(steps, 0));
+        let first = self.objects.first_unhealthy(from, to)?;
+        self.at(first)
     }
 
     fn may_prune(&self) -> bool {
@@ -156,7 +172,7 @@ impl AppSync {
         let now = core.now.mono_ms;
         let (mut out, mut known) = (Vec::new(), true);
         for id in self.entry.tombstones.clone() {
-            let obj = self.objects.entry(id.clone()).or_default();
+            let obj = self.objects.entry(&id);
             // what the order also wants stays, whatever the tombstone says
             if obj.spec.is_some() && self.entry.phase != EntryPhase::Remove {
                 continue;
@@ -204,13 +220,33 @@ impl AppSync {
 
     fn remove_one(&mut self, id: &ObjectId, late: bool, core: &mut Core) {
         let now = core.now.mono_ms;
+        self.objects.visits += 1;
         let Some(obj) = self.objects.get_mut(id) else {
             return;
         };
+        let flying = obj.flight.is_some();
+        let retry = obj.retry_at.filter(|at| *at > now);
         let Some(live) = &obj.live else {
+            if obj.presence == Presence::Absent {
+                self.record.held.remove(id);
+                self.objects.left(id);
+            } else if let Some(at) = retry {
+                self.objects.wake_at(id, at);
+            } else if !flying {
+                self.look(id, core);
+            }
             return;
         };
-        if late && live.deleting {
+        if !live.marked {
+            // somebody took the mark off meanwhile
+            self.record.held.remove(id);
+            self.record.left.insert(id.clone());
+            self.objects.left(id);
+            return;
+        }
+        let deleting = live.deleting;
+        let uid = live.uid.clone();
+        if late && deleting {
             let message = format!(
                 "{} was told to go and is still there; it waits for finalizers: {}",
                 id.readable(),
@@ -218,23 +254,19 @@ impl AppSync {
             );
             obj.note(id, ProblemKind::Remove, "Finalizers", message);
         }
-        let Some(live) = &obj.live else {
-            return;
-        };
-        if obj.flight.is_some() {
+        if flying {
             return;
         }
-        if let Some(at) = obj.retry_at.filter(|at| *at > now) {
-            self.wake_at(at);
+        if let Some(at) = retry {
+            self.objects.wake_at(id, at);
             return;
         }
-        if live.deleting {
+        if deleting {
             obj.retry_at = Some(now.saturating_add(5_000));
-            self.wake_at(now.saturating_add(5_000));
+            self.objects.wake_at(id, now.saturating_add(5_000));
             self.look(id, core);
             return;
         }
-        let uid = live.uid.clone();
         if let Some(gvk) = self.gvk(id, core) {
             let call = Call::Delete {
                 gvk,

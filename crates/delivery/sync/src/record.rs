@@ -53,7 +53,7 @@ impl Round {
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct AppRecord {
     /// The lasting objects that carry the App's mark.
-    pub(crate) held: BTreeMap<ObjectId, Held>,
+    pub(crate) held: Counted<BTreeMap<ObjectId, Held>>,
     /// The round that was applied to its end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) synced: Option<Round>,
@@ -73,8 +73,8 @@ pub(crate) struct AppRecord {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) past: Vec<Runs>,
     /// Objects that run to an end and have done so, with what was applied then.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub(crate) ended: BTreeMap<ObjectId, Digest>,
+    #[serde(skip_serializing_if = "is_empty")]
+    pub(crate) ended: Counted<BTreeMap<ObjectId, Digest>>,
     /// How often drift was healed.
     pub(crate) healed: u64,
     /// How many writes were made.
@@ -82,6 +82,46 @@ pub(crate) struct AppRecord {
     /// Objects that were let go because they are not ours any more.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub(crate) left: BTreeSet<ObjectId>,
+}
+
+/// A value that counts how often it was taken in hand to be changed.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Counted<T> {
+    value: T,
+    #[serde(skip)]
+    changes: u64,
+}
+
+impl<T> Counted<T> {
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes
+    }
+}
+
+impl<T: PartialEq> PartialEq for Counted<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.value == other.value
+    }
+}
+
+impl<T> std::ops::Deref for Counted<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T> std::ops::DerefMut for Counted<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        self.changes += 1;
+        &mut self.value
+    }
+}
+
+fn is_empty(ended: &BTreeMap<ObjectId, Digest>) -> bool {
+    ended.is_empty()
 }
 
 /// One lasting object.

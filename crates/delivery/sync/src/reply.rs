@@ -11,13 +11,13 @@ use crate::claim::{Claim, claim};
 use crate::core::{Core, Op, pause};
 use crate::object::{Live, Presence, Verdict};
 use crate::pods;
-use crate::record::{Held, Run};
+use crate::record::Run;
 
 impl AppSync {
     /// Takes in an object as it is in the cluster.
     pub(crate) fn observe(&mut self, id: &ObjectId, tree: &Value, core: &mut Core) {
         let live = Live::of(tree, id, &self.key);
-        let obj = self.objects.entry(id.clone()).or_default();
+        let obj = self.objects.entry(id);
         // a watch that resumes may tell again of what had this name before
         if obj.live.as_ref().is_some_and(|old| live.older_than(old)) {
             return;
@@ -36,7 +36,7 @@ impl AppSync {
         if let Some(live) = &mut obj.live {
             live.verdict = verdict;
         }
-        let spec = obj.spec.clone();
+        let (spec, want) = (obj.spec.clone(), obj.want);
         let lasting = spec.as_ref().map_or(!run, |spec| !spec.hook);
         if marked && lasting && self.progress != Progress::Gone {
             let version = spec.as_ref().map_or_else(
@@ -49,12 +49,9 @@ impl AppSync {
                 },
                 |spec| spec.version.clone(),
             );
-            self.record
-                .held
-                .entry(id.clone())
-                .or_insert_with(|| Held::new(&version));
+            self.hold(id, &version);
         }
-        if let (Some(spec), Some(want)) = (&spec, obj.want)
+        if let (Some(spec), Some(want)) = (&spec, want)
             && spec.once
             && !spec.hook
             && ended == Some(true)
@@ -63,9 +60,11 @@ impl AppSync {
                 .held
                 .get(id)
                 .is_some_and(|held| held.applied == Some(want))
+            && self.record.ended.get(id) != Some(&want)
         {
             self.record.ended.insert(id.clone(), want);
         }
+        self.objects.touch(id);
         if definition {
             core.discover_missing();
         }
@@ -129,6 +128,7 @@ impl AppSync {
             }
             obj.problem = None;
         }
+        self.objects.touch(id);
     }
 
     /// May something be written for this App now?
@@ -159,6 +159,7 @@ impl AppSync {
         if let Some(obj) = self.objects.get_mut(id) {
             obj.flight = None;
         }
+        self.objects.touch(id);
         match result {
             Ok(Reply::Object(bytes)) => match serde_json::from_slice::<Value>(&bytes) {
                 Ok(tree) => self.object(id, op, &tree, core),
@@ -189,6 +190,13 @@ impl AppSync {
                 }
             }
             Op::Apply { want, heal, fresh } => self.applied(id, want, heal, fresh, tree, core),
+            Op::Adopt => {
+                self.record.writes += 1;
+                self.observe(id, tree, core);
+                if self.acting(core) {
+                    self.settle(id, Some(tree), core);
+                }
+            }
             Op::Unmark => {
                 self.record.writes += 1;
                 self.record.held.remove(id);
@@ -283,18 +291,16 @@ impl AppSync {
             .next()
             .unwrap_or_default();
         let release = self.entry.release;
-        let held = self
-            .record
-            .held
-            .entry(id.clone())
-            .or_insert_with(|| Held::new(version));
-        version.clone_into(&mut held.version);
-        k8s_object::uid(tree).clone_into(&mut held.uid);
-        held.applied = Some(want);
-        held.settled = None;
-        held.adopted |= adopted;
-        if fresh && !heal {
-            held.created = Some(release);
+        self.hold(id, version);
+        if let Some(held) = self.record.held.get_mut(id) {
+            version.clone_into(&mut held.version);
+            k8s_object::uid(tree).clone_into(&mut held.uid);
+            held.applied = Some(want);
+            held.settled = None;
+            held.adopted |= adopted;
+            if fresh && !heal {
+                held.created = Some(release);
+            }
         }
         self.observe(id, tree, core);
         // the cluster may write what was applied in another way; what it made of it is what to compare with

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use k8s_health::Status;
 use k8s_object::ObjectId;
-use roadstead_dispatch::{AppReport, AppState, HealthCounts, Inventory, Problem, ProblemKind};
+use roadstead_dispatch::{AppReport, AppState, Inventory, Problem, ProblemKind};
 
 use crate::app::{AppSync, Progress};
 use crate::core::Core;
@@ -12,6 +12,7 @@ use crate::core::Core;
 impl AppSync {
     /// Comes to the state that the App is in.
     pub(crate) fn judge(&mut self, core: &mut Core) {
+        self.refresh(core);
         let state = self.standing(core);
         if state != self.state {
             self.state = state;
@@ -43,10 +44,8 @@ impl AppSync {
                 }
             }
             Progress::Steady => {
-                let steps = std::sync::Arc::clone(&self.steps);
-                let mut ids = steps.iter().flat_map(|step| step.ranks.iter().flatten());
-                let first = ids.find(|id| !self.is_healthy(id));
-                let Some(first) = first.filter(|_| self.planned) else {
+                let first = self.first_unhealthy().cloned();
+                let Some(first) = &first.filter(|_| self.planned) else {
                     self.unhealthy_since = None;
                     return if !self.planned {
                         AppState::Waiting
@@ -85,46 +84,23 @@ impl AppSync {
     /// Does the round wait for something outside rather than work?
     fn blocked(&self) -> bool {
         matches!(self.progress, Progress::Running(0))
-            && (self.waiting.starts_with("waits")
-                || self.objects.values().any(|obj| {
-                    obj.problem
-                        .as_ref()
-                        .is_some_and(|problem| problem.kind == ProblemKind::UnknownKind)
-                }))
+            && (self.waiting.starts_with("waits") || self.objects.has_unknown_kind())
     }
 
     /// Is something that was applied in a bad way?
     fn degraded(&self) -> bool {
-        self.objects.iter().any(|(id, obj)| {
-            let Some(spec) = &obj.spec else {
-                return false;
-            };
-            if spec.hook {
-                return false;
-            }
-            let applied = self
-                .record
-                .held
-                .get(id)
-                .is_some_and(|held| held.applied.is_some() && held.applied == obj.want);
-            let bad = obj
-                .live
-                .as_ref()
-                .is_some_and(|live| live.status == Status::Degraded);
-            applied && (bad || obj.pod.as_ref().is_some_and(|pod| pod.failing))
-                || obj.terminal && self.progress == Progress::Steady
-        })
+        self.objects.is_degraded()
+            || self.objects.has_terminal() && self.progress == Progress::Steady
     }
 
     /// The whole state.
     pub(crate) fn report(&self) -> AppReport {
         let objects: Vec<ObjectId> = self.record.held.keys().cloned().collect();
-        let lasting: BTreeSet<&ObjectId> = self
-            .variant
-            .iter()
-            .flat_map(|variant| variant.lasting().map(|object| &object.id))
-            .collect();
-        let exact = self.variant.is_some() && lasting.iter().copied().eq(objects.iter());
+        let lasting = self.objects.iter().filter(|(_, obj)| {
+            let spec = obj.spec.as_ref();
+            spec.is_some_and(|spec| !spec.hook)
+        });
+        let exact = self.known && lasting.map(|(id, _)| id).eq(objects.iter());
         let digest = Inventory::digest_of(&objects);
         let problems = self.problems();
         AppReport {
@@ -135,11 +111,11 @@ impl AppSync {
             since: self.since,
             moved: roadstead_model::Time(0),
             message: self.message(&problems),
-            health: self.counts(),
+            health: self.objects.counts(),
             problems,
             drift: self
                 .objects
-                .values()
+                .drifting()
                 .filter_map(|obj| obj.drift.clone())
                 .collect(),
             healed: self.record.healed,
@@ -181,7 +157,8 @@ impl AppSync {
         if message.is_empty() && !self.pruning.awaiting.is_empty() {
             message = format!("{} removals wait for approval", self.pruning.awaiting.len());
         }
-        for loud in &self.loud {
+        let loud: BTreeSet<&String> = self.loud.values().collect();
+        for loud in loud {
             if !message.is_empty() {
                 message += "; ";
             }
@@ -190,30 +167,9 @@ impl AppSync {
         message
     }
 
-    fn counts(&self) -> HealthCounts {
-        let mut counts = HealthCounts::default();
-        for (id, obj) in &self.objects {
-            if obj.spec.as_ref().is_none_or(|spec| spec.hook) {
-                continue;
-            }
-            counts.total += 1;
-            if self.is_healthy(id) {
-                counts.healthy += 1;
-                continue;
-            }
-            match &obj.live {
-                None => counts.missing += 1,
-                Some(live) if live.status == Status::Degraded => counts.degraded += 1,
-                Some(_) if obj.pod.as_ref().is_some_and(|pod| pod.failing) => counts.degraded += 1,
-                Some(_) => counts.progressing += 1,
-            }
-        }
-        counts
-    }
-
     fn problems(&self) -> Vec<Problem> {
         let mut out = Vec::new();
-        for (id, obj) in &self.objects {
+        for (id, obj) in self.objects.troubled() {
             let mut own = obj.problem.clone();
             if let Some(pod) = &obj.pod
                 && (pod.failing || own.is_some())

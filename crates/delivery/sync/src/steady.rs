@@ -5,13 +5,12 @@ use k8s_cluster::Call;
 use k8s_object::{Gvk, ObjectId};
 use roadstead_dispatch::{APP_LABEL, DriftItem, DriftKind, OWNER_ANNOTATION, ProblemKind};
 
-use std::sync::Arc;
-
 use crate::MANAGER;
 use crate::app::{AppSync, Progress};
 use crate::core::{Core, Op};
 use crate::group::Tended;
 use crate::object::Presence;
+use crate::objects::Place;
 
 /// Three heals of one field in this time make it contested.
 const CONTEST_MS: u64 = 300_000;
@@ -24,12 +23,8 @@ const PODS_MS: u64 = 2_000;
 impl AppSync {
     /// Puts back what is not as it should be in the steps before `until`.
     pub(crate) fn heal(&mut self, core: &mut Core, until: usize) {
-        let steps = Arc::clone(&self.steps);
-        for step in steps.iter().take(until) {
-            for id in step.ranks.iter().flatten() {
-                self.tend(id, core, true);
-            }
-        }
+        let until = Place::first(u32::try_from(until).unwrap_or(u32::MAX), 0);
+        self.tend_all(Place::first(0, 0), until, core, true);
     }
 
     /// Does the order or the App's options say that drift is only shown?
@@ -54,15 +49,17 @@ impl AppSync {
                 continue;
             };
             if until.since_ms(core.now.wall) > HOLD_MAX_MS {
-                self.loud.insert(format!(
+                let text = format!(
                     "{what} carries {}: {until}, which is more than 24 h ahead and is ignored",
                     crate::HOLD_ANNOTATION
-                ));
+                );
+                self.loud.insert(id.clone(), text);
                 continue;
             }
-            self.loud
-                .insert(format!("{what} is held in the cluster until {until}"));
-            self.wake_wall(Some(until), core);
+            let text = format!("{what} is held in the cluster until {until}");
+            self.loud.insert(id.clone(), text);
+            let at = core.mono_of(until);
+            self.objects.wake_at(id, at);
             return true;
         }
         false
@@ -101,7 +98,7 @@ impl AppSync {
             return Tended::Settled;
         }
         if let Some(until) = obj.contested_until.filter(|until| *until > now) {
-            self.wake_at(until);
+            self.objects.wake_at(id, until);
             return Tended::Settled;
         }
         obj.heals
@@ -136,7 +133,7 @@ impl AppSync {
                 ),
             );
             let until = now.saturating_add(pause);
-            self.wake_at(until);
+            self.objects.wake_at(id, until);
             return Tended::Settled;
         }
         if self.held_in_cluster(id, core) {
@@ -156,8 +153,12 @@ impl AppSync {
 
     /// Shows drift without healing it.
     pub(crate) fn see_drift(&mut self, core: &mut Core) {
-        let steps = Arc::clone(&self.steps);
-        for id in steps.iter().flat_map(|step| step.ranks.iter().flatten()) {
+        for place in std::mem::take(&mut self.objects.todo) {
+            let Some(id) = self.at(place).cloned() else {
+                continue;
+            };
+            let id = &id;
+            self.objects.visits += 1;
             let Some(obj) = self.objects.get_mut(id) else {
                 continue;
             };
@@ -185,29 +186,13 @@ impl AppSync {
 
     /// Asks the pods of workloads that are not healthy what is wrong.
     pub(crate) fn look_at_pods(&mut self, core: &mut Core) {
+        self.refresh(core);
         let now = core.now.mono_ms;
-        let mut due = Vec::new();
-        let mut wake = None;
-        for (id, obj) in &mut self.objects {
-            let unhealthy = obj.spec.is_some()
-                && obj.live.as_ref().is_some_and(|live| {
-                    !live.healthy() && !live.deleting && live.ended.is_none_or(|well| !well)
-                });
-            let selector = obj.live.as_ref().and_then(|live| live.selector.clone());
-            let Some(selector) = selector.filter(|_| unhealthy) else {
-                obj.pod = None;
-                obj.pods_at = None;
+        while let Some(id) = self.objects.next_pods(now) {
+            let live = self.objects.get(&id).and_then(|obj| obj.live.as_ref());
+            let Some(labels) = live.and_then(|live| live.selector.clone()) else {
                 continue;
             };
-            // a workload that just changed needs a moment to make its pods
-            let at = *obj.pods_at.get_or_insert(now.saturating_add(500));
-            if at <= now {
-                due.push((id.clone(), selector));
-            } else {
-                wake = Some(wake.map_or(at, |other: u64| other.min(at)));
-            }
-        }
-        for (id, labels) in due {
             let call = Call::List {
                 gvk: Gvk::new("v1", "Pod"),
                 labels,
@@ -215,16 +200,16 @@ impl AppSync {
                 limit: 50,
                 token: String::new(),
             };
-            let next = now.saturating_add(PODS_MS);
-            if self.send(&id, Op::Pods, call, core)
-                && let Some(obj) = self.objects.get_mut(&id)
-            {
-                obj.pods_at = Some(next);
-                wake = Some(wake.map_or(next, |other| other.min(next)));
+            let sent = self.send(&id, Op::Pods, call, core);
+            let next = if sent {
+                now.saturating_add(PODS_MS)
+            } else {
+                now
+            };
+            self.objects.pods_at(&id, next);
+            if !sent {
+                return;
             }
-        }
-        if let Some(at) = wake {
-            self.wake_at(at);
         }
     }
 
@@ -241,44 +226,63 @@ impl AppSync {
             }
             None => return,
         }
-        let now = core.now.mono_ms;
-        let ids: Vec<ObjectId> = self.record.held.keys().cloned().collect();
-        for id in ids {
-            let obj = self.objects.entry(id.clone()).or_default();
-            if obj.flight.is_some() {
-                continue;
+        if self.objects.leaving() == 0 {
+            let ids: Vec<ObjectId> = self.record.held.keys().cloned().collect();
+            for id in ids {
+                self.objects.leave(&id, 0);
             }
-            if let Some(at) = obj.retry_at.filter(|at| *at > now) {
-                self.wake_at(at);
-                continue;
-            }
-            match &obj.live {
-                None if obj.presence == Presence::Unknown => self.look(&id, core),
-                Some(live) if live.marked && !live.deleting => {
-                    let patch = base_json::json!({"metadata": {
-                        "resourceVersion": live.revision,
-                        "labels": { APP_LABEL: null },
-                        "annotations": { OWNER_ANNOTATION: null },
-                    }});
-                    if let Some(gvk) = self.gvk(&id, core) {
-                        let call = Call::Merge {
-                            gvk,
-                            id: id.clone(),
-                            patch: base_json::canonical(&patch).into(),
-                            manager: MANAGER.to_owned(),
-                        };
-                        self.send(&id, Op::Unmark, call, core);
-                    }
-                }
-                _ => {
-                    self.record.held.remove(&id);
-                }
+        }
+        while let Some(id) = self.objects.next_leaving() {
+            core.full = false;
+            if self.let_go(&id, core) {
+                self.record.held.remove(&id);
+                self.objects.left(&id);
+            } else if core.full {
+                self.objects.leave_later(&id);
+                break;
             }
         }
         if self.record.held.is_empty() {
             self.progress = Progress::Gone;
         } else {
             self.waiting = format!("lets go of {} objects", self.record.held.len());
+        }
+    }
+
+    /// Takes the marks off an object; says whether it has none.
+    fn let_go(&mut self, id: &ObjectId, core: &mut Core) -> bool {
+        let now = core.now.mono_ms;
+        self.objects.visits += 1;
+        let Some(obj) = self.objects.get(id).filter(|obj| obj.flight.is_none()) else {
+            return false;
+        };
+        if let Some(at) = obj.retry_at.filter(|at| *at > now) {
+            self.objects.wake_at(id, at);
+            return false;
+        }
+        match &obj.live {
+            None if obj.presence == Presence::Unknown => {
+                self.look(id, core);
+                false
+            }
+            Some(live) if live.marked && !live.deleting => {
+                let patch = base_json::json!({"metadata": {
+                    "resourceVersion": live.revision,
+                    "labels": { APP_LABEL: null },
+                    "annotations": { OWNER_ANNOTATION: null },
+                }});
+                if let Some(gvk) = self.gvk(id, core) {
+                    let call = Call::Merge {
+                        gvk,
+                        id: id.clone(),
+                        patch: base_json::canonical(&patch).into(),
+                        manager: MANAGER.to_owned(),
+                    };
+                    self.send(id, Op::Unmark, call, core);
+                }
+                false
+            }
+            _ => true,
         }
     }
 

@@ -346,6 +346,7 @@ impl Cluster for Fenced {
             Call::Discover
                 | Call::Get { .. }
                 | Call::List { .. }
+                | Call::Names { .. }
                 | Call::Apply { dry_run: true, .. }
         );
         if reads {

@@ -194,8 +194,20 @@ impl Inner {
         content_type: &'static str,
         body: Vec<u8>,
     ) -> Result<http::Response<Body>, ClusterError> {
+        self.open_as(accept(path), method, path, content_type, body)
+            .await
+    }
+
+    async fn open_as(
+        &self,
+        accept: &'static str,
+        method: Method,
+        path: &str,
+        content_type: &'static str,
+        body: Vec<u8>,
+    ) -> Result<http::Response<Body>, ClusterError> {
         let mut headers = self.acting.clone();
-        headers.insert(http::header::ACCEPT, HeaderValue::from_static(accept(path)));
+        headers.insert(http::header::ACCEPT, HeaderValue::from_static(accept));
         if !body.is_empty() {
             let value = HeaderValue::from_static(content_type);
             headers.insert(http::header::CONTENT_TYPE, value);
@@ -213,7 +225,21 @@ impl Inner {
         content_type: &'static str,
         body: Vec<u8>,
     ) -> Result<Answer, ClusterError> {
-        let response = self.open(method, path, content_type, body).await?;
+        self.ask_as(accept(path), method, path, content_type, body)
+            .await
+    }
+
+    async fn ask_as(
+        &self,
+        accept: &'static str,
+        method: Method,
+        path: &str,
+        content_type: &'static str,
+        body: Vec<u8>,
+    ) -> Result<Answer, ClusterError> {
+        let response = self
+            .open_as(accept, method, path, content_type, body)
+            .await?;
         let (head, body) = response.into_parts();
         let body = tokio::time::timeout(connection::PATIENCE, body.collect())
             .await
@@ -309,6 +335,24 @@ impl Inner {
                 let answer = self.get(&path).await?;
                 page(&gvk, &answer.body)
             }
+            Call::Names {
+                gvk,
+                namespace,
+                limit,
+                token,
+            } => {
+                let kind = self.kind(&gvk)?;
+                let limit = match limit {
+                    0 => String::new(),
+                    limit => limit.to_string(),
+                };
+                let query = [("limit", limit), ("continue", token)];
+                let path = path::list(&gvk, &kind, &namespace, &query);
+                let answer = self
+                    .ask_as(NAMES, Method::GET, &path, "", Vec::new())
+                    .await?;
+                names(&answer.body)
+            }
             Call::Apply {
                 object,
                 manager,
@@ -397,6 +441,49 @@ impl Inner {
             }
         }
     }
+}
+
+/// Asks for what a list says of its objects' names, without what else there is of them. A server that cannot do so
+/// sends the objects.
+const NAMES: &str =
+    "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
+
+/// The names in a list, whatever else is in it.
+fn names(body: &[u8]) -> Result<Reply, ClusterError> {
+    #[derive(serde::Deserialize)]
+    struct List {
+        #[serde(default)]
+        metadata: Continue,
+        #[serde(default)]
+        items: Vec<Item>,
+    }
+    #[derive(Default, serde::Deserialize)]
+    struct Continue {
+        #[serde(default, rename = "continue")]
+        token: String,
+    }
+    #[derive(serde::Deserialize)]
+    struct Item {
+        metadata: Named,
+    }
+    #[derive(serde::Deserialize)]
+    struct Named {
+        name: String,
+    }
+    let list: List = serde_json::from_slice(body).map_err(|source| {
+        ClusterError::new(
+            ErrorKind::Unavailable,
+            format!("the API server's list is no list: {source}"),
+        )
+    })?;
+    Ok(Reply::Names {
+        names: list
+            .items
+            .into_iter()
+            .map(|item| item.metadata.name)
+            .collect(),
+        token: list.metadata.token,
+    })
 }
 
 fn accept(path: &str) -> &'static str {

@@ -234,6 +234,14 @@ fn event(line: &[u8]) -> Result<Option<WatchEvent>, ClusterError> {
     if line.iter().all(u8::is_ascii_whitespace) {
         return Ok(None);
     }
+    // most events are handed on as they came
+    if let Some((kind, object)) = taken_apart(line) {
+        match kind {
+            b"ADDED" | b"MODIFIED" => return Ok(Some(WatchEvent::Applied(object))),
+            b"DELETED" => return Ok(Some(WatchEvent::Deleted(object))),
+            _ => {}
+        }
+    }
     let mut event = crate::parse(line)?;
     let object = event.get_mut("object").map(Value::take).unwrap_or_default();
     let revision = || {
@@ -260,4 +268,47 @@ fn event(line: &[u8]) -> Result<Option<WatchEvent>, ClusterError> {
         }
         _ => None,
     })
+}
+
+/// The type of an event and its object, where they are written as kube-apiserver writes them.
+fn taken_apart(line: &[u8]) -> Option<(&[u8], Bytes)> {
+    let rest = line.strip_prefix(b"{\"type\":\"")?;
+    let end = rest.iter().position(|byte| *byte == b'"')?;
+    let (kind, rest) = rest.split_at(end);
+    let object = rest.strip_prefix(b"\",\"object\":")?;
+    let object = object.trim_ascii_end().strip_suffix(b"}")?;
+    // whoever reads it tells whether it is an object
+    object
+        .starts_with(b"{")
+        .then(|| (kind, Bytes::copy_from_slice(object)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_taken_apart() {
+        let check = |line: &str, expected: Option<WatchEvent>| {
+            assert_eq!(event(line.as_bytes()).expect(line), expected);
+        };
+        let object = r#"{"kind":"ConfigMap","data":{"a":"}"}}"#;
+        let applied = WatchEvent::Applied(Bytes::from(object));
+        let line = format!("{{\"type\":\"MODIFIED\",\"object\":{object}}}\n");
+        check(&line, Some(applied));
+        let line = format!("{{\"type\":\"DELETED\",\"object\":{object}}}");
+        check(&line, Some(WatchEvent::Deleted(Bytes::from(object))));
+        // in another order it is read in full
+        let line = format!("{{\"object\":{object},\"type\":\"ADDED\"}}");
+        let Some(WatchEvent::Applied(found)) = event(line.as_bytes()).expect("read") else {
+            panic!("{line} is no addition");
+        };
+        let read = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).expect("JSON");
+        assert_eq!(read(&found), read(object.as_bytes()));
+        check(
+            r#"{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"7"}}}"#,
+            Some(WatchEvent::Bookmark("7".to_owned())),
+        );
+        assert!(event(b"nonsense").is_err());
+    }
 }

@@ -21,7 +21,7 @@ mod typed;
 mod update;
 
 pub use apply::{ApplyOptions, apply};
-pub use csa::adopt_managers;
+pub use csa::{adopt_last_applied, adopt_managers};
 pub use diff::changed_paths;
 pub use error::{ApplyError, Conflict};
 pub use last_applied::LAST_APPLIED;

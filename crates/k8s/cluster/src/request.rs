@@ -29,6 +29,17 @@ pub enum Call {
         /// Where the page before ended; empty for the first.
         token: String,
     },
+    /// Names the objects of one kind in one namespace, a page at a time. Nothing else of them is read.
+    Names {
+        /// The version and kind.
+        gvk: Gvk,
+        /// The namespace; empty for kinds without, or for all.
+        namespace: String,
+        /// How many at most; 0 leaves it to the server.
+        limit: u32,
+        /// Where the page before ended; empty for the first.
+        token: String,
+    },
     /// Server-side apply; creates the object if it is missing.
     Apply {
         /// The object as JSON, with apiVersion, kind and metadata.
@@ -102,6 +113,13 @@ pub enum Reply {
         token: String,
         /// The list's resourceVersion, to watch from.
         revision: String,
+    },
+    /// To [`Call::Names`].
+    Names {
+        /// The names.
+        names: Vec<String>,
+        /// Where the next page begins; empty after the last.
+        token: String,
     },
     /// To [`Call::Delete`]; `pending` while finalizers keep the object.
     Deleted {

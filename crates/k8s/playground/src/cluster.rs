@@ -224,6 +224,32 @@ impl Handle {
                 self.count(|counters| counters.read("list"));
                 self.list(&gvk, (&labels, &fields), limit, token)
             }
+            Call::Names {
+                gvk,
+                namespace,
+                limit,
+                token,
+            } => {
+                self.count(|counters| counters.read("list"));
+                let place = if namespace.is_empty() {
+                    String::new()
+                } else {
+                    format!("metadata.namespace={namespace}")
+                };
+                let Reply::Page { items, token, .. } =
+                    self.list(&gvk, ("", &place), limit, token)?
+                else {
+                    return Err(ClusterError::new(ErrorKind::Other, "a list is no page"));
+                };
+                let names = items.iter().map(|item| {
+                    let item = parse(item)?;
+                    Ok(k8s_object::name(&item).to_owned())
+                });
+                Ok(Reply::Names {
+                    names: names.collect::<Result<_, ClusterError>>()?,
+                    token,
+                })
+            }
             Call::Apply {
                 object,
                 manager,

@@ -250,6 +250,25 @@ impl Fake {
                     revision: self.revision.to_string(),
                 })
             }
+            Call::Names {
+                gvk,
+                namespace,
+                limit,
+                token,
+            } => {
+                self.reads += 1;
+                let ids = self.objects.iter().filter(|(id, object)| {
+                    id.namespace == namespace && Gvk::of(object).as_ref() == Some(&gvk)
+                });
+                let names: Vec<String> = ids.map(|(id, _)| id.name.clone()).collect();
+                let rest = names.into_iter().filter(|name| *name > token);
+                let limit = usize::try_from(limit).expect("small");
+                let mut names: Vec<String> = rest.collect();
+                let more = names.len() > limit;
+                names.truncate(limit);
+                let token = names.last().filter(|_| more).cloned().unwrap_or_default();
+                Ok(Reply::Names { names, token })
+            }
             Call::Apply {
                 object,
                 manager,
@@ -336,6 +355,9 @@ impl Fake {
                             .expect("a map")
                             .remove(key);
                     }
+                }
+                if let Some(entries) = patch.pointer("/metadata/managedFields") {
+                    object["metadata"]["managedFields"] = entries.clone();
                 }
                 self.writes.push(format!("merge {id}"));
                 let stored = self.put(object);

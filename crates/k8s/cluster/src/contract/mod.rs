@@ -99,6 +99,7 @@ pub async fn run(harness: &dyn Harness) -> Result<Vec<&'static str>, Failure> {
         writes::large_objects_are_refused,
         reads::get_finds_or_not,
         reads::lists_come_in_pages,
+        reads::names_come_in_pages,
         reads::lists_select,
         reads::watch_shows_what_is_and_what_comes,
         reads::watch_goes_on_from_a_revision,

@@ -39,6 +39,48 @@ fn list(suite: &Suite<'_>, fields: &str, limit: u32, token: String) -> Call {
     }
 }
 
+pub(super) async fn names_come_in_pages(suite: &Suite<'_>) -> Ran {
+    for name in ["a", "b", "c"] {
+        let map = suite.map(name, json!({"x": "1"}));
+        expect(suite.apply(&map).await, "apply")?;
+    }
+    let (mut found, mut token, mut pages) = (Vec::new(), String::new(), 0);
+    loop {
+        let call = Call::Names {
+            gvk: Gvk::new("v1", "ConfigMap"),
+            namespace: suite.namespace.clone(),
+            limit: 2,
+            token,
+        };
+        let reply = expect(suite.call(call).await, "names")?;
+        let Reply::Names { names, token: next } = reply else {
+            return Err("names are no names".to_owned());
+        };
+        found.extend(names);
+        pages += 1;
+        token = next;
+        if token.is_empty() {
+            break;
+        }
+    }
+    // a real cluster puts a map of its own into each namespace
+    found.retain(|name| name != "kube-root-ca.crt");
+    ensure(found == ["a", "b", "c"], || format!("{found:?}"))?;
+    ensure(pages == 2, || format!("{pages} pages"))?;
+    let call = Call::Names {
+        gvk: Gvk::new("v1", "Namespace"),
+        namespace: String::new(),
+        limit: 0,
+        token: String::new(),
+    };
+    let reply = expect(suite.call(call).await, "names of namespaces")?;
+    let Reply::Names { names, .. } = reply else {
+        return Err("names are no names".to_owned());
+    };
+    ensure(names.contains(&suite.namespace), || format!("{names:?}"))?;
+    Ok(true)
+}
+
 pub(super) async fn lists_come_in_pages(suite: &Suite<'_>) -> Ran {
     for name in ["a", "b", "c", "d", "e"] {
         expect(
