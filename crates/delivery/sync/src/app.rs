@@ -300,7 +300,7 @@ impl AppSync {
         if let Some((id, _)) = hooks.find(|(_, run)| matches!(run, Run::Started(_))) {
             return Some(id.readable());
         }
-        let hook = |obj: &Obj| obj.spec.as_ref().is_some_and(|spec| spec.hook);
+        let hook = |obj: &crate::object::Obj| obj.spec.as_ref().is_some_and(|spec| spec.hook);
         let mut objects = self.objects.iter();
         objects
             .find(|(_, obj)| obj.flight.is_some() && hook(obj))
