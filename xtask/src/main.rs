@@ -6,6 +6,7 @@ mod manifests;
 mod nouns;
 mod oracle;
 mod proto;
+mod rivals;
 mod structure;
 mod test;
 
@@ -60,6 +61,11 @@ const COMMANDS: &[Command] = &[
         name: "test",
         about: "run every test and sum up; arguments go to `cargo test`",
         run: test::run,
+    },
+    Command {
+        name: "bench-rivals",
+        about: "measure Flux, Argo CD's engine and the agent, each alone on its own real API server",
+        run: rivals::run,
     },
     Command {
         name: "oracle",
