@@ -6,10 +6,10 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 export PATH := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/roadstead/oracle/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test oracle lint clippy fmt generate image e2e clean
+.PHONY: help demo test oracle lint clippy fmt generate image e2e bench-rivals clean
 
 help: ## Say what there is
-	@sed -n 's/^\([a-z0-9]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 demo: ## Show the whole road on this machine: a hub, 50 simulated clusters, four commits
 	@scripts/prepare.sh demo
@@ -44,6 +44,11 @@ generate: ## Write the generated files again
 	$(CARGO) xtask proto
 	$(CARGO) xtask nouns
 	$(CARGO) xtask manifests
+
+bench-rivals: ## Measure Flux, Argo CD's engine and the agent beside each other on real API servers
+	$(CARGO) xtask oracle build flux-source flux-kustomize gitops-engine
+	$(CARGO) build --release --package roadstead
+	$(CARGO) xtask bench-rivals $(ARGS)
 
 image: ## Build the image, the static binaries and their lists of parts into target/image
 	@scripts/prepare.sh image

@@ -7,6 +7,7 @@ mod manifests;
 mod nouns;
 mod oracle;
 mod proto;
+mod rivals;
 mod structure;
 mod test;
 
@@ -66,6 +67,11 @@ const COMMANDS: &[Command] = &[
         name: "e2e",
         about: "install the hub in a real cluster, join two more, and go through the demo's story: --corpus DIR",
         run: e2e::run,
+    },
+    Command {
+        name: "bench-rivals",
+        about: "measure Flux, Argo CD's engine and the agent, each alone on its own real API server",
+        run: rivals::run,
     },
     Command {
         name: "oracle",

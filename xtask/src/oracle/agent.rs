@@ -12,7 +12,7 @@ use oracle_cluster::{Client, ControlPlane, Lifetime, Process, Settings, Tools, w
 use serde_json::{Value, json};
 
 const JSON: &str = "application/json";
-const USER: &str = "measured-agent";
+pub(crate) const USER: &str = "measured-agent";
 const PATIENCE: Duration = Duration::from_secs(600);
 /// Nothing was asked for so long: what was to be done is done.
 const QUIET: Duration = Duration::from_secs(8);
@@ -355,7 +355,7 @@ impl World {
 }
 
 /// What was asked of the API server.
-struct Asked {
+pub(crate) struct Asked {
     verbs: BTreeMap<String, usize>,
     /// Different objects that were applied.
     applied: usize,
@@ -363,7 +363,7 @@ struct Asked {
 }
 
 impl Asked {
-    fn of(events: &[Value]) -> Self {
+    pub(crate) fn of(events: &[Value]) -> Self {
         let (mut verbs, mut applied) = (BTreeMap::new(), BTreeSet::new());
         let (mut first, mut last) = (f64::MAX, 0.0_f64);
         for event in events {
@@ -395,11 +395,11 @@ impl Asked {
         }
     }
 
-    fn total(&self) -> usize {
+    pub(crate) fn total(&self) -> usize {
         self.verbs.values().sum()
     }
 
-    fn writes(&self) -> usize {
+    pub(crate) fn writes(&self) -> usize {
         let writes = self.verbs.iter().filter(|(verb, _)| {
             !["get", "list", "watch"]
                 .iter()
@@ -408,7 +408,7 @@ impl Asked {
         writes.map(|(_, count)| count).sum()
     }
 
-    fn counted(&self) -> String {
+    pub(crate) fn counted(&self) -> String {
         let all: Vec<String> = self
             .verbs
             .iter()
@@ -432,7 +432,7 @@ fn seconds_of(time: &str) -> f64 {
 }
 
 /// An app's fifty objects.
-fn objects(app: usize) -> Vec<Value> {
+pub(crate) fn objects(app: usize) -> Vec<Value> {
     let namespace = format!("app-{app:03}");
     let meta = |name: String| json!({"name": name, "namespace": namespace});
     let mut out =
@@ -483,7 +483,7 @@ fn wait_for(admin: &Client, path: &str, fits: impl Fn(&Value) -> bool) -> anyhow
     bail!("{path} did not become as it should within 120 s")
 }
 
-fn git(folder: &Path, args: &[&str]) -> anyhow::Result<()> {
+pub(crate) fn git(folder: &Path, args: &[&str]) -> anyhow::Result<()> {
     let status = Command::new("git")
         .args([
             "-c",
@@ -501,12 +501,12 @@ fn git(folder: &Path, args: &[&str]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn commit(folder: &Path) -> anyhow::Result<()> {
+pub(crate) fn commit(folder: &Path) -> anyhow::Result<()> {
     git(folder, &["add", "-A"])?;
     git(folder, &["commit", "-q", "-m", "measure"])
 }
 
-fn kubectl(
+pub(crate) fn kubectl(
     tools: &Tools,
     kubeconfig: &Path,
     args: &[&str],

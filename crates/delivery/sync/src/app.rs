@@ -352,8 +352,17 @@ impl AppSync {
     /// be said yet.
     pub(crate) fn watched(&mut self, core: &mut Core) -> Option<bool> {
         if core.kinds.is_none() {
-            core.discover(core.now.mono_ms);
-            self.waiting = "waits for the API server to name its kinds".to_owned();
+            if core.discover_at.is_none() && !core.discovering {
+                core.discover(core.now.mono_ms);
+            }
+            self.waiting = if core.discover_problem.is_empty() {
+                "waits for the API server to name its kinds".to_owned()
+            } else {
+                format!(
+                    "cannot learn what the API server serves: {}",
+                    core.discover_problem
+                )
+            };
             return None;
         }
         // a server without namespaces (a hub is one) holds nothing back by them

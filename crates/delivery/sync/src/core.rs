@@ -86,6 +86,8 @@ pub(crate) struct Core {
     pub(crate) discovering: bool,
     pub(crate) discover_at: Option<u64>,
     pub(crate) discover_fails: u32,
+    /// Why the kinds are not known.
+    pub(crate) discover_problem: String,
     pub(crate) watches: BTreeMap<Gvk, WatchState>,
     pub(crate) namespaces: BTreeMap<String, Option<Time>>,
     pub(crate) making: BTreeSet<String>,
@@ -137,6 +139,7 @@ impl Core {
             discovering: false,
             discover_at: None,
             discover_fails: 0,
+            discover_problem: String::new(),
             watches: BTreeMap::new(),
             namespaces: BTreeMap::new(),
             making: BTreeSet::new(),

@@ -355,12 +355,17 @@ impl Machine {
                 self.core.kinds = Some(kinds);
                 self.core.discover_fails = (self.core.discover_fails + 1).min(6);
                 self.core.discover_at = None;
+                self.core.discover_problem.clear();
                 self.core.world += 1;
                 self.all_dirty();
             }
             Ok(_) => {}
             Err(error) => {
                 self.core.discover_fails = self.core.discover_fails.saturating_add(1);
+                if self.core.discover_problem != error.message {
+                    self.core.discover_problem.clone_from(&error.message);
+                    self.all_dirty();
+                }
                 let wait = pause(&error, self.core.discover_fails);
                 self.core.discover_at = Some(now.saturating_add(wait));
             }

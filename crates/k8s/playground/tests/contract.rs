@@ -9,5 +9,5 @@ async fn the_playground_holds_the_contract() {
     let done = run(&simulation)
         .await
         .unwrap_or_else(|failure| panic!("{failure}"));
-    assert_eq!(done.len(), 30, "{done:?}");
+    assert_eq!(done.len(), 31, "{done:?}");
 }

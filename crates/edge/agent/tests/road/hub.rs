@@ -182,6 +182,13 @@ impl Gateway for Hub {
 
 impl Hub {
     pub(crate) fn order(&self, sequence: u64, objects: &[Value]) {
+        let entry = self.entry(objects);
+        self.order
+            .send_replace((sequence, BTreeMap::from([(app(), entry)])));
+    }
+
+    /// An App's entry that delivers these objects.
+    pub(crate) fn entry(&self, objects: &[Value]) -> Entry {
         let mut blobs = self.blobs.lock().expect("a lock");
         let mut variant = Variant {
             objects: Vec::new(),
@@ -209,7 +216,7 @@ impl Hub {
         let bytes = base_json::canonical_of(&variant).expect("JSON");
         let id = Digest::of(&bytes);
         blobs.insert(id, bytes);
-        let entry = Entry {
+        Entry {
             release: id,
             commit: String::new(),
             variant: id,
@@ -222,17 +229,26 @@ impl Hub {
             tombstones: Vec::new(),
             approved: Vec::new(),
             attempt: 0,
-        };
-        self.order
-            .send_replace((sequence, BTreeMap::from([(app(), entry)])));
+        }
     }
 
     pub(crate) async fn until(&self, what: &str, good: impl Fn(&AppReport) -> bool) -> AppReport {
+        self.until_of(&app(), what, Duration::from_secs(30), good)
+            .await
+    }
+
+    pub(crate) async fn until_of(
+        &self,
+        app: &AppKey,
+        what: &str,
+        within: Duration,
+        good: impl Fn(&AppReport) -> bool,
+    ) -> AppReport {
         let mut reports = self.reports.subscribe();
-        let found = reports.wait_for(|reports| reports.get(&app()).is_some_and(&good));
-        match tokio::time::timeout(Duration::from_secs(30), found).await {
-            Ok(Ok(reports)) => reports[&app()].clone(),
-            _ => panic!("never {what}: {:#?}", self.reports.borrow().get(&app())),
+        let found = reports.wait_for(|reports| reports.get(app).is_some_and(&good));
+        match tokio::time::timeout(within, found).await {
+            Ok(Ok(reports)) => reports[app].clone(),
+            _ => panic!("never {what}: {:#?}", self.reports.borrow().get(app)),
         }
     }
 }
@@ -306,8 +322,17 @@ pub(crate) struct Agent {
 }
 
 pub(crate) fn agent(cluster: &Handle, folder: &Path, url: &str, token: Option<String>) -> Agent {
+    agent_on(Arc::new(cluster.clone()), folder, url, token)
+}
+
+pub(crate) fn agent_on(
+    cluster: Arc<dyn Cluster>,
+    folder: &Path,
+    url: &str,
+    token: Option<String>,
+) -> Agent {
     let config = AgentConfig {
-        cluster: Arc::new(cluster.clone()),
+        cluster,
         state_dir: folder.join("state"),
         hub: HubConfig {
             url: url.to_owned(),
@@ -346,7 +371,7 @@ pub(crate) fn web(image: &str) -> Value {
                 "spec": {"containers": [{"name": "main", "image": image}]}}}})
 }
 
-pub(crate) async fn get(cluster: &Handle, api_version: &str, id: &str) -> Option<Value> {
+pub(crate) async fn get(cluster: &dyn Cluster, api_version: &str, id: &str) -> Option<Value> {
     let id: ObjectId = id.parse().expect("an id");
     let call = Call::Get {
         gvk: Gvk::new(api_version, &id.kind),

@@ -2,4 +2,5 @@
 
 mod deliver;
 mod hub;
+mod real;
 mod replicas;

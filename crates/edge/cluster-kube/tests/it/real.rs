@@ -268,7 +268,7 @@ async fn a_real_cluster_holds_the_contract() {
     let done = run(&real)
         .await
         .unwrap_or_else(|failure| panic!("{failure}"));
-    assert_eq!(done.len(), 30, "{done:?}");
+    assert_eq!(done.len(), 31, "{done:?}");
 }
 
 fn map(name: &str) -> ObjectId {

@@ -49,5 +49,5 @@ async fn a_cluster_behind_http_holds_the_contract() {
     let done = run(&simulation)
         .await
         .unwrap_or_else(|failure| panic!("{failure}"));
-    assert_eq!(done.len(), 30, "{done:?}");
+    assert_eq!(done.len(), 31, "{done:?}");
 }
