@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
+use super::proxy::Proxy;
 use super::tools::text;
 use super::world::{CLUSTERS, World, hold, until};
 
@@ -32,7 +33,9 @@ pub(super) const PARTS: &[Part] = &[
         for number in 0..CLUSTERS.len() {
             world.until_connection(number, "Connected")?;
         }
-        Ok("by manifests (a pod), by the chart, as a Cluster that was declared".to_owned())
+        let passed = world.proxy.as_ref().map_or(0, Proxy::passed);
+        hold(passed > 0, || "nobody went through the proxy".to_owned())?;
+        Ok("by manifests (a pod), by the chart and through a proxy, as a Cluster that was declared".to_owned())
     }),
     ("the first commit reaches all three, stage by stage", first),
     ("what each kind needs to be healthy is waited for", kinds),
