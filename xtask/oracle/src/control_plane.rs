@@ -258,6 +258,8 @@ impl ControlPlane {
                 format!("--kubeconfig={}", self.file("kubeconfig")),
                 format!("--config={stages}"),
                 "--manage-all-nodes=true".to_owned(),
+                // without them the controllers take the nodes for dead, and their pods for unready
+                "--node-lease-duration-seconds=40".to_owned(),
             ],
         )?;
         for number in 1..=self.settings.simulated_nodes {

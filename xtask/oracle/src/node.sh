@@ -88,6 +88,8 @@ cgroupRoot: $CGROUP
 failCgroupV1: false
 failSwapOn: false
 clusterDomain: cluster.local
+# nobody answers there, but pods want to be told of somebody
+clusterDNS: [10.96.0.10]
 containerRuntimeEndpoint: unix:///run/containerd/containerd.sock
 podLogsDir: $FOLDER/pods
 resolvConf: $FOLDER/resolv.conf

@@ -2,6 +2,7 @@
 
 mod compare;
 mod git_host;
+mod proxy;
 mod repository;
 mod story;
 mod tools;

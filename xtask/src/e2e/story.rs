@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
+use super::proxy::Proxy;
 use super::tools::text;
 use super::world::{CLUSTERS, World, hold, until};
 
@@ -32,7 +33,9 @@ pub(super) const PARTS: &[Part] = &[
         for number in 0..CLUSTERS.len() {
             world.until_connection(number, "Connected")?;
         }
-        Ok("by manifests (a pod), by the chart, as a Cluster that was declared".to_owned())
+        let passed = world.proxy.as_ref().map_or(0, Proxy::passed);
+        hold(passed > 0, || "nobody went through the proxy".to_owned())?;
+        Ok("by manifests (a pod), by the chart and through a proxy, as a Cluster that was declared".to_owned())
     }),
     ("the first commit reaches all three, stage by stage", first),
     ("what each kind needs to be healthy is waited for", kinds),
@@ -99,6 +102,38 @@ fn expect(
     Ok(rollout)
 }
 
+/// Does what a cloud does: Services that balance loads wait for it.
+fn give_addresses(world: &World) -> anyhow::Result<()> {
+    let balanced = world
+        .repository
+        .apps
+        .iter()
+        .find(|(app, _)| app == "boutique");
+    let Some((_, namespace)) = balanced else {
+        return Ok(());
+    };
+    let namespace = format!("--namespace={namespace}");
+    let address = json!({"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.7"}]}}});
+    let patch = [
+        &namespace,
+        "patch",
+        "service",
+        "frontend-external",
+        "--subresource=status",
+        "--type=merge",
+        "--patch",
+        &address.to_string(),
+    ];
+    // the canary first; the others come when it is healthy
+    let mut given = [false; CLUSTERS.len()];
+    until("the Services that want an address", || {
+        for (number, given) in given.iter_mut().enumerate() {
+            *given = *given || world.in_cluster(number).run(&patch, None).is_ok();
+        }
+        Ok(given.iter().all(|given| *given).then_some(()))
+    })
+}
+
 fn first(world: &mut World) -> anyhow::Result<String> {
     let commit = commit(world, "Deliver everything")?;
     let begun = Instant::now();
@@ -114,6 +149,7 @@ fn first(world: &mut World) -> anyhow::Result<String> {
         ],
         None,
     )?;
+    give_addresses(world)?;
     let mut seen = Vec::new();
     for (app, _) in world.repository.apps.clone() {
         expect(world, &app, &commit, "Completed", 3)?;
@@ -216,11 +252,12 @@ fn kinds(world: &mut World) -> anyhow::Result<String> {
         event["reason"] == "StagePassed" && text(event, "/message").starts_with("stage canary")
     });
     let passed = passed
-        .map(|event| text(event, "/time").to_owned())
+        .map(|event| text(event, "/at").to_owned())
         .unwrap_or_default();
-    hold(!passed.is_empty() && last <= passed, || {
-        format!("the canary passed at {passed:?}, its pods were ready at {last:?}: {history}")
-    })?;
+    hold(
+        !passed.is_empty() && *last.trim_end_matches('Z') <= *passed,
+        || format!("the canary passed at {passed:?}, its pods were ready at {last:?}: {history}"),
+    )?;
     Ok(format!(
         "{really} real pods; ready at {last}, passed at {passed}"
     ))

@@ -9,6 +9,7 @@ use oracle_cluster::{ControlPlane, Lifetime, Process, Settings, Tools, wait_unti
 use serde_json::{Value, json};
 
 use super::git_host::GitHost;
+use super::proxy::Proxy;
 use super::repository::Repository;
 use super::tools::{Program, text};
 
@@ -42,6 +43,8 @@ pub(super) struct World {
     folder: PathBuf,
     program: PathBuf,
     git: GitHost,
+    /// The way of the second cluster's agent to the hub.
+    pub(super) proxy: Option<Proxy>,
     agents: BTreeMap<String, Process>,
 }
 
@@ -78,6 +81,7 @@ impl World {
             folder: plan.folder.to_owned(),
             program: plan.program.to_owned(),
             planes,
+            proxy: None,
             agents: BTreeMap::new(),
         })
     }
@@ -257,6 +261,8 @@ impl World {
         ];
         let values = self.roadstead.run(&values, None)?;
         self.install_agent(1, &values)?;
+        let only = self.hub_url().replace("https://", "");
+        self.proxy = Some(Proxy::start(only)?);
         let token = ["get", "secret", "roadstead-agent-join"];
         let token = self.secret(1, &token, "token")?;
         self.run_agent(1, Some(&token))?;
@@ -334,6 +340,9 @@ impl World {
             format!("--own-namespace={AGENT}"),
             format!("--own-name={AGENT}"),
         ];
+        if let Some(proxy) = self.proxy.as_ref().filter(|_| number == 1) {
+            args.push(format!("--https-proxy={}", proxy.url()));
+        }
         args.extend(token.map(|token| format!("--token={token}")));
         let log = self.folder.join(format!("{name}-agent.log"));
         let agent = Process::start("agent", &self.program, &args, &log, Lifetime::Tied)?;
@@ -471,6 +480,10 @@ impl World {
         }
         for (app, _) in &self.repository.apps {
             println!("\n--- roadstead why {app}\n{}", said(self.why(app)));
+            for (name, ..) in CLUSTERS {
+                let why = self.roadstead.run(&["why", app, "--cluster", name], None);
+                println!("{name}: {}", said(why));
+            }
         }
         for (name, agent) in &self.agents {
             println!("\n--- the agent of {name}\n{}", agent.last_words());

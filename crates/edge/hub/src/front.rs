@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use http::HeaderMap;
+use http::{HeaderMap, Method, Uri};
 use k8s_apiserver::{Status, UserInfo};
 use roadstead_wire::FrontProxies;
 
@@ -53,6 +53,46 @@ pub(crate) fn user(proxies: &FrontProxies, headers: &HeaderMap) -> Result<UserIn
         uid: String::new(),
         extra,
     })
+}
+
+/// Controllers of the cluster that go through everything that its API server serves: what collects garbage, counts
+/// quotas, and empties a namespace that goes.
+const CONTROLLERS: [&str; 4] = [
+    "system:kube-controller-manager",
+    "system:serviceaccount:kube-system:generic-garbage-collector",
+    "system:serviceaccount:kube-system:namespace-controller",
+    "system:serviceaccount:kube-system:resourcequota-controller",
+];
+
+/// No object has this label.
+const NOTHING: &str = "labelSelector=roadstead.dev%2Fnothing-of-the-cluster";
+
+/// What such a controller asks, so that it finds nothing: a Project is no namespace of that cluster, and its nouns are
+/// not removed because a namespace of the same name goes. Were it refused, no namespace of that cluster could go.
+pub(crate) fn finds_nothing(user: &UserInfo, method: &Method, uri: &Uri) -> Option<Uri> {
+    if !CONTROLLERS.contains(&user.name.as_str())
+        || !(method == Method::GET || method == Method::DELETE)
+    {
+        return None;
+    }
+    let mut parts = uri.path().trim_matches('/').split('/');
+    if parts.next() != Some("apis") {
+        return None;
+    }
+    // group, version, and then a resource alone: not an object by its name
+    let rest: Vec<&str> = parts.skip(2).collect();
+    let all = match rest.as_slice() {
+        [_] => true,
+        [first, _, _] => *first == "namespaces",
+        _ => false,
+    };
+    if !all {
+        return None;
+    }
+    let query = uri.query().unwrap_or_default().split('&');
+    let query = query.filter(|part| !part.is_empty() && !part.starts_with("labelSelector="));
+    let query: Vec<&str> = query.chain([NOTHING]).collect();
+    format!("{}?{}", uri.path(), query.join("&")).parse().ok()
 }
 
 /// A key may hold what a header's name may not.
@@ -106,5 +146,47 @@ mod tests {
         );
         let found = user(&proxies, &headers).expect("the API server itself");
         assert!(found.in_group("system:authenticated"));
+    }
+
+    #[test]
+    fn the_clusters_controllers_find_nothing() {
+        let user = |name: &str| UserInfo {
+            name: name.to_owned(),
+            groups: Vec::new(),
+            uid: String::new(),
+            extra: BTreeMap::new(),
+        };
+        let check = |name: &str, method: Method, uri: &str, expected: Option<&str>| {
+            let uri: Uri = uri.parse().expect("a URI");
+            let found = finds_nothing(&user(name), &method, &uri);
+            assert_eq!(
+                found.map(|uri| uri.to_string()).as_deref(),
+                expected,
+                "{uri}"
+            );
+        };
+        let api = "/apis/roadstead.dev/v1alpha1";
+        let empties = "system:serviceaccount:kube-system:namespace-controller";
+        check(
+            empties,
+            Method::DELETE,
+            &format!("{api}/namespaces/shop/apps?labelSelector=a%3Db&limit=5"),
+            Some(&format!("{api}/namespaces/shop/apps?limit=5&{NOTHING}")),
+        );
+        check(
+            CONTROLLERS[0],
+            Method::GET,
+            &format!("{api}/apps"),
+            Some(&format!("{api}/apps?{NOTHING}")),
+        );
+        check(
+            empties,
+            Method::DELETE,
+            &format!("{api}/namespaces/shop/apps/web"),
+            None,
+        );
+        check(empties, Method::PATCH, &format!("{api}/apps"), None);
+        check(empties, Method::GET, api, None);
+        check("jo", Method::GET, &format!("{api}/apps"), None);
     }
 }

@@ -526,7 +526,7 @@ async fn a_proxy_that_opens_tls_is_called_by_its_name() {
     let (proxy, _) = connect_proxy("200 OK", Some(inside)).await;
     let joined = hub.endpoint(None);
     let joining = Endpoint::new(&hub.url(), HubTrust::Pin(hub.gateway.ca.hash()), None);
-    for endpoint in [joined, joining] {
+    for endpoint in [joined.clone(), joining] {
         let error = AgentClient::connect(&through(endpoint, &proxy, ""))
             .await
             .unwrap_err();
@@ -540,4 +540,18 @@ async fn a_proxy_that_opens_tls_is_called_by_its_name() {
         );
     }
     assert_eq!(heard.load(Ordering::Relaxed), 0, "nothing was said to it");
+
+    // whoever names its CA wants it so: what is said now goes through what opens it
+    let trusting = Endpoint {
+        extra_ca_pems: vec![company.certificate_pem()],
+        ..joined
+    };
+    let error = AgentClient::connect(&through(trusting, &proxy, ""))
+        .await
+        .err();
+    assert!(
+        !matches!(error, Some(WireError::Intercepted { .. })),
+        "{error:?}"
+    );
+    assert!(heard.load(Ordering::Relaxed) > 0, "it was spoken to");
 }
