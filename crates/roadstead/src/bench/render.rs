@@ -196,7 +196,10 @@ fn group(name: &str) -> Option<&str> {
     name.split_once('/').map(|(group, _)| group)
 }
 
-fn compile(path: &Path, dialect: Dialect) -> anyhow::Result<impl Fn() -> Result<Arc<Compiled>, String>> {
+fn compile(
+    path: &Path,
+    dialect: Dialect,
+) -> anyhow::Result<impl Fn() -> Result<Arc<Compiled>, String>> {
     let limits = Limits::default();
     let (files, archive) = if path.is_dir() {
         (Some(read_files(path)?), Vec::new())
@@ -215,12 +218,7 @@ fn compile(path: &Path, dialect: Dialect) -> anyhow::Result<impl Fn() -> Result<
     })
 }
 
-fn measure(
-    args: &Args,
-    path: &Path,
-    name: String,
-    helm: Option<&Helm>,
-) -> anyhow::Result<Figures> {
+fn measure(args: &Args, path: &Path, name: String, helm: Option<&Helm>) -> anyhow::Result<Figures> {
     let compile = compile(path, args.dialect)?;
     let compiled = compile().map_err(|why| anyhow!(why))?;
     let compile = Took::of(&repeat(args.runs, || {
@@ -461,7 +459,10 @@ fn many(args: &Args, path: &Path, helm: Option<&Helm>) -> anyhow::Result<Value> 
         let grew = (peak - before).max(0.0) / 1_048_576.0;
         put("MiB of memory a thread, at most", grew / threads as f64);
     }
-    put("MiB of memory of the whole process, at most", peak / 1_048_576.0);
+    put(
+        "MiB of memory of the whole process, at most",
+        peak / 1_048_576.0,
+    );
     if let Some(helm) = helm
         && args.helm_runs > 0
     {
@@ -516,7 +517,11 @@ impl Helm {
         }
         let named = args.helm.clone();
         let built = std::env::home_dir().map(|home| {
-            let name = if args.dialect.is_3() { "helm3" } else { "helm4" };
+            let name = if args.dialect.is_3() {
+                "helm3"
+            } else {
+                "helm4"
+            };
             home.join(".cache/roadstead/oracle/bin").join(name)
         });
         let candidates = match named {
