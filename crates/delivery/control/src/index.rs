@@ -1,13 +1,15 @@
 //! What the hub knows, folded from the store's log.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use base_store::{Change, Revision};
 use roadstead_dispatch::AppReport;
 use roadstead_model::{
-    App, AppKey, Cluster, ClusterId, ClusterSet, Key, Noun, Project, Source, Strategy, Time,
-    parse_noun,
+    App, AppKey, AppSpec, Cluster, ClusterFact, ClusterId, ClusterSet, Key, Noun, Project, Source,
+    Strategy, Time, parse_noun,
 };
+use roadstead_release::Served;
 use roadstead_rollout::{Assignment, Rollout, Sighting};
 use serde::de::DeserializeOwned;
 
@@ -70,6 +72,8 @@ pub struct Index {
     pub(crate) observed: BTreeMap<AppKey, BTreeMap<ClusterId, Kept<AppReport>>>,
     pub(crate) apps_of: BTreeMap<ClusterId, BTreeSet<AppKey>>,
     pub(crate) seen: BTreeMap<ClusterId, Kept<Seen>>,
+    /// What clusters serve, by digest: a few lists for any number of clusters.
+    pub(crate) served: Served,
     pub(crate) approvals: BTreeMap<AppKey, Kept<Approval>>,
     pub(crate) holds: BTreeMap<(ClusterId, AppKey), Held>,
     pub(crate) ahead: BTreeMap<AppKey, BTreeMap<ClusterId, Ahead>>,
@@ -112,6 +116,16 @@ impl Index {
     pub fn in_epoch(mut self, epoch: u64) -> Self {
         self.epoch = epoch;
         self
+    }
+
+    /// What clusters serve, where an App's charts are to see it.
+    pub fn served_for(&self, spec: &AppSpec) -> Served {
+        let helm = spec.render.helm.as_ref();
+        if helm.is_some_and(|helm| helm.from_cluster.contains(&ClusterFact::ApiVersions)) {
+            self.served.clone()
+        } else {
+            Served::new()
+        }
     }
 
     /// Takes in one change of the log.
@@ -177,6 +191,9 @@ impl Index {
             }
             set(&mut self.seen, cluster.clone(), seen, revision);
             self.dirty.shown_clusters.insert(cluster);
+        } else if let Some(digest) = key.strip_prefix(keys::SERVED) {
+            let list = self.read(key, value).map(Arc::new);
+            put(&mut self.served, digest.to_owned(), list);
         } else if let Some(rest) = key.strip_prefix(keys::APPROVALS) {
             if let Ok(app) = rest.parse::<AppKey>() {
                 let approval = self.read(key, value);
@@ -400,8 +417,16 @@ impl Index {
                 && old.metadata.labels == noun.metadata.labels
                 && old.metadata.deletion_timestamp == noun.metadata.deletion_timestamp
         });
+        let facts = |cluster: &Cluster| {
+            let facts = &cluster.status.facts;
+            (facts.kubernetes_version.clone(), facts.api_versions.clone())
+        };
+        let said = facts(&noun);
+        let old = self.clusters.insert(id.clone(), noun);
         self.cluster_names.insert(name.to_owned(), id.clone());
-        self.clusters.insert(id.clone(), noun);
+        if old.is_none_or(|old| facts(&old) != said) {
+            self.touch_who_sees_facts();
+        }
         if !same {
             self.touch_everything();
             self.dirty.orders.insert(id.clone());
@@ -502,6 +527,23 @@ impl Index {
     }
 
     /// Clusters changed: every App may have other targets.
+    /// A cluster's facts change: looks again at the Apps whose charts see them.
+    fn touch_who_sees_facts(&mut self) {
+        let sees = |spec: &AppSpec| {
+            let helm = spec.render.helm.as_ref();
+            helm.is_some_and(|helm| !helm.from_cluster.is_empty())
+        };
+        let mut seeing = Vec::new();
+        for (app, releases) in &self.releases {
+            let of = releases.iter().filter(|(_, it)| sees(&it.value.frozen));
+            seeing.extend(of.map(|(number, _)| (app.clone(), *number)));
+        }
+        for (app, number) in seeing {
+            self.placements.forget(&app, number);
+            self.touch_app(&app);
+        }
+    }
+
     fn touch_everything(&mut self) {
         self.placements.forget_all();
         let apps: BTreeSet<AppKey> = self

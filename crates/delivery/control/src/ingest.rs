@@ -2,7 +2,7 @@
 
 use base_store::{Expect, Op};
 use bytes::Bytes;
-use roadstead_dispatch::{AppReport, AppState, Report};
+use roadstead_dispatch::{AppReport, AppState, Report, served_digest};
 use roadstead_model::{ClusterId, Time};
 use serde::Serialize;
 
@@ -29,7 +29,17 @@ pub fn ingest(index: &Index, cluster: &ClusterId, report: &Report, now: Time) ->
         seen.root = Some(root.clone());
     }
     if let Some(facts) = &report.facts {
-        seen.facts = facts.clone();
+        let mut facts = facts.clone();
+        // the list has a record of its own, which all clusters share that serve the same
+        let list = std::mem::take(&mut facts.api_versions);
+        if !index.served.contains_key(&facts.served) {
+            if served_digest(&list).as_ref() == Some(&facts.served) {
+                put(keys::served(&facts.served), encode(&list));
+            } else {
+                facts.served.clear();
+            }
+        }
+        seen.facts = facts;
     }
     let first = report.whole && index.awaits_inventory(cluster);
     if report.whole {

@@ -455,7 +455,7 @@ impl Index {
                     kubernetes_version: seen.facts.kubernetes_version.clone(),
                     api_kinds: seen.facts.api_kinds,
                     nodes: seen.facts.nodes,
-                    api_versions: String::new(),
+                    api_versions: seen.facts.served.clone(),
                     cpu_millis: seen.facts.capacity.cpu_millis,
                     memory_bytes: seen.facts.capacity.memory_bytes,
                     pods: seen.facts.capacity.pods,

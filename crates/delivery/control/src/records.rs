@@ -32,6 +32,8 @@ pub mod keys {
     pub const OBSERVED: &str = "d/observed/";
     /// When clusters were heard of.
     pub const SEEN: &str = "d/seen/";
+    /// What clusters serve, by the digest of the list.
+    pub const SERVED: &str = "d/served/";
     /// When the hub was alive.
     pub const ALIVE: &str = "d/alive";
     /// What people approved.
@@ -75,6 +77,11 @@ pub mod keys {
     /// When a cluster was heard of.
     pub fn seen(cluster: &ClusterId) -> String {
         format!("{SEEN}{cluster}")
+    }
+
+    /// A list of what clusters serve.
+    pub fn served(digest: &str) -> String {
+        format!("{SERVED}{digest}")
     }
 
     /// What people approved for an App.

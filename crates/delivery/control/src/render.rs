@@ -14,7 +14,7 @@ use crate::wanted::{RenderJob, Rendered};
 pub fn render(job: &RenderJob, inputs: &Inputs, project: (&str, &ProjectSpec)) -> Rendered {
     let record = &job.record;
     let prepared = match Prepared::of(&job.app, &record.frozen, record.id, inputs) {
-        Ok(prepared) => prepared,
+        Ok(prepared) => prepared.knowing(job.served.clone()),
         Err(error) => {
             let excerpt = error
                 .excerpt()

@@ -1,5 +1,7 @@
 //! Forgets what nobody has any more.
 
+use std::collections::BTreeSet;
+
 use base_json::Digest;
 use base_store::{Expect, Op};
 use roadstead_model::{AppKey, ClusterId};
@@ -68,6 +70,14 @@ pub fn leftovers(index: &Index) -> Vec<Op> {
             .filter(move |id| index.assignment(id, app).is_none());
         unasked.map(move |id| keys::observed(id, app))
     });
+    // what a Cluster shows is what charts are rendered with, and may lag behind
+    let said = index.seen.values().map(|seen| &seen.value.facts.served);
+    let shown = index.clusters.values();
+    let shown = shown.map(|cluster| &cluster.status.facts.api_versions);
+    let in_use: BTreeSet<&str> = said.chain(shown).map(String::as_str).collect();
+    let unserved = index.served.keys().map(String::as_str);
+    let unserved = unserved.filter(|digest| !in_use.contains(digest));
+    let seen = seen.chain(unserved.map(keys::served));
     let all = seen.chain(holds).chain(ahead).chain(observed);
     all.map(|key| Op::Delete {
         key,

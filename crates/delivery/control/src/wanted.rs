@@ -6,6 +6,7 @@ use base_json::Digest;
 use base_store::{Expect, Op};
 use bytes::Bytes;
 use roadstead_model::{App, AppKey, AppSpec, Key, Time};
+use roadstead_release::Served;
 use roadstead_rollout::{Event, Rollout};
 
 use crate::decide::Decision;
@@ -27,6 +28,8 @@ pub struct RenderJob {
     pub needed: BTreeMap<Digest, roadstead_target::TargetInput>,
     /// Read the files for the expressions in them first: without these the target inputs are not known.
     pub scan: bool,
+    /// What clusters serve, by the digests that the target inputs name.
+    pub served: Served,
 }
 
 /// What a render came to.
@@ -259,6 +262,7 @@ pub(crate) fn missing(index: &mut Index, app: &AppKey, number: u64) -> Option<Re
         record: record.clone(),
         needed,
         scan,
+        served: index.served_for(&record.frozen),
     })
 }
 

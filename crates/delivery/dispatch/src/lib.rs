@@ -16,7 +16,7 @@ pub use order::{
 pub use removal::{Hashed, is_protected};
 pub use report::{
     AgentFacts, AppReport, AppState, Capacity, DriftItem, DriftKind, HealthCounts, Inventory,
-    LeftOver, Problem, ProblemKind, Report, RootAck,
+    LeftOver, Problem, ProblemKind, Report, RootAck, served_digest,
 };
 pub use variant::{
     APP_LABEL, HookDelete, OWNER_ANNOTATION, Owner, Phase, Variant, VariantObject, app_label,

@@ -57,6 +57,26 @@ pub struct AgentFacts {
     /// What they can hold together.
     #[serde(default)]
     pub capacity: Capacity,
+    /// The digest of the list of what the cluster serves; empty if that is not known, or too long.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub served: String,
+    /// That list, where the hub was not told of it yet: `group/version`, and `group/version/Kind`, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub api_versions: Vec<String>,
+}
+
+/// How much a cluster may say of what it serves: entries, and bytes of all of them.
+const MAX_SERVED: (usize, usize) = (10_000, 1 << 20);
+
+/// The digest of what a cluster serves, if it is not too long, and in order.
+pub fn served_digest(list: &[String]) -> Option<String> {
+    let ordered = list.windows(2).all(|two| two[0] < two[1]);
+    let bytes: usize = list.iter().map(String::len).sum();
+    if list.is_empty() || !ordered || list.len() > MAX_SERVED.0 || bytes > MAX_SERVED.1 {
+        return None;
+    }
+    let bytes = base_json::canonical_of(&list).ok()?;
+    Some(Digest::of(&bytes).to_string())
 }
 
 /// What nodes leave to pods, together.

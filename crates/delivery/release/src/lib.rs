@@ -18,6 +18,6 @@ mod values;
 
 pub use error::{BuildError, InputError};
 pub use names::{frozen, release_id};
-pub use prepare::{Built, Prepared};
+pub use prepare::{Built, Prepared, Served};
 pub use rules::{Claim, Clash, Violation, check_project, clashes, cycles};
 pub use scope::Scopes;

@@ -30,7 +30,11 @@ pub struct Prepared {
     release: ReleaseId,
     content: Content,
     uses: Uses,
+    served: Served,
 }
+
+/// What clusters serve (`group/version`, and `group/version/Kind`), by the digest that a target input names.
+pub type Served = BTreeMap<String, Arc<Vec<String>>>;
 
 /// What variants are made from.
 #[derive(Debug)]
@@ -187,7 +191,15 @@ impl Prepared {
             release,
             content,
             uses,
+            served: Served::new(),
         }
+    }
+
+    /// Takes in what clusters serve, where the App's charts are to see it.
+    #[must_use]
+    pub fn knowing(mut self, served: Served) -> Self {
+        self.served = served;
+        self
     }
 
     /// The expressions that the App uses, which is what target inputs are made from.
@@ -234,7 +246,7 @@ impl Prepared {
         let (digest, values) = match &self.content {
             Content::Shared(_) => (Digest::of(b""), ChartValues::default()),
             Content::Chart(_) => {
-                let values = chart_values(&self.spec, input)?;
+                let values = chart_values(&self.spec, input, &self.served)?;
                 (values.digest(), values)
             }
         };

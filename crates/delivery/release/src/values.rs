@@ -1,5 +1,7 @@
 //! What a chart gets for one target input.
 
+use std::sync::Arc;
+
 use base_json::Value;
 use roadstead_model::{AppSpec, ClusterFact, HelmRenderer, HelmValues};
 use roadstead_render::ChartValues;
@@ -7,10 +9,14 @@ use roadstead_target::{
     ExpressionError, TargetInput, fact_key, substitute_text, substitute_values,
 };
 
-use crate::InputError;
+use crate::{InputError, Served};
 
 /// The layers of values for an input, with its expressions replaced.
-pub(crate) fn chart_values(spec: &AppSpec, input: &TargetInput) -> Result<ChartValues, InputError> {
+pub(crate) fn chart_values(
+    spec: &AppSpec,
+    input: &TargetInput,
+    served: &Served,
+) -> Result<ChartValues, InputError> {
     let default = HelmRenderer::default();
     let helm = spec.render.helm.as_ref().unwrap_or(&default);
     let told =
@@ -33,15 +39,24 @@ pub(crate) fn chart_values(spec: &AppSpec, input: &TargetInput) -> Result<ChartV
         Some(version) => version.to_owned(),
         None => text(&helm.kube_version)?,
     };
-    let mut api_versions = helm.api_versions.clone();
-    let served = fact(ClusterFact::ApiVersions).and_then(Value::as_array);
-    let served = served.into_iter().flatten().filter_map(Value::as_str);
-    api_versions.extend(served.map(str::to_owned));
+    let served = match fact(ClusterFact::ApiVersions).and_then(Value::as_str) {
+        None => None,
+        Some(digest) => match served.get(digest) {
+            Some(list) => Some(Arc::clone(list)),
+            None => {
+                let message = format!(
+                    "{at}.fromCluster: the list {digest} of what the cluster serves is not there; its agent tells it anew when it connects"
+                );
+                return Err(InputError::plain(message));
+            }
+        },
+    };
     Ok(ChartValues {
         release_name: text(&helm.release_name)?,
         layers,
         kube_version,
-        api_versions,
+        api_versions: helm.api_versions.clone(),
+        served,
     })
 }
 

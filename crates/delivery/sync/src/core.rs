@@ -83,6 +83,8 @@ pub(crate) struct Core {
     pub(crate) connected: bool,
     pub(crate) version: Version,
     pub(crate) kinds: Option<BTreeMap<GroupKind, Vec<ApiResource>>>,
+    /// What the cluster serves, as charts ask for it, and the digest of that; both empty if it is too long to tell.
+    pub(crate) served: (Vec<String>, String),
     pub(crate) discovering: bool,
     pub(crate) discover_at: Option<u64>,
     pub(crate) discover_fails: u32,
@@ -136,6 +138,7 @@ impl Core {
             connected: false,
             version: Version::default(),
             kinds: None,
+            served: Default::default(),
             discovering: false,
             discover_at: None,
             discover_fails: 0,

@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use base_json::{Digest, Value};
 use bytes::Bytes;
-use k8s_cluster::{Call, ClusterError, ErrorKind, Reply, WatchEvent};
+use k8s_cluster::{ApiResource, Call, ClusterError, ErrorKind, Reply, WatchEvent};
 use k8s_object::{Gvk, ObjectId};
-use roadstead_dispatch::{AgentFacts, AppState, Capacity, Entry, Known, Report, RootAck};
+use roadstead_dispatch::{
+    AgentFacts, AppState, Capacity, Entry, Known, Report, RootAck, served_digest,
+};
 use roadstead_model::{AppKey, Now, Time};
 
 use crate::app::AppSync;
@@ -345,6 +347,7 @@ impl Machine {
         match result {
             Ok(Reply::Discovered { version, resources }) => {
                 self.core.version = version;
+                self.core.served = served(&resources);
                 let mut kinds: BTreeMap<_, Vec<_>> = BTreeMap::new();
                 for resource in resources {
                     kinds
@@ -699,6 +702,8 @@ impl Machine {
             api_kinds: u32::try_from(kinds.len()).unwrap_or(u32::MAX),
             nodes: self.nodes.0,
             capacity: self.nodes.1,
+            served: self.core.served.1.clone(),
+            api_versions: Vec::new(),
         })
     }
 
@@ -719,6 +724,12 @@ impl Machine {
         let facts = self.facts();
         if facts.is_some() && facts != self.facts_sent {
             report.facts.clone_from(&facts);
+            let told = self.facts_sent.as_ref().map(|sent| &sent.served);
+            if let Some(facts) = &mut report.facts
+                && told != Some(&facts.served)
+            {
+                facts.api_versions.clone_from(&self.core.served.0);
+            }
         }
         for key in &self.unreported {
             let Some(app) = self.apps.get(key) else {
@@ -851,5 +862,20 @@ fn advance(revision: &mut String, tree: &Value) {
         .filter(|text| !text.is_empty())
     {
         newer.clone_into(revision);
+    }
+}
+
+/// What a cluster serves, as charts ask for it, in order, and the digest of that.
+fn served(resources: &[ApiResource]) -> (Vec<String>, String) {
+    let mut list = BTreeSet::new();
+    for resource in resources {
+        let version = resource.gvk.api_version();
+        list.insert(format!("{version}/{}", resource.gvk.kind));
+        list.insert(version);
+    }
+    let list: Vec<String> = list.into_iter().collect();
+    match served_digest(&list) {
+        Some(digest) => (list, digest),
+        None => Default::default(),
     }
 }

@@ -310,6 +310,7 @@ fn prepare(
             record: record.clone(),
             needed: BTreeMap::new(),
             scan: true,
+            served: BTreeMap::new(),
         };
         let scanned = roadstead_control::render(&scan, &inputs, (&app.project, &known.project));
         if !scanned.error.is_empty() {
@@ -341,6 +342,8 @@ fn describe(found: &str, asked: &str) -> String {
 struct Placed {
     placing: Placing,
     clusters: BTreeMap<ClusterId, Now>,
+    /// What clusters serve, as far as the App's charts see it.
+    served: roadstead_release::Served,
 }
 
 /// What a cluster has now.
@@ -370,6 +373,7 @@ fn place(index: &mut Index, app: &AppKey, record: &ReleaseRecord) -> Placed {
     Placed {
         clusters: clusters.collect(),
         placing,
+        served: index.served_for(&record.frozen),
     }
 }
 
@@ -413,6 +417,7 @@ fn compare(
         record,
         needed,
         scan: false,
+        served: placed.served.clone(),
     };
     let Rendered {
         outcomes,

@@ -29,8 +29,10 @@ pub struct ChartValues {
     pub layers: Vec<(String, HelmValues)>,
     /// What it sees as the Kubernetes version; empty for [`KUBE_VERSION`].
     pub kube_version: String,
-    /// What it sees as API versions besides Kubernetes' own.
+    /// What it sees as API versions besides Kubernetes' own, or besides what is served.
     pub api_versions: Vec<String>,
+    /// What the cluster serves; `None` for what every Kubernetes does.
+    pub served: Option<Arc<Vec<String>>>,
 }
 
 impl ChartValues {
@@ -122,7 +124,13 @@ impl Chart {
             excerpt: None,
         })?;
         let helm = HelmVersion::of(self.compiled.dialect());
-        let capabilities = Capabilities::new(kube, &values.api_versions, helm);
+        let capabilities = match &values.served {
+            None => Capabilities::new(kube, &values.api_versions, helm),
+            Some(served) => {
+                let all = served.iter().chain(&values.api_versions);
+                Capabilities::exactly(kube, all, helm)
+            }
+        };
         let mut input = RenderInput::new(&layers, capabilities);
         let name = match values.release_name.as_str() {
             "" => self.app.as_str(),

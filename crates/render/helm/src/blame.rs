@@ -5,6 +5,7 @@ use roadstead_template::{Error, ErrorKind};
 
 use crate::diag::{Code, Diagnostic, Diagnostics, Frame, Place, SetBy};
 use crate::engine::Compiled;
+use crate::setby;
 use crate::values::layers::Layer;
 use crate::values::schema;
 
@@ -57,14 +58,15 @@ pub(crate) fn exec_error(
             expression: frame.context.to_string(),
         })
         .collect();
-    let mentioned = error
-        .stack()
-        .first()
-        .map(|frame| paths(&frame.context))
-        .unwrap_or_default();
-    diagnostic.values = mentioned
+    let failed = error.stack().first();
+    let read = failed.zip(diagnostic.place.as_ref()).map(|(frame, place)| {
+        let text = compiled.source(&place.file).unwrap_or_default();
+        setby::read_at(&frame.context, &text, place)
+    });
+    diagnostic.values = read
+        .unwrap_or_default()
         .into_iter()
-        .map(|path| set_by(&path, chart, layers, compiled))
+        .map(|path| setby::set_by(&path, chart, layers, compiled))
         .collect();
     diagnostic
 }
@@ -153,86 +155,6 @@ fn in_helm_4(go: &str) -> String {
     out.trim().to_owned()
 }
 
-/// The paths below `.Values` that a piece of a template reads.
-fn paths(expression: &str) -> Vec<String> {
-    let mut out: Vec<String> = Vec::new();
-    for (at, found) in expression.match_indices(".Values.") {
-        let rest = &expression[at + found.len()..];
-        let end = rest
-            .find(|char: char| !char.is_alphanumeric() && char != '_' && char != '.')
-            .unwrap_or(rest.len());
-        let path = rest[..end].trim_end_matches('.').to_owned();
-        if !path.is_empty() && !out.contains(&path) {
-            out.push(path);
-        }
-    }
-    out
-}
-
-/// Who sets a value: the last layer that does, else the chart's own defaults.
-fn set_by(path: &str, chart: &str, layers: &[Layer], compiled: &Compiled) -> SetBy {
-    let full = if chart.is_empty() {
-        path.to_owned()
-    } else {
-        format!("{chart}.{path}")
-    };
-    let mut place = layers.iter().rev().find_map(|layer| layer.sets(&full));
-    if place.is_none() {
-        // A parent's defaults win over its child's.
-        place = compiled.defaults().find_map(|(below, folder, text)| {
-            let inner = if below.is_empty() {
-                full.as_str()
-            } else {
-                full.strip_prefix(&below)?.strip_prefix('.')?
-            };
-            let line = line_of(text, inner)?;
-            Some(Place {
-                file: format!("{folder}values.yaml"),
-                line,
-                column: 0,
-            })
-        });
-    }
-    SetBy {
-        path: path.to_owned(),
-        place,
-    }
-}
-
-/// The line of a YAML file that sets a path; a value in braces counts as its line.
-pub(crate) fn line_of(text: &[u8], path: &str) -> Option<usize> {
-    let text = String::from_utf8_lossy(text);
-    let names: Vec<&str> = path.split('.').collect();
-    // the keys above the present line with their indents
-    let mut open: Vec<(usize, String)> = Vec::new();
-    let mut best: Option<(usize, usize)> = None;
-    for (number, line) in text.lines().enumerate() {
-        let trimmed = line.trim_start();
-        if trimmed.is_empty() || trimmed.starts_with(['#', '-']) {
-            continue;
-        }
-        let indent = line.len() - trimmed.len();
-        let Some((key, _)) = trimmed.split_once(':') else {
-            continue;
-        };
-        while open.last().is_some_and(|(other, _)| *other >= indent) {
-            open.pop();
-        }
-        open.push((indent, key.trim_matches(['"', '\'']).to_owned()));
-        let common = open
-            .iter()
-            .zip(&names)
-            .take_while(|((_, key), name)| key == *name)
-            .count();
-        if common == open.len() && best.is_none_or(|(most, _)| common > most) {
-            best = Some((common, number + 1));
-        }
-    }
-    let (found, line) = best?;
-    // A parent that is there says at least where the path would have to stand, but does not set it.
-    (found == names.len()).then_some(line)
-}
-
 /// What is wrong with values by the schemas of the charts.
 #[derive(Default)]
 pub(crate) struct Violations {
@@ -285,6 +207,7 @@ impl Violations {
             diagnostic.values.push(SetBy {
                 path: values,
                 place: None,
+                around: None,
             });
             self.found.push(diagnostic);
         }
@@ -320,9 +243,10 @@ impl Violations {
                 .map(|mut diagnostic| {
                     helm.clone_into(&mut diagnostic.helm_compat);
                     for value in &mut diagnostic.values {
-                        *value = set_by(&value.path, "", layers, compiled);
+                        *value = setby::set_by(&value.path, "", layers, compiled);
+                        let around = value.around.as_ref().map(|(_, place)| place);
                         if diagnostic.place.is_none() {
-                            diagnostic.place = value.place.clone();
+                            diagnostic.place = value.place.as_ref().or(around).cloned();
                         }
                     }
                     diagnostic
@@ -355,23 +279,6 @@ mod tests {
         assert_eq!(
             in_helm_4(refused),
             "execution error at (c/a.yaml:1:3): no: way\n"
-        );
-    }
-
-    #[test]
-    fn the_line_that_sets_a_value_is_found() {
-        let text = b"# x\na: 1\nb:\n  c:\n    d: 1\n  e: {f: 1}\nc:\n  d: 2\n";
-        assert_eq!(line_of(text, "a"), Some(2));
-        assert_eq!(line_of(text, "b.c.d"), Some(5));
-        assert_eq!(line_of(text, "c.d"), Some(8));
-        assert_eq!(line_of(text, "b.x"), None);
-    }
-
-    #[test]
-    fn paths_of_values_are_read_from_expressions() {
-        assert_eq!(
-            paths("include \"x\" (dict \"a\" .Values.a.b \"c\" $.Values.c)"),
-            ["a.b", "c"]
         );
     }
 }

@@ -157,6 +157,20 @@ pub struct Capabilities {
 }
 
 impl Capabilities {
+    /// A cluster of a version that serves these API versions and no others: `group/version`, and `group/version/Kind`.
+    pub fn exactly<S: AsRef<str>>(
+        kube: KubeVersion,
+        served: impl IntoIterator<Item = S>,
+        helm: HelmVersion,
+    ) -> Self {
+        let served = served.into_iter().map(|it| Str::from(it.as_ref()));
+        Self {
+            kube,
+            api_versions: served.collect(),
+            helm,
+        }
+    }
+
     /// A cluster of a version, with the API versions that Helm always knows and these besides: `group/version`, or
     /// `group/version/Kind`.
     pub fn new<S: AsRef<str>>(kube: KubeVersion, more: &[S], helm: HelmVersion) -> Self {

@@ -94,8 +94,10 @@ pub struct Frame {
 pub struct SetBy {
     /// The path below `.Values`.
     pub path: String,
-    /// The layer, and the line if it has lines. `None`: no layer sets it.
+    /// The layer, and the line if it has lines. `None`: no layer sets it by itself.
     pub place: Option<Place>,
+    /// Then: the nearest value around it that a layer sets, and where.
+    pub around: Option<(String, Place)>,
 }
 
 /// One thing that is wrong.
@@ -195,7 +197,14 @@ impl fmt::Display for Diagnostic {
         for value in &self.values {
             match &value.place {
                 Some(place) => write!(f, "\n  .Values.{} is set at {place}", value.path)?,
-                None => write!(f, "\n  .Values.{} is set nowhere", value.path)?,
+                None => match &value.around {
+                    None => write!(f, "\n  .Values.{} is set nowhere", value.path)?,
+                    Some((around, place)) => write!(
+                        f,
+                        "\n  .Values.{} has no line of its own; .Values.{around} is set at {place}",
+                        value.path
+                    )?,
+                },
             }
         }
         if let Some(hint) = &self.hint {

@@ -21,6 +21,7 @@ mod load;
 mod object;
 mod post;
 mod semver;
+mod setby;
 mod values;
 mod yaml;
 

@@ -263,7 +263,7 @@ server: {}
     |              ^
   from c/templates/a.yaml:2:14: .Values.server.image.tag in \"deep\"
   from c/templates/a.yaml:5:4: include \"deep\" . in \"c/templates/a.yaml\"
-  .Values.server.image.tag is set nowhere",
+  .Values.server.image.tag has no line of its own; .Values.server is set at values.yaml:1",
     );
 }
 

@@ -4,9 +4,9 @@ use serde_json::{Map, Value};
 
 use super::strvals::{self, Style};
 use crate::Dialect;
-use crate::blame::line_of;
 use crate::diag::{Code, Diagnostic, Diagnostics, Place};
 use crate::load::unread;
+use crate::setby::line_of;
 use crate::yaml::{self, Failure};
 
 /// One source of values; later ones win over earlier ones, as Helm orders them.
@@ -84,7 +84,12 @@ impl Layer {
             | Self::SetString(text)
             | Self::SetLiteral(text)
             | Self::SetFile { text, .. } => {
-                let set = |part: &str| part.split('=').next().is_some_and(|key| key.trim() == path);
+                // to set something in a value is to set it
+                let set = |part: &str| {
+                    let key = part.split('=').next().unwrap_or("").trim();
+                    let inside = key.strip_prefix(path);
+                    inside.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+                };
                 text.split(',').any(set).then(|| place(0))
             }
         }
