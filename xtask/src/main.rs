@@ -40,7 +40,7 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "conformance",
-        about: "render charts with the real helm and with ours, and compare: helm --corpus DIR",
+        about: "render with the real tools and with ours, and compare: helm | kustomize --corpus DIR",
         run: conformance::run,
     },
     Command {

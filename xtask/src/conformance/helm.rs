@@ -117,8 +117,12 @@ pub(super) fn run(context: &Context, args: &[String]) -> anyhow::Result<ExitCode
     println!("{differences}");
     if options.write {
         let path = context.root.join("docs/conformance.md");
-        fs::write(&path, report::markdown(&text, &outcomes))
-            .with_context(|| format!("writing {}", path.display()))?;
+        // what is said of kustomize stays
+        let old = fs::read_to_string(&path).unwrap_or_default();
+        let heading = super::kustomize::HEADING;
+        let rest = old.find(heading).map(|at| format!("\n{}", &old[at..]));
+        let text = report::markdown(&text, &outcomes) + &rest.unwrap_or_default();
+        fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
         println!("wrote docs/conformance.md");
     }
     let disagree = outcomes

@@ -4,6 +4,7 @@ mod cases;
 mod compare;
 mod corpus;
 mod helm;
+mod kustomize;
 mod mutate;
 mod oracle;
 mod random;
@@ -15,10 +16,11 @@ use anyhow::bail;
 
 use crate::Context;
 
-/// Runs `conformance helm …`.
+/// Runs `conformance helm …` and `conformance kustomize …`.
 pub(crate) fn run(context: &Context, args: &[String]) -> anyhow::Result<ExitCode> {
     match args.split_first() {
         Some((name, rest)) if name == "helm" => helm::run(context, rest),
-        _ => bail!("usage: cargo xtask conformance helm --corpus DIR (see --help there)"),
+        Some((name, rest)) if name == "kustomize" => kustomize::run(context, rest),
+        _ => bail!("usage: cargo xtask conformance helm|kustomize --corpus DIR (see --help there)"),
     }
 }

@@ -302,7 +302,7 @@ fn tag<'n>(node: &'n Node<'_>) -> &'n str {
     }
 }
 
-fn resolved_tag(found: &Resolved) -> &'static str {
+pub(crate) fn resolved_tag(found: &Resolved) -> &'static str {
     match found {
         Resolved::Null => "!!null",
         Resolved::Bool(_) => "!!bool",
@@ -314,12 +314,15 @@ fn resolved_tag(found: &Resolved) -> &'static str {
 }
 
 fn scalar(node: &Node<'_>) -> Result<Any> {
-    let text = node.text.as_ref();
+    scalar_of(tag(node), &node.text).map_err(|problem| Problem::at(problem, node.mark()))
+}
+
+/// The value of a scalar with this short tag.
+pub(crate) fn scalar_of(wanted: &str, text: &str) -> std::result::Result<Any, String> {
     let string = || Ok(Any::Str(text.to_owned()));
-    let wanted = tag(node);
     let found = match wanted {
         "!!str" => return string(),
-        "!!binary" => return binary(node),
+        "!!binary" => return binary(text),
         "!!bool" | "!!int" | "!!float" | "!!null" | "!!timestamp" => {
             resolve(text, Stack::V3, wanted == "!!timestamp")
         }
@@ -338,26 +341,18 @@ fn scalar(node: &Node<'_>) -> Result<Any> {
         },
         (_, found) => {
             let kind = resolved_tag(&found);
-            let problem = format!("cannot decode {kind} `{text}` as a {wanted}");
-            return Err(Problem::at(problem, node.mark()));
+            return Err(format!("cannot decode {kind} `{text}` as a {wanted}"));
         }
     })
 }
 
-fn binary(node: &Node<'_>) -> Result<Any> {
-    let packed: String = node
-        .text
-        .chars()
-        .filter(|c| !matches!(c, '\r' | '\n'))
-        .collect();
+fn binary(text: &str) -> std::result::Result<Any, String> {
+    let packed: String = text.chars().filter(|c| !matches!(c, '\r' | '\n')).collect();
     match base64::engine::general_purpose::STANDARD.decode(packed) {
         Ok(bytes) => Ok(match String::from_utf8(bytes) {
             Ok(text) => Any::Str(text),
             Err(error) => Any::Bytes(error.into_bytes()),
         }),
-        Err(_) => {
-            let problem = "!!binary value contains invalid base64 data";
-            Err(Problem::at(problem, node.mark()))
-        }
+        Err(_) => Err("!!binary value contains invalid base64 data".to_owned()),
     }
 }

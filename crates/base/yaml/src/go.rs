@@ -8,6 +8,9 @@ use base_json::{Map, Value};
 pub use crate::any::Any;
 pub use crate::emit::Writer;
 pub use crate::error::GoError;
+pub use crate::node::{
+    NodeKind, Nodes, ScalarStyle, nodes, plain_fits, reads_as_other, scalar_v3, tag_v3,
+};
 pub use crate::resolve::Stack;
 pub use crate::time::Timestamp;
 

@@ -20,6 +20,7 @@ mod emit;
 mod error;
 pub mod go;
 mod input;
+mod node;
 mod number;
 mod parse;
 mod problem;

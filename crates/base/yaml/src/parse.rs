@@ -12,6 +12,8 @@ pub(crate) struct Properties<'t> {
     pub(crate) anchor: Option<&'t str>,
     /// The whole tag; empty if there is none.
     pub(crate) tag: Option<Box<str>>,
+    /// Is a collection written in brackets?
+    pub(crate) flow: bool,
 }
 
 #[derive(Debug)]
@@ -262,10 +264,12 @@ impl<'t> Parser<'t> {
             }
             Tok::FlowSequenceStart => {
                 self.state = State::FlowSequenceFirstEntry;
+                properties.flow = true;
                 Event::SequenceStart(properties)
             }
             Tok::FlowMappingStart => {
                 self.state = State::FlowMappingFirstKey;
+                properties.flow = true;
                 Event::MappingStart(properties)
             }
             Tok::BlockSequenceStart if block => {
@@ -441,7 +445,11 @@ impl<'t> Parser<'t> {
                 Tok::Key => {
                     let mark = self.scanner.next()?.start;
                     self.state = State::FlowSequenceMappingKey;
-                    return Ok((Event::MappingStart(Properties::default()), mark));
+                    let flow = Properties {
+                        flow: true,
+                        ..Properties::default()
+                    };
+                    return Ok((Event::MappingStart(flow), mark));
                 }
                 Tok::FlowSequenceEnd => {}
                 _ => {

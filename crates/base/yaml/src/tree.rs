@@ -22,6 +22,8 @@ pub(crate) struct Node<'t> {
     pub(crate) kind: Kind,
     pub(crate) style: Style,
     pub(crate) tag: Option<Box<str>>,
+    /// Is it a collection in brackets?
+    pub(crate) flow: bool,
     /// A scalar's text, or an alias's name.
     pub(crate) text: Cow<'t, str>,
     pub(crate) line: u32,
@@ -206,6 +208,7 @@ impl<'t> Reader<'t> {
             kind,
             style: Style::Plain,
             tag: properties.tag,
+            flow: properties.flow,
             text: Cow::Borrowed(""),
             line: mark.line,
             column: mark.column,

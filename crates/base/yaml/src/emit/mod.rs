@@ -8,6 +8,11 @@ mod trip;
 pub(crate) use sort::{Key, compare, sort_by_key};
 pub(crate) use trip::valid;
 
+/// Can a text stand without quotes in block style, in version 3?
+pub(crate) fn fits_plain(text: &str) -> bool {
+    analyze::ordinary(text) || analyze::analyze(text, false).plain_allowed
+}
+
 use crate::GoError;
 use crate::number;
 use crate::resolve::Stack;
