@@ -36,7 +36,7 @@ const DISK_PAUSE: Duration = Duration::from_secs(2);
 /// How many events are taken in before what they ask for is carried out.
 const AT_ONCE: usize = 128;
 /// The shortest time between two renewals that an unknown signing key calls for.
-const KEYS_PAUSE: Duration = Duration::from_secs(60);
+const KEYS_PAUSE: Duration = Duration::from_secs(10);
 
 /// Something for the loop.
 pub(crate) enum Event {
@@ -318,6 +318,7 @@ struct Shell {
     hub: Option<(AgentClient, ToHub)>,
     /// The epoch of the hub that it spoke to last.
     epoch: u64,
+    /// When the hub was, or will be, asked for its keys.
     keys_asked: Option<Instant>,
     /// What the machine wants done and is not done yet.
     pending: Vec<Effect>,
@@ -596,15 +597,29 @@ impl Shell {
             }
             Err(error) => {
                 tracing::error!(%error, "refuses an order");
-                let pause = self.keys_asked.is_none_or(|at| at.elapsed() > KEYS_PAUSE);
-                if matches!(error, OrderError::Signature(_)) && pause {
-                    // a new key may be on its way, vouched for by one that is trusted
-                    self.keys_asked = Some(Instant::now());
-                    let _ = renew.try_send(());
+                if matches!(error, OrderError::Signature(_)) {
+                    self.ask_for_keys(renew);
                 }
                 self.input(Input::OrderRefused(error.to_string()));
             }
         }
+    }
+
+    /// Asks the hub for its keys: a new one may be on its way, vouched for by one that is trusted. Not too often, but
+    /// what was asked may have been lost with its session, so that each refusal is followed by one answer at least.
+    fn ask_for_keys(&mut self, renew: &mpsc::Sender<()>) {
+        let now = Instant::now();
+        let at = self.keys_asked.map_or(now, |at| at + KEYS_PAUSE).max(now);
+        if self.keys_asked.is_some_and(|asked| asked > now) {
+            return;
+        }
+        self.keys_asked = Some(at);
+        let renew = renew.clone();
+        self.tasks.spawn(async move {
+            tokio::time::sleep_until(at.into()).await;
+            // a full queue has one already; without a session the next order asks again
+            let _ = renew.try_send(());
+        });
     }
 
     fn detail(&mut self, request: DetailRequest) {
