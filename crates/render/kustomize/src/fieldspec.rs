@@ -47,7 +47,8 @@ impl Specs {
         Arc::clone(SPECS.get_or_init(|| {
             let mut specs = Self::read(TABLE);
             specs.sort();
-            Arc::new(specs)
+            // what is added to nothing loses what others in it cover
+            Arc::new(Self::default().merge(&specs).unwrap_or(specs))
         }))
     }
 
@@ -229,6 +230,12 @@ impl FieldSpec {
             return Ok(());
         }
         let path = crate::node::split_path(&self.path);
+        if path.len() > crate::node::MAX_DEPTH {
+            return Err(Fault::new(format!(
+                "a field's path has {} parts",
+                path.len()
+            )));
+        }
         let create = if self.create { create } else { &None };
         let root = tree.root;
         walk(tree, root, &path, create, set)

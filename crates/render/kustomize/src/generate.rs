@@ -130,12 +130,13 @@ fn pairs(args: &GeneratorArgs, load: Load<'_>) -> Step<Vec<(String, Vec<u8>)>> {
         let bytes = load(file)?;
         variables(&bytes, &mut out).map_err(|fault| fault.within(&format!("file {file:?}")))?;
     }
-    for literal in &args.literals {
+    for (number, literal) in args.literals.iter().enumerate() {
         match literal.split_once('=') {
             Some((key, value)) if !key.is_empty() => {
                 out.push((key.to_owned(), unquoted(value).as_bytes().to_vec()));
             }
-            _ => return Err(Fault::new(format!("literal {literal:?} is not key=value"))),
+            // it may be a secret, so it is not shown
+            _ => return Err(Fault::new(format!("literals[{number}] is not key=value"))),
         }
     }
     for file in &args.files {

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use crate::diag::Fault;
-use crate::node::Step;
+use crate::node::{MAX_DEPTH, Step};
 
 /// Operations that were read.
 #[derive(Debug, Clone, PartialEq)]
@@ -113,6 +113,7 @@ impl Operation {
                 }
                 "" => Err(Fault::new("the whole object can be replaced by a map only")),
                 path => {
+                    shallow(path, &own())?;
                     let (container, key) = container(value, path)?;
                     match container {
                         Value::Object(map) => {
@@ -197,7 +198,25 @@ fn index(key: &str, len: usize, end: usize) -> Step<usize> {
     if at < end { Ok(at) } else { Err(fault()) }
 }
 
+/// How many levels a value has.
+fn depth(value: &Value) -> usize {
+    let inner = match value {
+        Value::Array(items) => items.iter().map(depth).max(),
+        Value::Object(map) => map.values().map(depth).max(),
+        _ => None,
+    };
+    1 + inner.unwrap_or(0)
+}
+
+fn shallow(path: &str, new: &Value) -> Step<()> {
+    if path.matches('/').count() + depth(new) > MAX_DEPTH {
+        return Err(Fault::new("the value would lie too deep"));
+    }
+    Ok(())
+}
+
 fn add(value: &mut Value, path: &str, new: Value) -> Step<()> {
+    shallow(path, &new)?;
     let (container, key) = container(value, path)?;
     match container {
         Value::Object(map) => {

@@ -271,7 +271,12 @@ impl Run<'_> {
             specs = Arc::new(merged);
         }
         let all = match &sum.specs {
-            None => specs,
+            None if Arc::ptr_eq(&specs, &defaults) => specs,
+            // a path for one kind takes the place of the same path for all kinds, but only when it is added to nothing
+            None => {
+                let merged = Specs::default().merge(&specs);
+                Arc::new(merged.map_err(|f| kfile.error(&field("configurations"), f))?)
+            }
             Some(known) if Arc::ptr_eq(&specs, &defaults) && Arc::ptr_eq(known, &defaults) => specs,
             Some(known) => {
                 let merged = known.merge(&specs);
@@ -526,9 +531,14 @@ fn check_cycle(context: &Context<'_>, inner: &Folder) -> Step<()> {
     let mut at = Some(context);
     while let Some(outer) = at {
         if outer.folder.tree == inner.tree && within(&outer.folder.path, &inner.path) {
+            let outermost = inner.path.is_empty() && inner.tree.is_empty();
             let text = format!(
                 "folder {:?} holds {:?}, which is being built: that goes round",
-                inner.shown(&inner.path),
+                if outermost {
+                    ".".to_owned()
+                } else {
+                    inner.shown(&inner.path)
+                },
                 outer.folder.shown(&outer.folder.path)
             );
             return Err(Fault::new(text));

@@ -19,6 +19,9 @@ pub(crate) use read::{parse, parse_one};
 
 use crate::diag::Fault;
 
+/// How deep changes may nest what they make: deeper than any document may be that is read.
+pub(crate) const MAX_DEPTH: usize = 256;
+
 /// A node's number.
 pub(crate) type Id = u32;
 
@@ -208,6 +211,12 @@ impl Tree {
         let mut node = other.get(id).clone();
         node.inner = node.inner.iter().map(|&i| self.take(other, i)).collect();
         self.add(node)
+    }
+
+    /// How many levels hang below a node, itself included.
+    pub(crate) fn depth(&self, id: Id) -> usize {
+        let inner = self.get(id).inner.iter();
+        1 + inner.map(|&i| self.depth(i)).max().unwrap_or(0)
     }
 
     /// Cuts a node with what hangs below it out as a tree of its own.

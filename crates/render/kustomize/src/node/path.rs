@@ -79,6 +79,9 @@ impl Tree {
         path: &[String],
         create: Option<Kind>,
     ) -> Step<Found> {
+        if path.len() > super::MAX_DEPTH {
+            return Err(Fault::new(format!("the path has {} parts", path.len())));
+        }
         let mut out = Vec::new();
         let mut inside = 0;
         self.match_into(at, path, create, &mut out, &mut inside)?;

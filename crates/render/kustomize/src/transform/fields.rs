@@ -98,6 +98,9 @@ pub(super) fn value_add(
             }
             let parts = crate::node::split_path(path);
             let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+            if parts.len() > crate::node::MAX_DEPTH {
+                return Err(Fault::new(format!("fieldPath has {} parts", parts.len())));
+            }
             let root = item.tree.root;
             let Some(field) = item.tree.lookup_create(root, Kind::Scalar, &parts)? else {
                 continue;

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::Selector;
 use crate::diag::Fault;
 use crate::id::{Gvk, ResId};
-use crate::node::{Found, Kind, Node, Step, Tree, parse_one, smart_split, to_text};
+use crate::node::{Found, Kind, MAX_DEPTH, Node, Step, Tree, parse_one, smart_split, to_text};
 use crate::objects::Objects;
 use crate::resource::Item;
 
@@ -233,10 +233,13 @@ impl Target {
         let kind = value.get(value.root).kind;
         let create = self.options.as_ref().is_some_and(|o| o.create);
         let create = create.then_some(kind);
+        let parts = smart_split(path, '.');
+        if parts.len() + value.depth(value.root) > MAX_DEPTH {
+            return Err(Fault::new("the value would lie too deep"));
+        }
         if put_inside(tree, path, value, create)?.is_some() {
             return Ok(());
         }
-        let parts = smart_split(path, '.');
         let root = tree.root;
         let found = match tree.matching(root, &parts, create)? {
             Found::Here(found) => found,
