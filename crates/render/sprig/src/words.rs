@@ -16,7 +16,8 @@ pub(crate) fn abbreviate(text: &[u8], offset: i64, width: i64) -> Vec<u8> {
         return text.to_vec();
     }
     let mut offset = offset.min(length);
-    if length - offset < width - 3 {
+    // wraps where Go wraps
+    if length.wrapping_sub(offset) < width - 3 {
         offset = length - (width - 3);
     }
     if offset <= 4 {

@@ -127,7 +127,7 @@ fn scalar(node: &Node, indent: usize, line: bool) -> String {
         Style::Flow => Style::Plain,
         style => style,
     };
-    if line && matches!(style, Style::Literal | Style::Folded) || line && text.contains('\n') {
+    if line && (matches!(style, Style::Literal | Style::Folded) || text.contains('\n')) {
         style = Style::Double;
     }
     if style == Style::Plain
