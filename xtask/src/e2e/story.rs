@@ -397,8 +397,8 @@ fn drift(world: &mut World) -> anyhow::Result<String> {
 fn fourth(world: &mut World) -> anyhow::Result<String> {
     // what was deleted by hand counts its generations anew
     let before = generations(world)?;
-    world.repository.replace(WEB, "web:missing", "web:1")?;
-    let commit = commit(world, "Release web 1 again")?;
+    world.repository.replace(WEB, "web:missing", "web:3")?;
+    let commit = commit(world, "Release web 3")?;
     until("the canary's being written", || {
         Ok((generation(world, 0)? > before[0]).then_some(()))
     })?;
@@ -436,9 +436,9 @@ fn fourth(world: &mut World) -> anyhow::Result<String> {
 }
 
 fn fifth(world: &mut World) -> anyhow::Result<String> {
-    world.repository.replace(WEB, "web:1", "web:2")?;
+    world.repository.replace(WEB, "web:3", "web:4")?;
     world.planes[1].kill_api_server();
-    let commit = commit(world, "Release web 2 again")?;
+    let commit = commit(world, "Release web 4")?;
     until("the rollout to be under way", || {
         let rollout = world.rollout_of("shop", &commit)?;
         Ok(rollout.filter(|rollout| rollout["status"]["healthy"].as_u64() >= Some(1)))
@@ -447,8 +447,8 @@ fn fifth(world: &mut World) -> anyhow::Result<String> {
     world.planes[1].start_api_server()?;
     let begun = Instant::now();
     expect(world, "shop", &commit, "Completed", 3)?;
-    hold(image(world, 1)?.ends_with("web:2"), || {
-        "it does not run web:2".to_owned()
+    hold(image(world, 1)?.ends_with("web:4"), || {
+        "it does not run web:4".to_owned()
     })?;
     Ok(format!(
         "healthy {:.0} s after it was back",
@@ -460,14 +460,14 @@ fn sixth(world: &mut World) -> anyhow::Result<String> {
     world.kill_agent(2);
     world.planes[2].kill_api_server();
     world.until_connection(2, "Offline")?;
-    world.repository.replace(WEB, "web:2", "web:1")?;
-    let commit = commit(world, "Release web 1 while one is away")?;
+    world.repository.replace(WEB, "web:4", "web:5")?;
+    let commit = commit(world, "Release web 5 while one is away")?;
     expect(world, "shop", &commit, "Completed", 2)?;
     world.planes[2].start_api_server()?;
     world.run_agent(2, None)?;
     let begun = Instant::now();
     until("the catching up", || {
-        Ok(image(world, 2)?.ends_with("web:1").then_some(()))
+        Ok(image(world, 2)?.ends_with("web:5").then_some(()))
     })?;
     world.until_connection(2, "Connected")?;
     Ok(format!(
@@ -500,7 +500,7 @@ fn again(world: &mut World) -> anyhow::Result<String> {
     let before = pods(world)?;
     world
         .roadstead
-        .run(&["cluster", "remove", CLUSTERS[0].0], None)?;
+        .run(&["cluster", "remove", CLUSTERS[0].0, "--yes"], None)?;
     let kubectl = world.in_cluster(0);
     until("the agent's going", || {
         let namespace = [
