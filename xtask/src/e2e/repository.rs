@@ -34,7 +34,8 @@ spec:
     - name: canary
       clusters:
         matchLabels: { ring: canary }
-      soak: 2s
+      # long enough for the hub to be killed in the middle
+      soak: 5s
       deadline: 4m
     - name: main
       clusters:

@@ -6,8 +6,14 @@ use std::process::Command;
 use anyhow::{Context as _, bail};
 use oracle_cluster::cache;
 
-/// What real images are replaced by: what serves, in two versions.
-const WEB: [&str; 2] = ["oracle.local/web:1", "oracle.local/web:2"];
+/// What real images are replaced by: what serves, under several versions. One that was delivered before is no new Release.
+const WEB: [&str; 5] = [
+    "oracle.local/web:1",
+    "oracle.local/web:2",
+    "oracle.local/web:3",
+    "oracle.local/web:4",
+    "oracle.local/web:5",
+];
 
 /// Programs that manifests of real projects call by name; here they end well.
 const CALLED: [&str; 3] = ["http", "psql", "sh"];
