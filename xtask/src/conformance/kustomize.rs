@@ -21,6 +21,9 @@ const USAGE: &str = "usage: cargo xtask conformance kustomize --corpus DIR [--co
   --cache DIR     where its answers are kept (default ~/.cache/roadstead/conformance)
   --only TEXT     only kustomizations whose path holds the text
   --jobs N        how many at a time (default 2)
+  --cases         our own cases: does the real one print what stands in them?
+  --krusty        kustomize's own tests too, read from its module in Go's module cache
+  --speed         how long builds take (run it with --release)
   --write         write the section of docs/conformance.md
   --verbose       print every difference in full";
 
@@ -33,6 +36,9 @@ struct Settings {
     cache: PathBuf,
     only: Option<String>,
     jobs: usize,
+    cases: bool,
+    krusty: bool,
+    speed: bool,
     write: bool,
     verbose: bool,
 }
@@ -149,6 +155,40 @@ pub(super) fn run(context: &Context, args: &[String]) -> anyhow::Result<ExitCode
         let outcomes = compare(&settings, corpus)?;
         bad |= report(&settings, corpus, &outcomes, &mut text, &mut refusals);
     }
+    if settings.cases {
+        bad |= own_cases(&settings, context)?;
+    }
+    let mut own = String::new();
+    if settings.speed {
+        own = super::kustomize_speed::run(&settings.tool)?;
+        println!("{own}");
+        own.push('\n');
+    }
+    if settings.krusty {
+        let module = Command::new("go")
+            .args(["list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/kustomize/api"])
+            .current_dir(context.root.join("oracle/kustomize"))
+            .output()
+            .context("failed to start go")?;
+        let folder = String::from_utf8_lossy(&module.stdout).trim().to_owned();
+        let tally = super::krusty::run(&Path::new(&folder).join("krusty"))?;
+        for wrong in &tally.wrong {
+            println!("{wrong}");
+        }
+        let said = format!(
+            "Of kustomize's own tests {} are data that can be read ({} are code): {} outputs are equal byte for byte, {} more have \
+             equal objects, {} failures fail here too, and {} come out otherwise.\n",
+            tally.tests,
+            tally.skipped,
+            tally.same,
+            tally.objects,
+            tally.refused,
+            tally.wrong.len()
+        );
+        println!("{said}");
+        own.push_str(&said);
+        bad |= !tally.wrong.is_empty();
+    }
     if settings.write {
         let path = context.root.join("docs/conformance.md");
         let old = fs::read_to_string(&path).unwrap_or_default();
@@ -156,7 +196,8 @@ pub(super) fn run(context: &Context, args: &[String]) -> anyhow::Result<ExitCode
         let version = version(&settings.tool)?;
         let section = format!(
             "{HEADING}\nEvery kustomization of a folder is built by kustomize {version} and by `render/kustomize`, and the two are compared \
-             (`cargo xtask conformance kustomize --corpus DIR`). Times are of one build; those of kustomize hold the start of its process.\n\n{}",
+             (`cargo xtask conformance kustomize --corpus DIR`). Times are of one build; those of kustomize hold the start of its process. *For a remote base* counts those of both refusals \
+             that come from an address that was not fetched, by either.\n\n{}\n{own}",
             table(&text)
         );
         fs::write(&path, format!("{head}\n\n{section}"))
@@ -170,10 +211,52 @@ pub(super) fn run(context: &Context, args: &[String]) -> anyhow::Result<ExitCode
     })
 }
 
+/// Gives our own cases to the real one.
+fn own_cases(settings: &Settings, context: &Context) -> anyhow::Result<bool> {
+    let folder = context.root.join("crates/render/kustomize/tests/cases");
+    let (mut right, mut wrong) = (0, 0);
+    for entry in fs::read_dir(&folder)?.flatten() {
+        let text = fs::read_to_string(entry.path())?;
+        let Some((input, expected)) = text.split_once("\n=> ") else {
+            bail!("{} holds no expectation", entry.path().display());
+        };
+        let scratch = tempfile::tempdir()?;
+        for part in format!("\n{input}").split("\n== ").skip(1) {
+            let (path, content) = part.split_once('\n').unwrap_or((part, ""));
+            let file = scratch.path().join(path.trim());
+            fs::create_dir_all(file.parent().unwrap_or(scratch.path()))?;
+            let end = if content.is_empty() { "" } else { "\n" };
+            fs::write(file, format!("{content}{end}"))?;
+        }
+        let real = Command::new(&settings.tool)
+            .arg("build")
+            .arg(scratch.path())
+            .output()
+            .with_context(|| format!("failed to start {}", settings.tool.display()))?;
+        let printed = String::from_utf8_lossy(&real.stdout);
+        let same = match expected.strip_prefix("built\n") {
+            Some(built) => real.status.success() && printed == built,
+            None => !real.status.success(),
+        };
+        if same {
+            right += 1;
+        } else {
+            wrong += 1;
+            let name = entry.file_name();
+            println!(
+                "{}: kustomize does otherwise\n{printed}",
+                name.to_string_lossy()
+            );
+        }
+    }
+    println!("own cases: {right} as kustomize, {wrong} otherwise");
+    Ok(wrong > 0)
+}
+
 fn table(rows: &str) -> String {
     format!(
-        "| Folder | Kustomizations | Built by both | Refused by both | Disagree | Objects equal | Bytes equal | Median, kustomize | Median, ours |\n\
-         |---|---|---|---|---|---|---|---|---|\n{rows}"
+        "| Folder | Kustomizations | Built by both | Refused by both | For a remote base | Disagree | Objects equal | Bytes equal | Median, kustomize | Median, ours |\n\
+         |---|---|---|---|---|---|---|---|---|---|\n{rows}"
     )
 }
 
@@ -186,6 +269,9 @@ fn parse(args: &[String]) -> anyhow::Result<Option<Settings>> {
         cache: cache.join("conformance"),
         only: None,
         jobs: 2,
+        cases: false,
+        krusty: false,
+        speed: false,
         write: false,
         verbose: false,
     };
@@ -207,12 +293,16 @@ fn parse(args: &[String]) -> anyhow::Result<Option<Settings>> {
             "--cache" => settings.cache = value()?.into(),
             "--only" => settings.only = Some(value()?.clone()),
             "--jobs" | "-j" => settings.jobs = value()?.parse()?,
+            "--cases" => settings.cases = true,
+            "--krusty" => settings.krusty = true,
+            "--speed" => settings.speed = true,
             "--write" => settings.write = true,
             "--verbose" => settings.verbose = true,
             other => bail!("unknown flag {other}\n{USAGE}"),
         }
     }
-    if settings.corpora.is_empty() {
+    let more = settings.krusty || settings.cases || settings.speed;
+    if settings.corpora.is_empty() && !more {
         bail!("--corpus is missing\n{USAGE}");
     }
     fs::create_dir_all(&settings.cache)?;
@@ -393,13 +483,21 @@ fn judge(real: &str, ours: &str) -> Verdict {
     }
 }
 
-/// The lines that differ, with some around them.
+/// The lines that differ first, of each side, with some around them.
 pub(super) fn difference(real: &str, ours: &str) -> String {
-    let diff = similar::TextDiff::from_lines(real, ours);
-    diff.unified_diff()
-        .context_radius(3)
-        .header("kustomize", "ours")
-        .to_string()
+    let (a, b): (Vec<&str>, Vec<&str>) = (real.lines().collect(), ours.lines().collect());
+    let same = a.iter().zip(&b).take_while(|(a, b)| a == b).count();
+    let mut out = String::new();
+    let from = same.saturating_sub(4);
+    for line in &a[from..same] {
+        out.push_str(&format!("  {line}\n"));
+    }
+    for (mark, lines) in [("- ", &a), ("+ ", &b)] {
+        for line in lines.iter().skip(same).take(8) {
+            out.push_str(&format!("{mark}{line}\n"));
+        }
+    }
+    out
 }
 
 fn report(
@@ -414,6 +512,9 @@ fn report(
     let objects = count(|v| matches!(v, Verdict::Objects(_)));
     let differ = count(|v| matches!(v, Verdict::Differs(_)));
     let refused = count(|v| matches!(v, Verdict::Refused { .. }));
+    // where nothing can be fetched, that both refuse says little
+    let remote =
+        count(|v| matches!(v, Verdict::Refused { ours, .. } if ours.contains("was not fetched")));
     let disagree = count(|v| matches!(v, Verdict::Disagreement { .. }));
     for outcome in outcomes {
         let name = &outcome.name;
@@ -464,7 +565,7 @@ fn report(
         |time: fn(&Outcome) -> Duration| median(outcomes.iter().filter(built).map(time).collect());
     let folder = corpus.file_name().map(|n| n.to_string_lossy().into_owned());
     let row = format!(
-        "| {} | {} | {both} | {refused} | {disagree} | {} | {} | {} | {} |\n",
+        "| {} | {} | {both} | {refused} | {remote} | {disagree} | {} | {} | {} | {} |\n",
         folder.unwrap_or_default(),
         outcomes.len(),
         share(equal),
