@@ -334,6 +334,18 @@ fn render(
     times: &mut Times,
 ) -> Result<String, String> {
     let helm_words = |error: roadstead_helm::Diagnostics| error.helm_compat().to_owned();
+    let mut layers = Vec::new();
+    if let Some(text) = &case.values {
+        layers.push(Layer::File {
+            name: "values.yaml".to_owned(),
+            text: text.clone(),
+        });
+    }
+    layers.extend(case.set.clone().map(Layer::Set));
+    // this command of Helm 3 reads values before it reads the chart
+    if dialect.is_3() {
+        roadstead_helm::combine(&layers, dialect).map_err(helm_words)?;
+    }
     let limits = Limits::default();
     let load = |files: Option<&std::collections::BTreeMap<String, Vec<u8>>>| {
         let chart = match (files, &chart.content) {
@@ -352,14 +364,6 @@ fn render(
             Arc::clone(whole.insert(compiled))
         }
     };
-    let mut layers = Vec::new();
-    if let Some(text) = &case.values {
-        layers.push(Layer::File {
-            name: "values.yaml".to_owned(),
-            text: text.clone(),
-        });
-    }
-    layers.extend(case.set.clone().map(Layer::Set));
     let kube = KubeVersion::parse(KUBE_VERSION)?;
     let version = HelmVersion {
         version: helm.version.clone(),

@@ -113,7 +113,12 @@ impl Compiled {
         let linked = self
             .linked_for(&given, &mut warnings)
             .map_err(|Mismatch(why)| {
-                Diagnostic::new(Code::Values, why.clone(), format!("{PROCESSING}: {why}"))
+                let helm = if self.dialect.is_3() {
+                    why.clone()
+                } else {
+                    format!("{PROCESSING}: {why}")
+                };
+                Diagnostic::new(Code::Values, why, helm)
             })?;
         let values = linked
             .tree

@@ -193,7 +193,8 @@ fn charts_below(folder: &Path, into: &mut Vec<PathBuf>) -> anyhow::Result<()> {
 
 /// The folder of a corpus that a chart lies in: whose chart it is.
 fn group(name: &str) -> Option<&str> {
-    name.split_once('/').map(|(group, _)| group)
+    let (group, _) = name.split_once('/')?;
+    (!group.is_empty()).then_some(group)
 }
 
 fn compile(
@@ -389,7 +390,7 @@ fn values(n: usize) -> Map<String, Value> {
         "commonLabels": { "cluster": format!("cluster-{n:05}") },
         "podAnnotations": { "example.com/region": format!("region-{}", n % 17) },
         "resources": { "limits": { "memory": format!("{}Mi", 128 + n % 64) } },
-        "global": { "imageRegistry": format!("registry-{}.example.com", n % 17) },
+        "global": { "storageClass": format!("class-{}", n % 17) },
     });
     match values {
         Value::Object(values) => values,

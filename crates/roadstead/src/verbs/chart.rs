@@ -71,6 +71,9 @@ pub(crate) struct ChartArgs {
     /// Prints only what these templates render to
     #[arg(long, short = 's', value_name = "TEMPLATE")]
     show_only: Vec<String>,
+    /// Prints what NOTES.txt says, in place of the manifests
+    #[arg(long, conflicts_with = "show_only")]
+    notes: bool,
     /// What random functions, clocks and key makers give
     #[arg(long, value_enum, default_value = "seeded")]
     random: Random,
@@ -136,6 +139,15 @@ pub(crate) fn run(path: &Path, args: &ChartArgs, global: &Global) -> Outcome {
         .map_err(|diagnostics| refused(&diagnostics))?;
     for warning in &rendered.warnings {
         output::remark(global.quiet, format!("warning: {warning}"));
+    }
+    if args.notes {
+        let notes = rendered.notes.trim_end();
+        if notes.is_empty() {
+            output::remark(global.quiet, "the chart has no notes".to_owned());
+        } else {
+            output::print(&format!("{notes}\n"))?;
+        }
+        return Ok(ExitCode::SUCCESS);
     }
     let show = Show {
         crds: args.include_crds,
