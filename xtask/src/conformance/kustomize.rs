@@ -571,7 +571,12 @@ fn report(
         share(equal),
         share(same),
         of(|o| o.real),
-        of(|o| o.ours)
+        // without optimisation it says nothing
+        if cfg!(debug_assertions) {
+            "–".to_owned()
+        } else {
+            of(|o| o.ours)
+        }
     );
     println!("{}", table(&row));
     text.push_str(&row);

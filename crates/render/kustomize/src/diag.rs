@@ -30,15 +30,15 @@ impl fmt::Display for Place {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
     /// Where, if it is at a place.
-    pub place: Option<Place>,
+    pub place: Option<Box<Place>>,
     /// What is wrong.
     pub message: String,
     /// The line at that place with a caret below it.
-    pub excerpt: Option<String>,
+    pub excerpt: Option<Box<str>>,
     /// The objects that it is about or that could have been meant, most likely first.
     pub candidates: Vec<String>,
     /// What to do about it.
-    pub hint: Option<String>,
+    pub hint: Option<Box<str>>,
     /// The kustomizations on the way there, innermost first.
     pub within: Vec<String>,
 }
@@ -82,7 +82,7 @@ impl Error {
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.hint = Some(hint.into().into());
         self
     }
 
@@ -90,12 +90,12 @@ impl Error {
     pub(crate) fn in_file(mut self, file: &str, text: &[u8], line: u32, column: u32) -> Self {
         if self.place.is_none() {
             let (line, column) = (line as usize, column as usize);
-            self.excerpt = excerpt(text, line, column);
-            self.place = Some(Place {
+            self.excerpt = excerpt(text, line, column).map(Into::into);
+            self.place = Some(Box::new(Place {
                 file: file.to_owned(),
                 line,
                 column,
-            });
+            }));
         }
         self
     }
@@ -148,7 +148,7 @@ impl From<Fault> for Error {
     fn from(fault: Fault) -> Self {
         Self {
             candidates: fault.candidates,
-            hint: fault.hint,
+            hint: fault.hint.map(Into::into),
             ..Self::new(fault.text)
         }
     }

@@ -130,9 +130,12 @@ fn scalar(node: &Node, indent: usize, line: bool) -> String {
     if line && (matches!(style, Style::Literal | Style::Folded) || text.contains('\n')) {
         style = Style::Double;
     }
-    if style == Style::Plain
-        && (!go::plain_fits(text) && !text.is_empty() || line && text.is_empty())
-    {
+    let fits = if text.is_empty() {
+        !line
+    } else {
+        go::plain_fits(text)
+    };
+    if style == Style::Plain && !fits {
         style = Style::Single;
     }
     let odd = |c: char| c.is_control() && c != '\n';
