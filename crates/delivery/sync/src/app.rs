@@ -38,6 +38,9 @@ pub(crate) enum Progress {
     Gone,
 }
 
+/// Content that does not come is asked for again after so long.
+const LACKING_MS: u64 = 5_000;
+
 /// What pruning has come to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Pruning {
@@ -112,6 +115,8 @@ pub(crate) struct AppSync {
     pub(crate) known: bool,
     /// Content that a plan needs and that is not here yet, of how many.
     pub(crate) lacking: (BTreeSet<Digest>, usize),
+    /// When to ask for it again.
+    pub(crate) lacking_at: u64,
     /// Namespaces that must be there before anything else.
     pub(crate) namespaces: Vec<String>,
     /// The kinds that the App has to do with, once they were asked for.
@@ -159,6 +164,7 @@ impl AppSync {
             next: None,
             known: false,
             lacking: Default::default(),
+            lacking_at: 0,
             namespaces: Vec::new(),
             gvks: None,
             gvks_world: 0,
@@ -430,9 +436,19 @@ impl AppSync {
     }
 
     fn plan(&mut self, core: &mut Core) -> Result<(), String> {
-        let (lacking, total) = &self.lacking;
-        if !lacking.is_empty() {
-            let missing = lacking.len();
+        let now = core.now.mono_ms;
+        if !self.lacking.0.is_empty() && self.lacking_at <= now {
+            // what was asked for and did not come is asked for again
+            self.lacking
+                .0
+                .retain(|digest| !core.blobs.contains_key(digest));
+            core.missing.extend(&self.lacking.0);
+            core.wanted.extend(&self.lacking.0);
+            self.lacking_at = now.saturating_add(LACKING_MS);
+        }
+        let (missing, total) = (self.lacking.0.len(), self.lacking.1);
+        if missing > 0 {
+            self.wake_at(self.lacking_at);
             return Err(format!(
                 "waits for {missing} of {total} objects from the hub"
             ));
@@ -449,6 +465,8 @@ impl AppSync {
         if !lacking.is_empty() {
             let (missing, total) = (lacking.len(), variant.objects.len());
             self.lacking = (lacking, total);
+            self.lacking_at = now.saturating_add(LACKING_MS);
+            self.wake_at(self.lacking_at);
             return Err(format!(
                 "waits for {missing} of {total} objects from the hub"
             ));

@@ -304,9 +304,16 @@ impl AppSync {
         }
         self.observe(id, tree, core);
         // the cluster may write what was applied in another way; what it made of it is what to compare with
+        // unless somebody changed it since, which a watch may have told before this answer came
+        let newest = |obj: &crate::object::Obj| {
+            let live = obj.live.as_ref().map(|live| live.revision.as_str());
+            live == revision
+        };
         let settled = match self.objects.get(id) {
             Some(obj)
-                if obj.want == Some(want) && obj.verdict().is_some_and(|verdict| !verdict.same) =>
+                if newest(obj)
+                    && obj.want == Some(want)
+                    && obj.verdict().is_some_and(|verdict| !verdict.same) =>
             {
                 spec.and_then(|spec| core.blobs.get(&spec.digest))
                     .and_then(|content| self.compared(id, content, tree, core))

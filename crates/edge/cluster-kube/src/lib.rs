@@ -454,8 +454,9 @@ fn names(body: &[u8]) -> Result<Reply, ClusterError> {
     struct List {
         #[serde(default)]
         metadata: Continue,
+        // a server may say null of a list without items
         #[serde(default)]
-        items: Vec<Item>,
+        items: Option<Vec<Item>>,
     }
     #[derive(Default, serde::Deserialize)]
     struct Continue {
@@ -480,6 +481,7 @@ fn names(body: &[u8]) -> Result<Reply, ClusterError> {
         names: list
             .items
             .into_iter()
+            .flatten()
             .map(|item| item.metadata.name)
             .collect(),
         token: list.metadata.token,
