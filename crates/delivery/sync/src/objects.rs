@@ -335,7 +335,7 @@ impl Objects {
     }
 
     pub(crate) fn counts(&self) -> HealthCounts {
-        self.counts.clone()
+        self.counts
     }
 
     /// Judges what changed.
