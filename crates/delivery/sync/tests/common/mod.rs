@@ -185,9 +185,10 @@ impl World {
                 let blobs = digests
                     .iter()
                     .filter_map(|digest| Some((*digest, self.hub.get(digest)?.clone())));
-                let blobs: Vec<_> = blobs.collect();
+                // they come one by one, as each is there
                 if self.connected {
-                    self.inputs.push_back(Input::Blobs(blobs));
+                    self.inputs
+                        .extend(blobs.map(|blob| Input::Blobs(vec![blob])));
                 }
             }
             Effect::Persist { key, value } => {
