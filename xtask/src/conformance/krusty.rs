@@ -10,6 +10,9 @@ use roadstead_kustomize::{Files, Kustomizer, Limits, Options, Order};
 
 use super::kustomize::{difference, same_objects};
 
+/// What is counted once a whole test is known to be data.
+type Pending = Box<dyn FnOnce(&mut Tally)>;
+
 /// What came of all cases.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
@@ -71,7 +74,7 @@ pub(super) fn run(folder: &Path) -> anyhow::Result<Tally> {
 /// Where a function ends: at a brace that begins a line, but not inside of a text.
 fn end_of(part: &str) -> usize {
     let mut braces = part.match_indices("\n}\n").map(|(at, _)| at);
-    let outside = |at: &usize| part[..*at].matches('`').count() % 2 == 0;
+    let outside = |at: &usize| part[..*at].matches('`').count().is_multiple_of(2);
     braces.find(outside).unwrap_or(part.len())
 }
 
@@ -206,7 +209,7 @@ impl Case {
         };
         let mut rest = body;
         let mut any = false;
-        let mut pending: Vec<Box<dyn FnOnce(&mut Tally)>> = Vec::new();
+        let mut pending: Vec<Pending> = Vec::new();
         while let Some(at) = rest.find("th.") {
             let (before, after) = rest.split_at(at);
             self.remember(before);

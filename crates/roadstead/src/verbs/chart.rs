@@ -143,7 +143,7 @@ pub(crate) fn run(path: &Path, args: &ChartArgs, global: &Global) -> Outcome {
     if args.notes {
         let notes = rendered.notes.trim_end();
         if notes.is_empty() {
-            output::remark(global.quiet, "the chart has no notes".to_owned());
+            output::remark(global.quiet, "the chart has no notes");
         } else {
             output::print(&format!("{notes}\n"))?;
         }
