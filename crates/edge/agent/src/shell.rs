@@ -288,17 +288,16 @@ async fn lead(
         };
         health.doing(Doing::Working(Instant::now()));
         while shell.tasks.try_join_next().is_some() {}
-        let mut next = event;
+        let Some(event) = event else {
+            return Ok(Ended::Asked);
+        };
+        shell.event(event, &renew);
         // what came meanwhile is taken in at once, so that its records are kept together
-        for _ in 0..AT_ONCE {
-            match next {
-                None => return Ok(Ended::Asked),
-                Some(event) => shell.event(event, &renew),
-            }
-            match events.try_recv() {
-                Ok(event) => next = Some(event),
-                Err(_) => break,
-            }
+        for _ in 1..AT_ONCE {
+            let Ok(event) = events.try_recv() else {
+                break;
+            };
+            shell.event(event, &renew);
         }
     }
 }
