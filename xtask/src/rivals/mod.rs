@@ -279,6 +279,15 @@ fn measure(told: &Told, tools: &Tools, apps: usize, start: Start) -> anyhow::Res
     let first = ground.until_whole(begun, Some(&contender))?;
     ground.until_quiet()?;
     let (memory, cpu) = (contender.memory()?, contender.cpu()?);
+    // the controllers take their time; who waits for health would be measured by theirs
+    let all = "/apis/apps/v1/deployments";
+    wait_until("the controllers", PATIENCE, || {
+        let found = ground.plane.admin().get(all)?.json()?;
+        let mut items = found["items"].as_array().into_iter().flatten();
+        let seen = |it: &Value| it["status"]["observedGeneration"] == it["metadata"]["generation"];
+        Ok(items.all(seen).then_some(()))
+    })?;
+    ground.until_quiet()?;
 
     let file = ground.repository().join("apps/000/all.yaml");
     let text = std::fs::read_to_string(&file)?.replacen("value-0\"", "changed-0\"", 1);
