@@ -64,8 +64,9 @@ proptest! {
 
     #[test]
     fn go_reads_what_go_writes(value in value()) {
-        // Go writes a key << bare, and then takes it for a merge
-        prop_assume!(!value.to_string().contains("\"<<\":"));
+        // Go writes a key << bare, and then takes it for a merge; it writes U+0085 as it is, and then reads a folded line
+        let text = value.to_string();
+        prop_assume!(!text.contains("\"<<\":") && !text.contains('\u{85}'));
         if let Ok(text) = base_yaml::go::to_yaml(&value) {
             let found = base_yaml::go::yaml_to_json(text.as_bytes());
             prop_assert_eq!(found.as_ref(), Ok(&value), "{}", text);
