@@ -291,15 +291,21 @@ async fn lead(
         let Some(event) = event else {
             return Ok(Ended::Asked);
         };
-        shell.event(event, &renew);
-        // what came meanwhile is taken in at once, so that its records are kept together
-        for _ in 1..AT_ONCE {
-            let Ok(event) = events.try_recv() else {
-                break;
-            };
+        for event in burst(event, &mut events) {
             shell.event(event, &renew);
         }
     }
+}
+
+/// An event with what came meanwhile, which is taken in at once, so that its records are kept together.
+fn burst<T>(first: T, rest: &mut mpsc::Receiver<T>) -> Vec<T> {
+    let mut taken = vec![first];
+    while taken.len() < AT_ONCE
+        && let Ok(next) = rest.try_recv()
+    {
+        taken.push(next);
+    }
+    taken
 }
 
 struct Shell {
@@ -726,5 +732,26 @@ async fn fetched(
             reason,
         };
         drop(to.send(Event::Input(input)).await);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bursts_lose_nothing_between_them() {
+        let count = 3 * AT_ONCE + 1;
+        let (to, mut events) = mpsc::channel(count);
+        for number in 0..count {
+            to.try_send(number).expect("there is room");
+        }
+        let mut taken = Vec::new();
+        while let Ok(first) = events.try_recv() {
+            let some = burst(first, &mut events);
+            assert!(some.len() <= AT_ONCE);
+            taken.extend(some);
+        }
+        assert_eq!(taken, (0..count).collect::<Vec<_>>());
     }
 }
