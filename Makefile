@@ -6,7 +6,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 export PATH := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/roadstead/oracle/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test oracle lint clippy fmt generate image e2e bench-rivals clean
+.PHONY: help demo test oracle lint clippy fmt generate image e2e bench-rivals fuzz clean
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -49,6 +49,9 @@ bench-rivals: ## Measure Flux, Argo CD's engine and the agent beside each other 
 	$(CARGO) xtask oracle build flux-source flux-kustomize gitops-engine
 	$(CARGO) build --release --package roadstead
 	$(CARGO) xtask bench-rivals $(ARGS)
+
+fuzz: ## Run each fuzz target for ten minutes (nightly Rust); ARGS names some of them
+	@scripts/fuzz.sh $(ARGS)
 
 image: ## Build the image, the static binaries and their lists of parts into target/image
 	@scripts/prepare.sh image

@@ -315,6 +315,44 @@ async fn bad_input_is_told() {
     session.hub.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chart_is_rendered_on_the_spot() {
+    let mut session = Session::start().await;
+    for (path, text) in [
+        (
+            "chart/Chart.yaml",
+            "apiVersion: v2\nname: shop\nversion: 1.0.0\n",
+        ),
+        ("chart/values.yaml", "door: green\n"),
+        (
+            "chart/templates/door.yaml",
+            "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {{ .Release.Name }}\ndata:\n  door: {{ required \"a door has a colour\" .Values.door }}\n",
+        ),
+        (
+            "chart/templates/NOTES.txt",
+            "{{ .Release.Name }} of {{ .Release.Namespace }}: look for the {{ .Values.door }} door.\n",
+        ),
+        (
+            "quiet/Chart.yaml",
+            "apiVersion: v2\nname: quiet\nversion: 1.0.0\n",
+        ),
+    ] {
+        session.write(path, text);
+    }
+    session.say("render chart").await;
+    session
+        .say("render chart --notes --set door=red --release-name corner -n market")
+        .await;
+    session.say("render chart --set door=null").await;
+    session.say("render quiet --notes").await;
+    session
+        .say("render chart --notes -s templates/door.yaml")
+        .await;
+    session.say("render chart --kube-version one").await;
+    insta::assert_snapshot!("charts", session.transcript);
+    session.hub.stop().await;
+}
+
 /// A process that ends with its test.
 struct Child(std::process::Child);
 
