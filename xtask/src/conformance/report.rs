@@ -11,7 +11,7 @@ use super::corpus::Found;
 use super::helm::{Outcome, Times, Verdict};
 
 /// The figures.
-pub(super) fn table(charts: &[Found], outcomes: &[Outcome], times: &mut Times) -> String {
+pub(super) fn table(charts: &[Found], outcomes: &[Outcome]) -> String {
     let mut out = String::new();
     let mut line = |text: String| {
         out.push_str(&text);
@@ -41,19 +41,23 @@ pub(super) fn table(charts: &[Found], outcomes: &[Outcome], times: &mut Times) -
             line(charts_row(dialect, &plain));
         }
     }
-    line(String::new());
-    line(format!(
-        "compile: median {}, most {}; warm render: median {}, 95 % below {}, most {}; a process of helm: median {}",
+    out
+}
+
+/// How long it took, which other work on the machine changes; `bench render` measures it.
+pub(super) fn speed(times: &mut Times) -> String {
+    let mut out = format!(
+        "compile: median {}, most {}; warm render: median {}, 95 % below {}, most {}; a process of helm: median {}\n",
         shown(quantile(&mut times.compile, 50)),
         shown(quantile(&mut times.compile, 100)),
         shown(quantile(&mut times.render, 50)),
         shown(quantile(&mut times.render, 95)),
         shown(quantile(&mut times.render, 100)),
         shown(quantile(&mut times.helm, 50)),
-    ));
+    );
     times.slowest.sort();
     for (took, name) in times.slowest.iter().rev().take(5) {
-        line(format!("  {} {name}", shown(*took)));
+        let _ = writeln!(out, "  {} {name}", shown(*took));
     }
     out
 }
@@ -210,7 +214,8 @@ pub(super) fn markdown(table: &str, outcomes: &[Outcome]) -> String {
         "# Conformance with Helm\n\n\
          Written by `cargo xtask conformance helm --corpus DIR --write`: every chart of a folder is rendered by the real helm\n\
          and by ours, with its defaults, its `ci/*.yaml`, changed values, and broken in several ways. Fields that are random with\n\
-         helm itself are left out by the list in `xtask/src/conformance/random.txt` only, and only where two runs of helm differ.\n\n\
+         helm itself are left out by the list in `xtask/src/conformance/random.txt` only, and only where two runs of helm differ. *Same text* does\n\
+         not mind the order of words: helm walks over maps in another order each time.\n\n\
          {table}\n\
          ## Every difference\n\n```\n{misses}```\n"
     )
