@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
+	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -24,7 +26,7 @@ import (
 
 type object = map[string]any
 
-// One question. Op is schema, apply, update, strategic, twoway or csa.
+// One question. Op is schema, apply, update, strategic, twoway, merge, jsonpatch or csa.
 type question struct {
 	Op, Schema, Manager, Subresource, APIVersion, Kind string
 	// Typed objects go through Kubernetes' structs first, as in its API server.
@@ -33,6 +35,11 @@ type question struct {
 	Reset        []string
 	From         []string
 	Schemas      map[string]*spec.Schema
+	// The versions of a custom kind that are served, the stored one first, and in each the name of the one field that they call otherwise.
+	Served []string
+	Called map[string]string
+	// A JSON patch.
+	Operations json.RawMessage
 }
 
 type answer struct {
@@ -58,6 +65,36 @@ func (c oneVersion) New(kind schema.GroupVersionKind) (runtime.Object, error) {
 	u := &unstructured.Unstructured{Object: object{}}
 	u.SetGroupVersionKind(kind)
 	return c.ConvertToVersion(u, nil)
+}
+
+// Custom objects in several versions, of which one field has another name in each.
+type manyVersions struct {
+	oneVersion
+	served []string
+	called map[string]string
+}
+
+func (c manyVersions) ConvertToVersion(in runtime.Object, target runtime.GroupVersioner) (runtime.Object, error) {
+	to := target.(schema.GroupVersion)
+	from := in.GetObjectKind().GroupVersionKind()
+	if !slices.Contains(c.served, to.String()) {
+		return nil, runtime.NewNotRegisteredErrForTarget("oracle", nil, target)
+	}
+	out := &unstructured.Unstructured{Object: runtime.DeepCopyJSON(in.(*unstructured.Unstructured).Object)}
+	out.SetAPIVersion(to.String())
+	spec, _ := out.Object["spec"].(object)
+	before, after := c.called[from.GroupVersion().String()], c.called[to.String()]
+	if value, ok := spec[before]; ok && before != after {
+		delete(spec, before)
+		spec[after] = value
+	}
+	return out, nil
+}
+
+func (c manyVersions) New(kind schema.GroupVersionKind) (runtime.Object, error) {
+	u := &unstructured.Unstructured{Object: object{}}
+	u.SetGroupVersionKind(kind)
+	return u, nil
 }
 
 func toTyped(in object) (runtime.Object, error) {
@@ -87,15 +124,11 @@ var converters = map[string]managedfields.TypeConverter{
 
 func (q question) manage() (a answer, err error) {
 	kind := schema.FromAPIVersionAndKind(q.APIVersion, q.Kind)
-	types := oneVersion{q.Typed}
-	reset := map[fieldpath.APIVersion]fieldpath.Filter{}
-	if q.Reset != nil {
-		set := fieldpath.NewSet()
-		for _, path := range q.Reset {
-			set.Insert(fieldpath.MakePathOrDie(path))
-		}
-		reset[fieldpath.APIVersion(q.APIVersion)] = fieldpath.NewExcludeSetFilter(set)
+	if q.Served != nil {
+		return q.manageCustom(kind)
 	}
+	types := oneVersion{q.Typed}
+	reset := q.reset(q.APIVersion)
 	manager, err := managedfields.NewDefaultFieldManager(converters[q.Schema], types, types, types, kind, kind.GroupVersion(), q.Subresource, reset)
 	if err != nil {
 		return a, err
@@ -120,6 +153,65 @@ func (q question) manage() (a answer, err error) {
 	}
 	if err == nil {
 		a.Out = toJSON(out)
+	}
+	return a, err
+}
+
+func (q question) reset(versions ...string) map[fieldpath.APIVersion]fieldpath.Filter {
+	reset := map[fieldpath.APIVersion]fieldpath.Filter{}
+	if q.Reset != nil {
+		set := fieldpath.NewSet()
+		for _, path := range q.Reset {
+			set.Insert(fieldpath.MakePathOrDie(path))
+		}
+		for _, version := range versions {
+			reset[fieldpath.APIVersion(version)] = fieldpath.NewExcludeSetFilter(set)
+		}
+	}
+	return reset
+}
+
+func (q question) manageCustom(kind schema.GroupVersionKind) (a answer, err error) {
+	types := manyVersions{served: q.Served, called: q.Called}
+	hub, err := schema.ParseGroupVersion(q.Served[0])
+	if err != nil {
+		return a, err
+	}
+	manager, err := managedfields.NewDefaultCRDFieldManager(converters[q.Schema], types, types, types, kind, hub, q.Subresource, q.reset(q.Served...))
+	if err != nil {
+		return a, err
+	}
+	live, _ := types.New(kind)
+	if q.Live != nil {
+		live = &unstructured.Unstructured{Object: q.Live}
+	}
+	var out runtime.Object
+	if q.Op == "apply" {
+		out, err = manager.Apply(live, &unstructured.Unstructured{Object: q.New}, q.Manager, q.Force)
+	} else {
+		out = manager.UpdateNoErrors(live, &unstructured.Unstructured{Object: q.New}, q.Manager)
+	}
+	if err == nil {
+		a.Out = toJSON(out)
+	}
+	return a, err
+}
+
+// Patches of JSON, as the API server applies them.
+func (q question) json() (a answer, err error) {
+	live, _ := json.Marshal(q.Live)
+	var out []byte
+	if q.Op == "merge" {
+		patch, _ := json.Marshal(q.New)
+		out, err = jsonpatch.MergePatch(live, patch)
+	} else {
+		var patch jsonpatch.Patch
+		if patch, err = jsonpatch.DecodePatch(q.Operations); err == nil {
+			out, err = patch.Apply(live)
+		}
+	}
+	if err == nil {
+		err = json.Unmarshal(out, &a.Out)
 	}
 	return a, err
 }
@@ -160,6 +252,8 @@ func (q question) answer() (a answer, err error) {
 		return q.manage()
 	case "strategic", "twoway":
 		return q.patch()
+	case "merge", "jsonpatch":
+		return q.json()
 	case "csa":
 		u := &unstructured.Unstructured{Object: q.Live}
 		err = csaupgrade.UpgradeManagedFields(u, sets.New(q.From...), q.Manager)

@@ -302,6 +302,7 @@ impl SimCluster {
             now: &now.seconds(),
             schema: TypeRef::builtin_or_deduced(&gvk),
             reset_fields: None,
+            versions: None,
         };
         let merged = match k8s_apply::apply(live.as_ref(), &config, &options) {
             Ok(merged) => merged,

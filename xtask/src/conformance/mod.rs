@@ -1,5 +1,6 @@
-//! `cargo xtask conformance`: our renderers beside the real tools, over folders of real inputs.
+//! `cargo xtask conformance`: our renderers and our server-side apply beside the real ones.
 
+mod apply;
 mod cases;
 mod compare;
 mod corpus;
@@ -18,11 +19,14 @@ use anyhow::bail;
 
 use crate::Context;
 
-/// Runs `conformance helm …` and `conformance kustomize …`.
+/// Runs `conformance helm …`, `conformance kustomize …` and `conformance apply …`.
 pub(crate) fn run(context: &Context, args: &[String]) -> anyhow::Result<ExitCode> {
     match args.split_first() {
         Some((name, rest)) if name == "helm" => helm::run(context, rest),
         Some((name, rest)) if name == "kustomize" => kustomize::run(context, rest),
-        _ => bail!("usage: cargo xtask conformance helm|kustomize --corpus DIR (see --help there)"),
+        Some((name, rest)) if name == "apply" => apply::run(context, rest),
+        _ => bail!(
+            "usage: cargo xtask conformance helm|kustomize --corpus DIR, or conformance apply (see --help there)"
+        ),
     }
 }

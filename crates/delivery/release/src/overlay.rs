@@ -88,40 +88,13 @@ impl Change {
                 }
                 let schema = Gvk::of(object)
                     .map_or_else(TypeRef::deduced, |gvk| TypeRef::builtin_or_deduced(&gvk));
-                patch::strategic_merge(object, merge, &schema).map_err(chain)
+                patch::strategic_merge(object, merge, &schema).map_err(|error| error.to_string())
             }
-            Self::Json(operations) => patch::json_patch(object, operations).map_err(|error| {
-                let place = match &error {
-                    patch::PatchError::JsonOperation(error) => operations.get(error.operation),
-                    _ => None,
-                };
-                let text = |key: &str| {
-                    place
-                        .and_then(|op| op.get(key)?.as_str())
-                        .unwrap_or_default()
-                };
-                let place = format!("{} {}", text("op"), text("path"));
-                let problem = chain(error);
-                if place.trim().is_empty() {
-                    problem
-                } else {
-                    format!("{problem} ({place})")
-                }
-            }),
+            Self::Json(operations) => {
+                patch::json_patch(object, operations).map_err(|error| error.to_string())
+            }
         }
     }
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "it is handed to map_err")]
-fn chain(error: patch::PatchError) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(&error);
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 /// Reads a patch with its expressions replaced: whom it hits and what it does.

@@ -20,6 +20,7 @@ pub(crate) fn compare(live: &Value, desired: &Value) -> Verdict {
         now: "",
         schema: schema.clone(),
         reset_fields: None,
+        versions: None,
     };
     let fields: Vec<String> = match k8s_apply::apply(Some(live), desired, &options(true)) {
         Ok(merged) => k8s_apply::changed_paths(live, &merged, &schema),

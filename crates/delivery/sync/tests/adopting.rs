@@ -29,6 +29,7 @@ fn written(object: &Value, manager: &str, by: By) -> Value {
                 now,
                 schema,
                 reset_fields: None,
+                versions: None,
             };
             k8s_apply::track_update(None, object, &options)
         }
@@ -40,6 +41,7 @@ fn written(object: &Value, manager: &str, by: By) -> Value {
                 now,
                 schema,
                 reset_fields: None,
+                versions: None,
             };
             k8s_apply::apply(None, object, &options).expect("applied")
         }

@@ -1,10 +1,11 @@
 //! Custom resources: a definition becomes resources like any other.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::resource::ServedVersion;
 use crate::{Column, FieldError, ResourceDef, Scale, Schema, jsonpath, world};
 
 /// Holds a definition until its objects are gone.
@@ -98,6 +99,19 @@ pub(crate) fn resources(definition: &Value) -> Vec<ResourceDef> {
             ));
         }
         out.push(def);
+    }
+    if out.len() > 1 {
+        let served: Arc<[ServedVersion]> = out
+            .iter()
+            .map(|def| ServedVersion {
+                api_version: def.api_version(),
+                schema: def.schema.clone(),
+                typed: OnceLock::new(),
+            })
+            .collect();
+        for def in &mut out {
+            def.versions = Arc::clone(&served);
+        }
     }
     out
 }

@@ -236,6 +236,16 @@ pub struct ResourceDef {
     /// Text of a warning that every request gets, for deprecated versions.
     pub warning: Option<String>,
     pub(crate) typed: OnceLock<TypeRef>,
+    /// A custom resource's served versions, this one among them, where there are several.
+    pub(crate) versions: Arc<[ServedVersion]>,
+}
+
+/// One served version of a custom resource.
+#[derive(Debug)]
+pub(crate) struct ServedVersion {
+    pub(crate) api_version: String,
+    pub(crate) schema: Schema,
+    pub(crate) typed: OnceLock<TypeRef>,
 }
 
 impl fmt::Debug for ResourceDef {
@@ -305,6 +315,7 @@ impl ResourceDef {
             stored_as: None,
             warning: None,
             typed: OnceLock::new(),
+            versions: Arc::new([]),
         }
     }
 

@@ -4,10 +4,11 @@ use jiff::Timestamp;
 use k8s_apply::fieldpath::FieldSet;
 use k8s_apply::patch::PatchError;
 use k8s_apply::schema::TypeRef;
-use k8s_apply::{ApplyError, ApplyOptions, UpdateOptions};
+use k8s_apply::{ApplyError, ApplyOptions, UpdateOptions, Versions};
 use k8s_object::Gvk;
 use serde_json::Value;
 
+use crate::resource::ServedVersion;
 use crate::{Cause, Details, FieldError, ResourceDef, Schema, Status, structural, world};
 
 /// Returns the type of a resource's objects.
@@ -23,6 +24,33 @@ pub(crate) fn type_of(def: &ResourceDef) -> TypeRef {
             Schema::Json(schema) => TypeRef::from_crd_schema(schema),
         })
         .clone()
+}
+
+/// The versions of a custom resource differ in nothing but their name and what their schemas say.
+#[derive(Debug)]
+struct Served<'a>(&'a [ServedVersion]);
+
+impl Versions for Served<'_> {
+    fn schema(&self, api_version: &str) -> Option<TypeRef> {
+        let version = self.0.iter().find(|one| one.api_version == api_version)?;
+        let typed = version.typed.get_or_init(|| match &version.schema {
+            Schema::Json(schema) => TypeRef::from_crd_schema(schema),
+            Schema::None | Schema::Builtin => TypeRef::deduced(),
+        });
+        Some(typed.clone())
+    }
+
+    fn convert(&self, object: &Value, api_version: &str) -> Value {
+        let mut object = object.clone();
+        if let Some(map) = object.as_object_mut() {
+            map.insert("apiVersion".to_owned(), api_version.into());
+        }
+        object
+    }
+}
+
+fn versions<'a>(served: &'a Served<'a>) -> Option<&'a dyn Versions> {
+    (!served.0.is_empty()).then_some(served as &dyn Versions)
 }
 
 /// Removes nulls where the schema knows none, as decoding into a typed object does.
@@ -100,6 +128,7 @@ pub(crate) fn track_update(
     now: Timestamp,
 ) {
     let reset = reset_fields(def, subresource);
+    let served = Served(&def.versions);
     *new = k8s_apply::track_update(
         old,
         new,
@@ -109,6 +138,7 @@ pub(crate) fn track_update(
             now: &world::time_text(now),
             schema: type_of(def),
             reset_fields: reset.as_ref(),
+            versions: versions(&served),
         },
     );
 }
@@ -130,6 +160,7 @@ pub(crate) fn apply(
     now: Timestamp,
 ) -> Result<Value, Status> {
     let reset = reset_fields(def, applied.subresource);
+    let served = Served(&def.versions);
     k8s_apply::apply(
         live,
         applied.wanted,
@@ -140,6 +171,7 @@ pub(crate) fn apply(
             now: &world::time_text(now),
             schema: type_of(def),
             reset_fields: reset.as_ref(),
+            versions: versions(&served),
         },
     )
     .map_err(|error| match error {
@@ -162,7 +194,7 @@ pub(crate) fn apply(
             Status::bad_request(error.to_string())
         }
         // what was sent does not fit its type
-        ApplyError::Typed { .. } => Status::new(500, "", tell(&error)),
+        ApplyError::Typed { .. } | ApplyError::Convert { .. } => Status::new(500, "", tell(&error)),
         ApplyError::Managed(inner) => Status::internal(format_args!(
             "managed fields of {} {name:?} cannot be read: {inner}",
             def.group_resource()
@@ -192,7 +224,7 @@ fn patch_error(error: PatchError) -> Status {
         PatchError::JsonSyntax(cause) => {
             Status::bad_request(format!("error decoding patch: {cause}"))
         }
-        PatchError::JsonOperation(_) => Status::unprocessable_patch(),
+        PatchError::JsonOperation { .. } => Status::unprocessable_patch(),
         PatchError::TooManyOperations(count) => Status::new(
             413,
             "RequestEntityTooLarge",

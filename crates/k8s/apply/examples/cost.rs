@@ -57,6 +57,7 @@ fn main() {
         now: "2026-01-01T00:00:00Z",
         schema: schema.clone(),
         reset_fields: None,
+        versions: None,
     };
     let go = |live: Option<&Value>, config: &Value, manager| {
         apply(live, config, &options(manager)).unwrap_or_default()
@@ -88,6 +89,7 @@ fn main() {
             now: "2026-01-01T00:00:00Z",
             schema: schema.clone(),
             reset_fields: None,
+            versions: None,
         };
         let mut scaled = live.clone();
         scaled["spec"]["replicas"] = 5.into();

@@ -1,14 +1,17 @@
 //! Server-side apply.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use crate::error::{ApplyError, Conflict};
 use crate::fieldpath::{FieldSet, same_value};
 use crate::last_applied::{self, LAST_APPLIED};
 use crate::managed::{self, Entry, Managed, Operation};
-use crate::schema::{Ty, TypeRef, validate};
-use crate::typed::{self, Comparison, Emptied};
-use crate::update::{UpdateOptions, manager_name, never_owned, reconcile, take_from, update};
+use crate::schema::{TypeRef, validate};
+use crate::typed::{self, Emptied};
+use crate::update::{Change, UpdateOptions, manager_name, never_owned, reconcile, update};
+use crate::versions::{Kind, Versions};
 
 const BEFORE_FIRST_APPLY: &str = "before-first-apply";
 
@@ -27,6 +30,8 @@ pub struct ApplyOptions<'a> {
     pub schema: TypeRef,
     /// Fields that a write here never sets (`status` of the object itself, `spec` of its status).
     pub reset_fields: Option<&'a FieldSet>,
+    /// The kind's other versions; without them, every entry's paths are taken to be of this one.
+    pub versions: Option<&'a dyn Versions>,
 }
 
 /// Applies a configuration to an object, or makes the object from it.
@@ -73,6 +78,7 @@ pub fn apply(
             now: options.now,
             schema: options.schema.clone(),
             reset_fields: options.reset_fields,
+            versions: options.versions,
         };
         managed = update(
             &empty,
@@ -80,30 +86,32 @@ pub fn apply(
             managed,
             api_version,
             &options,
-        );
+        )?;
     }
-    as_stored &= !reconcile(&mut managed, ty);
+    let kind = Kind {
+        api_version,
+        schema: &options.schema,
+        others: options.versions,
+    };
+    as_stored &= !reconcile(&mut managed, live.unwrap_or(&empty), kind)?;
 
     let attempt = Attempt {
         base: live.unwrap_or(&empty),
         config,
         options,
+        kind,
     };
-    let result = if options.manager == "kubectl" {
-        attempt
-            .run(managed.clone(), options.force)
-            .or_else(|conflicts| {
-                let left = last_applied::unexcused(attempt.base, conflicts, &options.schema);
-                if left.is_empty() {
-                    attempt.run(managed, true)
-                } else {
-                    Err(left)
-                }
-            })
-    } else {
-        attempt.run(managed, options.force)
+    let result = attempt.run(managed.clone(), options.force);
+    let outcome = match result {
+        Err(ApplyError::Conflicts(conflicts)) if options.manager == "kubectl" => {
+            let left = last_applied::unexcused(attempt.base, conflicts, &options.schema);
+            if !left.is_empty() {
+                return Err(ApplyError::Conflicts(left));
+            }
+            attempt.run(managed, true)?
+        }
+        result => result?,
     };
-    let outcome = result.map_err(ApplyError::Conflicts)?;
     let renew = options.manager == "kubectl"
         && k8s_object::annotation(
             outcome.object.as_ref().unwrap_or(attempt.base),
@@ -140,6 +148,7 @@ struct Attempt<'a> {
     base: &'a Value,
     config: &'a Value,
     options: &'a ApplyOptions<'a>,
+    kind: Kind<'a>,
 }
 
 struct Outcome {
@@ -152,7 +161,7 @@ struct Outcome {
 
 impl Attempt<'_> {
     /// Merges, removes what is no longer applied, and moves ownership.
-    fn run(&self, mut managed: Managed, force: bool) -> Result<Outcome, Vec<Conflict>> {
+    fn run(&self, mut managed: Managed, force: bool) -> Result<Outcome, ApplyError> {
         let ty = self.options.schema.ty();
         let mut fields = typed::field_set(self.config, ty);
         if let Some(reset) = self.options.reset_fields {
@@ -166,36 +175,39 @@ impl Attempt<'_> {
             subresource: self.options.subresource.to_owned(),
             fields,
         };
-        let mut last = FieldSet::new();
-        let mut same_owner = false;
-        if let Some(at) = managed.position(entry.identity()) {
-            let old = managed.entries.swap_remove(at);
-            same_owner = old.api_version == entry.api_version;
-            last = old.fields;
-            entry.time = old.time;
+        let last = managed
+            .position(entry.identity())
+            .map(|at| managed.entries.swap_remove(at));
+        let same_version = last
+            .as_ref()
+            .is_some_and(|last| last.api_version == entry.api_version);
+        if let Some(last) = &last {
+            entry.time.clone_from(&last.time);
         }
-        let keeps_all = last.is_subset(&entry.fields);
+        let keeps_all = match &last {
+            None => true,
+            Some(last) => {
+                (same_version || self.kind.others.is_none()) && last.fields.is_subset(&entry.fields)
+            }
+        };
         let mut object = None;
         if !(keeps_all && typed::is_covered(self.base, self.config, ty)) {
             let base = managed::without(self.base);
             let merged =
                 typed::merge(Some(&base), Some(self.config), ty).unwrap_or_else(|| base.clone());
-            let merged = if keeps_all {
-                merged
-            } else {
-                prune(merged, &managed, &entry, &last, ty)
+            let merged = match &last {
+                Some(last) if !keeps_all => prune(merged, &managed, &entry, last, self.kind)?,
+                _ => merged,
             };
-            let mut difference = typed::compare(&base, &merged, ty);
-            if let Some(reset) = self.options.reset_fields {
-                difference = difference.without(reset);
-            }
+            let reset = self.options.reset_fields;
+            let change = Change::of(&base, &merged, self.kind, reset, &managed)?;
             if !force {
-                let conflicts = conflicts(&managed, &difference);
+                let conflicts = conflicts(&managed, &change);
                 if !conflicts.is_empty() {
-                    return Err(conflicts);
+                    return Err(ApplyError::Conflicts(conflicts));
                 }
             }
-            take_from(&mut managed, &difference);
+            change.take_from(&mut managed);
             // the order of lists counts here, where it does not for ownership
             if !same_value(&base, &merged) {
                 entry.time = Some(self.options.now.to_owned());
@@ -203,7 +215,9 @@ impl Attempt<'_> {
             }
         }
         entry.fields = entry.fields.difference(never_owned());
-        same_owner &= object.is_none() && entry.fields == last;
+        let same_owner = same_version
+            && object.is_none()
+            && last.is_some_and(|last| last.fields == entry.fields);
         if !entry.fields.is_empty() {
             managed.put(entry);
         }
@@ -215,11 +229,13 @@ impl Attempt<'_> {
     }
 }
 
-fn conflicts(managed: &Managed, difference: &Comparison) -> Vec<Conflict> {
-    let changed = difference.modified.union(&difference.added);
+fn conflicts(managed: &Managed, change: &Change) -> Vec<Conflict> {
     let mut conflicts: Vec<Conflict> = Vec::new();
     for entry in &managed.entries {
-        let paths = entry.fields.intersection(&changed).paths();
+        let Some(seen) = change.seen_in(&entry.api_version) else {
+            continue;
+        };
+        let paths = entry.fields.intersection(&seen.touched).paths();
         conflicts.extend(paths.into_iter().map(|path| Conflict::new(entry, path)));
     }
     // stable, so the fields of one manager keep their order
@@ -228,21 +244,86 @@ fn conflicts(managed: &Managed, difference: &Comparison) -> Vec<Conflict> {
 }
 
 /// Removes what the manager applied last time, does not apply now, and nobody else owns.
-fn prune(merged: Value, others: &Managed, own: &Entry, last: &FieldSet, ty: Ty<'_>) -> Value {
-    let last = typed::with_named_parents(last.clone(), ty);
-    let everything = typed::with_named_parents(typed::field_set(&merged, ty), ty);
-    let left = |removed: &FieldSet| {
-        let pruned = typed::remove(merged.clone(), removed, ty, Emptied::Null);
-        typed::with_named_parents(typed::field_set(&pruned, ty), ty)
+///
+/// What was applied last is looked at in the version that it was applied in, and what others own in theirs.
+fn prune(
+    merged: Value,
+    others: &Managed,
+    own: &Entry,
+    last: &Entry,
+    kind: Kind<'_>,
+) -> Result<Value, ApplyError> {
+    let Some(schema) = kind.schema(&last.api_version) else {
+        return Ok(merged);
     };
-    let owned = others
-        .entries
-        .iter()
-        .fold(own.fields.clone(), |all, entry| all.union(&entry.fields));
-    let owned = typed::with_named_parents(owned, ty);
+    let ty = schema.ty();
+    let everything = |object: &Value, schema: &TypeRef| {
+        typed::with_named_parents(typed::field_set(object, schema.ty()), schema.ty())
+    };
+    let convert = |object, api_version: &str, what: &str| {
+        kind.convert(object, api_version, || {
+            format!("failed to prune fields: {what}: ")
+        })
+    };
+    let merged = convert(
+        Cow::Owned(merged),
+        &last.api_version,
+        "failed to convert merged object to last applied version",
+    )?
+    .into_owned();
+    let last_fields = typed::with_named_parents(last.fields.clone(), ty);
     // a removed list item takes unowned fields along; what is owned comes back with all that leads to it
-    let kept = left(&last).union(&owned);
-    let kept = left(&everything.difference(&kept));
-    let gone = everything.difference(&kept).intersection(&last);
-    typed::remove(merged, &gone, ty, Emptied::Hollow)
+    let mut left = typed::remove(merged.clone(), &last_fields, ty, Emptied::Null);
+    let mut all = Cow::Borrowed(&merged);
+    for (api_version, owned) in owned_by_version(others, own, &last.api_version, kind) {
+        let Some(schema) = kind.schema(api_version) else {
+            continue;
+        };
+        let doing = |which: &str| {
+            format!(
+                "failed add back owned items: failed to convert {which} object at version {api_version}"
+            )
+        };
+        all = convert(all, api_version, &doing("merged"))?;
+        left = convert(Cow::Owned(left), api_version, &doing("pruned"))?.into_owned();
+        let owned = typed::with_named_parents(owned, schema.ty());
+        let kept = everything(&left, &schema).union(&owned);
+        let gone = everything(&all, &schema).difference(&kept);
+        left = typed::remove(all.clone().into_owned(), &gone, schema.ty(), Emptied::Null);
+    }
+    let left = convert(
+        Cow::Owned(left),
+        &last.api_version,
+        "failed add back dangling items: failed to convert pruned object to last applied version",
+    )?;
+    let gone = everything(&merged, &schema)
+        .difference(&everything(&left, &schema))
+        .intersection(&last_fields);
+    let pruned = typed::remove(merged, &gone, ty, Emptied::Hollow);
+    let pruned = kind.convert(Cow::Owned(pruned), &own.api_version, || {
+        "failed to prune fields: ".to_owned()
+    })?;
+    Ok(pruned.into_owned())
+}
+
+/// What is owned, version by version, beginning with the one given.
+fn owned_by_version<'a>(
+    others: &'a Managed,
+    own: &'a Entry,
+    first: &'a str,
+    kind: Kind<'_>,
+) -> Vec<(&'a str, FieldSet)> {
+    let mut all: Vec<(&str, FieldSet)> = Vec::new();
+    for entry in others.entries.iter().chain([own]) {
+        let api_version = match kind.others {
+            Some(_) => entry.api_version.as_str(),
+            None => first,
+        };
+        match all.iter_mut().find(|(known, _)| *known == api_version) {
+            Some((_, fields)) => *fields = fields.union(&entry.fields),
+            None => all.push((api_version, entry.fields.clone())),
+        }
+    }
+    all.sort_by_key(|(api_version, _)| *api_version != first);
+    all
 }

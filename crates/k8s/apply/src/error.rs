@@ -49,6 +49,14 @@ pub enum ApplyError {
         /// What does not fit, place by place.
         errors: Vec<TypeError>,
     },
+    /// The object does not fit its type in another version, in which somebody owns fields. (500)
+    #[error("{doing}{}", Lines(.errors))]
+    Convert {
+        /// What was being done.
+        doing: String,
+        /// What does not fit, place by place.
+        errors: Vec<TypeError>,
+    },
     /// The live object's managedFields cannot be read. (500)
     #[error("failed to decode managed fields")]
     Managed(#[from] ManagedError),

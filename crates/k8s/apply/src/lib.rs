@@ -5,7 +5,7 @@
 //! - [`apply`], [`track_update`], [`adopt_managers`]: field ownership
 //! - [`patch`]: JSON patch, merge patch, strategic merge patch
 //!
-//! It knows one version of an object at a time: entries of other versions are kept and compared by the same paths.
+//! An object comes in one version; what is owned in others is compared there, by what [`Versions`] tells of them.
 //! It does not default or validate values beyond their structure, and reads no clock.
 
 mod apply;
@@ -19,6 +19,7 @@ pub mod patch;
 pub mod schema;
 mod typed;
 mod update;
+mod versions;
 
 pub use apply::{ApplyOptions, apply};
 pub use csa::{adopt_last_applied, adopt_managers};
@@ -26,3 +27,4 @@ pub use diff::changed_paths;
 pub use error::{ApplyError, Conflict};
 pub use last_applied::LAST_APPLIED;
 pub use update::{UpdateOptions, track_update};
+pub use versions::Versions;

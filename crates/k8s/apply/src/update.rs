@@ -1,13 +1,16 @@
 //! The tracking of every write that is no apply, and the moving of ownership.
 
+use std::borrow::Cow;
 use std::sync::OnceLock;
 
 use serde_json::Value;
 
+use crate::error::ApplyError;
 use crate::fieldpath::FieldSet;
 use crate::managed::{self, Entry, Managed, Operation};
-use crate::schema::{Ty, TypeRef};
+use crate::schema::TypeRef;
 use crate::typed::{self, Comparison};
+use crate::versions::{Kind, Versions};
 
 /// More managers of plain updates than this are merged, oldest first.
 const MAX_UPDATE_MANAGERS: usize = 10;
@@ -27,6 +30,8 @@ pub struct UpdateOptions<'a> {
     pub schema: TypeRef,
     /// Fields that a write here never sets.
     pub reset_fields: Option<&'a FieldSet>,
+    /// The kind's other versions; without them, every entry's paths are taken to be of this one.
+    pub versions: Option<&'a dyn Versions>,
 }
 
 /// Returns a written object with its managedFields, after a create, update or patch by anybody who does not apply.
@@ -55,13 +60,9 @@ pub fn track_update(live: Option<&Value>, new: &Value, options: &UpdateOptions<'
         managed
     } else {
         let base = live.map_or_else(|| Value::Object(serde_json::Map::new()), managed::without);
-        update(
-            &base,
-            &object,
-            managed,
-            k8s_object::api_version(new),
-            options,
-        )
+        let api_version = k8s_object::api_version(new);
+        // what cannot be tracked is let pass, as Kubernetes does
+        update(&base, &object, managed, api_version, options).unwrap_or_default()
     };
     managed.write(&mut object);
     object
@@ -107,18 +108,16 @@ pub(crate) fn update(
     mut managed: Managed,
     api_version: &str,
     options: &UpdateOptions<'_>,
-) -> Managed {
-    let ty = options.schema.ty();
-    reconcile(&mut managed, ty);
-    let mut difference = typed::compare(old, new, ty);
-    if let Some(reset) = options.reset_fields {
-        difference = difference.without(reset);
-    }
-    take_from(&mut managed, &difference);
-    let own = difference
-        .modified
-        .union(&difference.added)
-        .difference(never_owned());
+) -> Result<Managed, ApplyError> {
+    let kind = Kind {
+        api_version,
+        schema: &options.schema,
+        others: options.versions,
+    };
+    reconcile(&mut managed, old, kind)?;
+    let change = Change::of(old, new, kind, options.reset_fields, &managed)?;
+    change.take_from(&mut managed);
+    let own = change.own().touched.difference(never_owned());
     if !own.is_empty() {
         let mut entry = Entry {
             manager: manager_name(options.manager).to_owned(),
@@ -134,30 +133,117 @@ pub(crate) fn update(
         managed.put(entry);
     }
     cap(&mut managed);
-    managed
+    Ok(managed)
 }
 
-/// Brings entries in line with the type; tells whether any changed.
-pub(crate) fn reconcile(managed: &mut Managed, ty: Ty<'_>) -> bool {
+/// Brings entries in line with their version's type, and drops those of versions that are gone; tells whether any
+/// changed.
+pub(crate) fn reconcile(
+    managed: &mut Managed,
+    live: &Value,
+    kind: Kind<'_>,
+) -> Result<bool, ApplyError> {
     let mut changed = false;
-    for entry in &mut managed.entries {
-        changed |= typed::reconcile(&mut entry.fields, ty);
+    let mut left = Vec::with_capacity(managed.entries.len());
+    for mut entry in std::mem::take(&mut managed.entries) {
+        let Some(schema) = kind.schema(&entry.api_version) else {
+            changed = true;
+            continue;
+        };
+        kind.convert(Cow::Borrowed(live), &entry.api_version, String::new)?;
+        changed |= typed::reconcile(&mut entry.fields, schema.ty());
+        left.push(entry);
     }
-    changed
+    managed.entries = left;
+    Ok(changed)
 }
 
-/// Lets managers lose what was changed or removed; those left with nothing go.
-pub(crate) fn take_from(managed: &mut Managed, difference: &Comparison) {
-    let changed = difference.modified.union(&difference.added);
-    for entry in &mut managed.entries {
-        if !changed.is_empty() {
-            entry.fields = entry.fields.difference(&changed);
+/// What a write changes, in each version that somebody owns fields in; the write's own is the first.
+pub(crate) struct Change {
+    versions: Vec<Touched>,
+    /// Each version stands for all of them.
+    alike: bool,
+}
+
+/// What a write changes in one version.
+pub(crate) struct Touched {
+    api_version: String,
+    /// What it sets anew or otherwise.
+    pub(crate) touched: FieldSet,
+    removed: FieldSet,
+}
+
+impl Change {
+    pub(crate) fn of(
+        old: &Value,
+        new: &Value,
+        kind: Kind<'_>,
+        reset: Option<&FieldSet>,
+        managed: &Managed,
+    ) -> Result<Self, ApplyError> {
+        let at = |api_version: &str, old: &Value, new: &Value, schema: &TypeRef| {
+            let mut found: Comparison = typed::compare(old, new, schema.ty());
+            if let Some(reset) = reset {
+                found = found.without(reset);
+            }
+            Touched {
+                api_version: api_version.to_owned(),
+                touched: found.modified.union(&found.added),
+                removed: found.removed,
+            }
+        };
+        let mut versions = vec![at(kind.api_version, old, new, kind.schema)];
+        for entry in &managed.entries {
+            let api_version = entry.api_version.as_str();
+            if kind.others.is_none() || versions.iter().any(|one| one.api_version == api_version) {
+                continue;
+            }
+            let Some(schema) = kind.schema(api_version) else {
+                continue;
+            };
+            let convert = |object, which| {
+                kind.convert(Cow::Borrowed(object), api_version, || {
+                    format!("failed to convert {which} object: ")
+                })
+            };
+            let (old, new) = (convert(old, "old")?, convert(new, "new")?);
+            versions.push(at(api_version, &old, &new, &schema));
         }
-        if !difference.removed.is_empty() {
-            entry.fields = entry.fields.difference(&difference.removed);
-        }
+        Ok(Self {
+            versions,
+            alike: kind.others.is_none(),
+        })
     }
-    managed.entries.retain(|entry| !entry.fields.is_empty());
+
+    /// What it changes in the version that it comes in.
+    pub(crate) fn own(&self) -> &Touched {
+        &self.versions[0]
+    }
+
+    /// What it changes for somebody who owns fields in a version.
+    pub(crate) fn seen_in(&self, api_version: &str) -> Option<&Touched> {
+        if self.alike {
+            return self.versions.first();
+        }
+        self.versions
+            .iter()
+            .find(|one| one.api_version == api_version)
+    }
+
+    /// Lets managers lose what was changed or removed; those left with nothing go.
+    pub(crate) fn take_from(&self, managed: &mut Managed) {
+        for entry in &mut managed.entries {
+            let Some(seen) = self.seen_in(&entry.api_version) else {
+                continue;
+            };
+            for gone in [&seen.touched, &seen.removed] {
+                if !gone.is_empty() {
+                    entry.fields = entry.fields.difference(gone);
+                }
+            }
+        }
+        managed.entries.retain(|entry| !entry.fields.is_empty());
+    }
 }
 
 /// Merges the oldest managers of updates into one per version, until few enough are left.

@@ -15,6 +15,7 @@ fn options(manager: &str, force: bool) -> ApplyOptions<'_> {
         now: "2026-01-02T03:04:05Z",
         schema: TypeRef::builtin_or_deduced(&Gvk::new("apps/v1", "Deployment")),
         reset_fields: None,
+        versions: None,
     }
 }
 
@@ -74,6 +75,7 @@ fn says_whose_the_field_is_as_kubectl_does() {
             now: "2026-01-02T03:04:06Z",
             schema: options("", false).schema,
             reset_fields: None,
+            versions: None,
         };
         let live = track_update(Some(&made), &scaled, &update);
         let error =
@@ -129,6 +131,7 @@ fn hands_over_from_client_side_apply() {
         now: "2026-01-02T03:04:04Z",
         schema: options("", false).schema,
         reset_fields: None,
+        versions: None,
     };
     let mut before = deployment(1, "a:1");
     before["metadata"]["annotations"] = json!({LAST_APPLIED: "{}"});

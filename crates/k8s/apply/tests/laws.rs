@@ -111,6 +111,7 @@ fn options<'a>(manager: &'a str, now: &'a str, schema: &TypeRef) -> ApplyOptions
         now,
         schema: schema.clone(),
         reset_fields: None,
+        versions: None,
     }
 }
 
@@ -130,7 +131,7 @@ proptest! {
             let again = apply(Some(&next), &config, &options(manager, "2002-01-01T00:00:00Z", &schema)).expect("applies");
             prop_assert_eq!(&again, &next);
             // a write of the same object is no change either
-            let update = UpdateOptions { manager: "hpa", subresource: "", now: "2002-01-01T00:00:00Z", schema: schema.clone(), reset_fields: None };
+            let update = UpdateOptions { manager: "hpa", subresource: "", now: "2002-01-01T00:00:00Z", schema: schema.clone(), reset_fields: None, versions: None };
             prop_assert_eq!(&track_update(Some(&next), &next, &update), &next);
             prop_assert!(changed_paths(&next, &again, &schema).is_empty());
             live = Some(next);

@@ -170,6 +170,7 @@ fn refuses_what_does_not_fit_by_place() {
             now: "2001-01-01T00:00:00Z",
             schema: builtin("v1", "Service"),
             reset_fields: None,
+            versions: None,
         };
         let error = apply(None, &config, &options).expect_err(expected);
         assert_eq!(

@@ -205,6 +205,7 @@ fn compare(desired: &Value, live: &Value) -> Difference {
         now: "1970-01-01T00:00:00Z",
         schema: TypeRef::builtin_or_deduced(&gvk),
         reset_fields: None,
+        versions: None,
     };
     let mut applied = match k8s_apply::apply(Some(live), desired, &options) {
         Ok(applied) => applied,

@@ -147,6 +147,7 @@ impl Fake {
                 now: &self.now.seconds(),
                 schema: TypeRef::builtin_or_deduced(&gvk),
                 reset_fields: None,
+                versions: None,
             },
         );
         self.put(tracked);
@@ -291,6 +292,7 @@ impl Fake {
                         now: &self.now.seconds(),
                         schema: TypeRef::builtin_or_deduced(&gvk),
                         reset_fields: None,
+                        versions: None,
                     },
                 );
                 let merged = match merged {

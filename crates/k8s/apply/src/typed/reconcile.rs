@@ -1,7 +1,7 @@
 //! Sets of fields brought in line with a type that changed since they were written.
 
 use crate::fieldpath::{FieldSet, PathElement};
-use crate::schema::{ListKind, Shape, Ty};
+use crate::schema::{ListKind, Scalar, Shape, Ty};
 
 /// Lets whoever owns a part of what is atomic now own the whole of it; tells whether anything changed.
 pub(crate) fn reconcile(set: &mut FieldSet, ty: Ty<'_>) -> bool {
@@ -15,6 +15,9 @@ pub(crate) fn reconcile(set: &mut FieldSet, ty: Ty<'_>) -> bool {
             (_, Shape::List { item, .. }) => ty.at(*item),
             _ => Ty { id: None, ..ty },
         };
+        if is_open_map(below) {
+            continue;
+        }
         let atomic = match below.shape() {
             Shape::List { kind, .. } => *kind == ListKind::Atomic,
             Shape::Map { atomic, .. } | Shape::Struct { atomic, .. } => *atomic,
@@ -29,4 +32,18 @@ pub(crate) fn reconcile(set: &mut FieldSet, ty: Ty<'_>) -> bool {
         }
     }
     changed
+}
+
+/// A map of anything, or of scalars of any form: it keeps what was written, also where it is atomic now.
+fn is_open_map(ty: Ty<'_>) -> bool {
+    let Shape::Map { element, .. } = ty.shape() else {
+        return false;
+    };
+    matches!(
+        ty.schema.shape(*element),
+        Shape::Any
+            | Shape::Scalar(
+                Scalar::IntOrString | Scalar::Quantity | Scalar::Time | Scalar::MicroTime
+            )
+    )
 }

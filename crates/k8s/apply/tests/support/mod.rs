@@ -1,5 +1,8 @@
 //! Random objects from a seed, small enough that managers meet on the same fields.
 
+#[allow(dead_code)]
+pub(crate) mod shapes;
+
 use serde_json::{Map, Value, json};
 
 /// Numbers from a seed (splitmix64).

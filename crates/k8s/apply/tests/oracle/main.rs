@@ -1,9 +1,12 @@
 //! The same questions to Kubernetes' own code (`oracle/smd`, in Go) and to this crate.
 //!
-//! Runs where `go` is on the PATH. `K8S_APPLY_CASES` sets the number of histories.
+//! Runs where `go` is on the PATH. `K8S_APPLY_CASES` sets the number of steps or patches of each test, `K8S_APPLY_SEED` makes them others.
 
-#[path = "support/any.rs"]
+#[path = "../support/any.rs"]
 mod any;
+mod custom;
+mod json_patches;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::path::{Path, PathBuf};
@@ -19,12 +22,21 @@ use k8s_object::Gvk;
 use serde_json::{Value, json};
 use support::{Rng, generate, mutate};
 
-/// Histories per test; the ignored test takes more.
+/// Steps or patches of one test; a history has some eight steps.
 fn cases(default: u64) -> u64 {
     std::env::var("K8S_APPLY_CASES")
         .ok()
         .and_then(|text| text.parse().ok())
         .unwrap_or(default)
+}
+
+/// Numbers for one case of one test.
+fn rng(test: u64, case: u64) -> Rng {
+    let seed: u64 = std::env::var("K8S_APPLY_SEED")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_default();
+    Rng::new(test ^ seed.rotate_left(32) ^ (case + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }
 
 /// Builds the oracle once; `None` where there is no Go.
@@ -152,6 +164,7 @@ fn step(
             now,
             schema: schema.clone(),
             reset_fields: reset.as_ref(),
+            versions: None,
         };
         apply(live, new, &options).map_err(|error| error.to_string())
     } else {
@@ -161,6 +174,7 @@ fn step(
             now,
             schema: schema.clone(),
             reset_fields: reset.as_ref(),
+            versions: None,
         };
         Ok(track_update(live, new, &options))
     }
@@ -178,7 +192,7 @@ fn histories(
 ) -> (Vec<Value>, Vec<Step>) {
     let (mut questions, mut steps) = (Vec::new(), Vec::new());
     for case in 0..count {
-        let mut rng = Rng::new(seed ^ (case + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut rng = rng(seed, case);
         let (api_version, kind) = *rng.pick(kinds);
         let schema = schema_of(&Gvk::new(api_version, kind));
         let mut live: Option<Value> = None;
@@ -322,14 +336,30 @@ const BUILTIN: &[(&str, &str)] = &[
 #[test]
 fn builtin_kinds_as_kubernetes_does() {
     let schema = |gvk: &Gvk| Schemas::builtin().lookup(gvk).expect("known").literal();
-    let (questions, steps) = histories(cases(250), 1, BUILTIN, "builtin", false, schema, generate);
+    let (questions, steps) = histories(
+        cases(2000) / 8,
+        1,
+        BUILTIN,
+        "builtin",
+        false,
+        schema,
+        generate,
+    );
     compare("builtin", questions, &steps, &[]);
 }
 
 #[test]
 fn kinds_without_schema_as_kubernetes_does() {
     let schema = |_: &Gvk| TypeRef::deduced();
-    let (questions, steps) = histories(cases(100), 2, BUILTIN, "deduced", false, schema, generate);
+    let (questions, steps) = histories(
+        cases(800) / 8,
+        2,
+        BUILTIN,
+        "deduced",
+        false,
+        schema,
+        generate,
+    );
     compare("deduced", questions, &steps, &[]);
 }
 
@@ -341,7 +371,7 @@ fn custom_kinds_as_kubernetes_does() {
     let prepare = json!({"Op": "schema", "Schema": "widget", "Schemas": schemas});
     let kinds = [("example.com/v1", "Widget")];
     let (questions, steps) = histories(
-        cases(200),
+        cases(1600) / 8,
         3,
         &kinds,
         "widget",
@@ -361,7 +391,7 @@ fn open_api_of_the_table_means_the_same() {
     let prepare = json!({"Op": "schema", "Schema": "ours", "Schemas": schemas});
     let schema = |gvk: &Gvk| builtin.lookup(gvk).expect("known").literal();
     let kinds = [("apps/v1", "Deployment")];
-    let (questions, steps) = histories(cases(60), 7, &kinds, "ours", false, schema, generate);
+    let (questions, steps) = histories(cases(480) / 8, 7, &kinds, "ours", false, schema, generate);
     compare("openapi", questions, &steps, &[prepare]);
 }
 
@@ -369,7 +399,15 @@ fn open_api_of_the_table_means_the_same() {
 #[test]
 fn tracks_typed_objects_as_kubernetes_does() {
     let schema = |gvk: &Gvk| Schemas::builtin().lookup(gvk).expect("known");
-    let (questions, steps) = histories(cases(120), 4, BUILTIN, "builtin", true, schema, generate);
+    let (questions, steps) = histories(
+        cases(960) / 8,
+        4,
+        BUILTIN,
+        "builtin",
+        true,
+        schema,
+        generate,
+    );
     let Some(answers) = ask("typed", &questions) else {
         return;
     };
@@ -428,7 +466,7 @@ fn strategic_merge_as_kubernetes_does() {
     let documents = Documents::of(EVERYTHING);
     let mut questions = Vec::new();
     for case in 0..cases(1000) {
-        let mut rng = Rng::new(5 ^ (case + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut rng = rng(5, case);
         let any = rng.chance(30);
         let (api_version, kind) = *rng.pick(if any { EVERYTHING } else { BUILTIN });
         let generate = |rng: &mut Rng, api_version: &str, kind: &str| match any {
@@ -535,14 +573,30 @@ fn every_kind_as_kubernetes_does() {
     let schema = |gvk: &Gvk| Schemas::builtin().lookup(gvk).expect("known").literal();
     let make =
         |rng: &mut Rng, api_version: &str, kind: &str| documents.generate(rng, api_version, kind);
-    let (questions, steps) = histories(cases(150), 8, EVERYTHING, "builtin", false, schema, make);
+    let (questions, steps) = histories(
+        cases(1200) / 8,
+        8,
+        EVERYTHING,
+        "builtin",
+        false,
+        schema,
+        make,
+    );
     compare("everything", questions, &steps, &[]);
 }
 
 #[test]
 fn adoption_as_client_go_does() {
     let schema = |gvk: &Gvk| Schemas::builtin().lookup(gvk).expect("known").literal();
-    let (_, steps) = histories(cases(100), 6, BUILTIN, "builtin", false, schema, generate);
+    let (_, steps) = histories(
+        cases(800) / 8,
+        6,
+        BUILTIN,
+        "builtin",
+        false,
+        schema,
+        generate,
+    );
     let from = ["hpa", "kubectl-edit", "nobody"];
     // client-go leaves appliers alone, so none of these is one
     let lives: Vec<&Value> = steps
@@ -574,13 +628,4 @@ fn adoption_as_client_go_does() {
             show(question, &Ok(ours.clone()), theirs)
         );
     }
-}
-
-#[test]
-#[ignore = "takes minutes: K8S_APPLY_CASES=20000 cargo test -p k8s-apply --test oracle -- --ignored"]
-fn many_more_histories() {
-    let count = cases(5000);
-    let schema = |gvk: &Gvk| Schemas::builtin().lookup(gvk).expect("known").literal();
-    let (questions, steps) = histories(count, 77, BUILTIN, "builtin", false, schema, generate);
-    compare("many", questions, &steps, &[]);
 }
