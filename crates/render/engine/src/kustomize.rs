@@ -19,7 +19,7 @@ use crate::plain::{flatten, refuse_duplicates};
 use crate::{Fetched, Inputs, Origin, RenderError, RenderSettings, Rendered};
 
 /// The names of a kustomization's file.
-const NAMES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
+pub(crate) const NAMES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
 
 /// What a kustomization gets for one target input.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]

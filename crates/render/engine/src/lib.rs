@@ -11,12 +11,14 @@ mod error;
 mod inputs;
 mod kustomize;
 mod plain;
+mod reads;
 
 pub use chart::{Chart, ChartValues, KUBE_VERSION};
 pub use error::{Origin, RenderError};
 pub use inputs::{Fetched, Inputs};
 pub use kustomize::{Kustomization, KustomizeInput};
 pub use plain::{Limits, RenderSettings, Rendered, render};
+pub use reads::{Reading, join, outermost};
 
 /// The renderer's version: part of what a Release's id is made from. It grows when the same files would come out
 /// otherwise.
