@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
-use roadstead_kustomize::{Extra, Files, Kustomizer, Limits, Options, PatchChange};
+use roadstead_kustomize::{Files, Kustomizer, Layer, Limits, Options};
+use serde_json::json;
 
 const OBJECT: &str = "\
 apiVersion: apps/v1
@@ -28,9 +29,13 @@ fuzz_target!(|patch: &str| {
     ]);
     let files: Arc<dyn Files> = Arc::new(tree);
     let kustomizer = Kustomizer::new(files, BTreeMap::new(), Limits::default());
-    for target in [BTreeMap::new(), BTreeMap::from([("kind".to_owned(), ".*".to_owned())])] {
-        let patches = vec![PatchChange { patch: patch.to_owned(), target }];
-        let extra = Extra { patches, ..Extra::default() };
-        let _ = kustomizer.build("", &Options { extra, ..Options::default() });
+    for target in [json!({}), json!({ "kind": ".*" })] {
+        let mut one = json!({ "patch": patch });
+        if target != json!({}) {
+            one["target"] = target;
+        }
+        let serde_json::Value::Object(fields) = json!({ "patches": [one] }) else { return };
+        let layers = vec![Layer { place: "fuzz".to_owned(), fields }];
+        let _ = kustomizer.build("", &Options { layers, ..Options::default() });
     }
 });

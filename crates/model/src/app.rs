@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use crate::noun::{MESSAGE_COLUMN, READY_COLUMN, check_selector, check_unique, noun};
 use crate::{
-    Adopt, Column, Condition, FieldError, HelmValues, Hold, NounInfo, Render, SyncOptions,
+    Adopt, Column, Condition, FieldError, HelmValues, Hold, KustomizeChanges, NounInfo, Render,
+    SyncOptions,
 };
 
 /// What to deliver, to whom, and what varies: the unit of delivery, history and rollback.
@@ -120,6 +121,9 @@ pub struct Overlay {
     /// More values for the chart: they count after those of `render.helm` and of earlier overlays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub helm: Option<HelmValues>,
+    /// More changes to what the kustomization builds: they stand above those of `render.kustomize` and of earlier overlays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kustomize: Option<KustomizeChanges>,
     /// Labels that every object gets.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,

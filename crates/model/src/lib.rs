@@ -40,7 +40,9 @@ pub use release::{
     Release, ReleaseSpec, ReleaseStatus, Rollout, RolloutSpec, RolloutStatus, StageStatus,
 };
 pub use render::{
-    ClusterFact, HelmDialect, HelmRenderer, HelmValues, PlainRenderer, RandomPolicy, Render,
+    ClusterFact, HelmDialect, HelmRenderer, HelmValues, KustomizeChanges, KustomizeImage,
+    KustomizeLabels, KustomizePatch, KustomizePatchOptions, KustomizeRenderer, KustomizeReplicas,
+    KustomizeTarget, LoadRestrictor, PlainRenderer, RandomPolicy, Render,
 };
 pub use source::{
     ChartSource, GitSource, OciSource, Source, SourceLimits, SourceSpec, SourceStatus,

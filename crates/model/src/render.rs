@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use crate::{AppSpec, FieldError};
 
-/// How an input is rendered. Without anything here, a folder with a `Chart.yaml` is a Helm chart, and any other one
-/// holds plain manifests.
+/// How an input is rendered. Without anything here, a folder with a `Chart.yaml` is a Helm chart, one with a
+/// `kustomization.yaml` is built as kustomize does, and any other one holds plain manifests.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Render {
@@ -18,6 +18,9 @@ pub struct Render {
     /// A Helm chart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub helm: Option<HelmRenderer>,
+    /// A kustomization.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kustomize: Option<KustomizeRenderer>,
 }
 
 /// Takes every `*.yaml`, `*.yml` and `*.json` file below the path.
@@ -156,6 +159,190 @@ impl HelmValues {
     }
 }
 
+/// Builds the kustomization at the first input's path, as `kustomize build` does. Bases elsewhere in the Source, remote bases
+/// and charts of chart repositories are read at the commit, or pinned, when the Source is read.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct KustomizeRenderer {
+    /// What every cluster gets.
+    #[serde(default, flatten)]
+    pub changes: KustomizeChanges,
+    /// Which files a kustomization may read.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub load_restrictor: LoadRestrictor,
+    /// What each object tells of itself: `managedByLabel`, `originAnnotations`, `transformerAnnotations`. What the
+    /// kustomization asks for counts too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub build_metadata: Vec<String>,
+}
+
+/// Changes to what a kustomization builds, as if another kustomization stood above it in its folder: the fields have the
+/// names that they have there. Those of an overlay stand above those of `render.kustomize` and of earlier overlays. In
+/// texts, `${cluster.…}` is replaced.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct KustomizeChanges {
+    /// The folder of the kustomization, relative to the input's path; the last one that is said counts.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub path: String,
+    /// Folders of components, relative to that folder.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub components: Vec<String>,
+    /// Names, tags and digests of images.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<KustomizeImage>,
+    /// How many replicas.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub replicas: Vec<KustomizeReplicas>,
+    /// Patches.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub patches: Vec<KustomizePatch>,
+    /// Stands before every name.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name_prefix: String,
+    /// Stands behind every name.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name_suffix: String,
+    /// The namespace that every object is put into.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub namespace: String,
+    /// Labels.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<KustomizeLabels>,
+    /// Annotations that every object and every template of Pods gets.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub common_annotations: BTreeMap<String, String>,
+}
+
+/// Another name, tag or digest for an image.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct KustomizeImage {
+    /// The image as it stands in the objects, without its tag.
+    pub name: String,
+    /// Its new name.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub new_name: String,
+    /// Its new tag.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub new_tag: String,
+    /// Stands behind its tag.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub tag_suffix: String,
+    /// Its new digest.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub digest: String,
+}
+
+/// How many replicas of what.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct KustomizeReplicas {
+    /// The name of a Deployment, StatefulSet, ReplicaSet or ReplicationController.
+    pub name: String,
+    /// How many: a number, or a text with `${cluster.…}` that becomes one.
+    pub count: Value,
+}
+
+/// A patch of a kustomization.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct KustomizePatch {
+    /// The patch: YAML of a strategic merge patch, or of a list of JSON patch operations.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub patch: String,
+    /// The file of the patch, relative to the kustomization's folder.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub path: String,
+    /// Which objects; a merge patch with kind and name needs none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<KustomizeTarget>,
+    /// What a patch may change that it may not change otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub options: Option<KustomizePatchOptions>,
+}
+
+/// Names objects, each by a pattern for the whole text; what is empty matches all.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct KustomizeTarget {
+    /// The API group.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub group: String,
+    /// The version.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub version: String,
+    /// The kind.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub kind: String,
+    /// The name.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// The namespace.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub namespace: String,
+    /// Labels that the object has, such as `app=web`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub label_selector: String,
+    /// Annotations that the object has.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub annotation_selector: String,
+}
+
+/// What a patch may change that it may not change otherwise.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct KustomizePatchOptions {
+    /// The object's name.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub allow_name_change: bool,
+    /// The object's kind.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub allow_kind_change: bool,
+}
+
+/// Labels, and where they are put besides the objects' own metadata.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct KustomizeLabels {
+    /// The labels.
+    pub pairs: BTreeMap<String, String>,
+    /// Into selectors and templates too. A selector of an object that exists cannot change.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub include_selectors: bool,
+    /// Into templates too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub include_templates: bool,
+}
+
+/// Which files a kustomization may read. No file outside the Source's tree is read, whatever this says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum LoadRestrictor {
+    /// Those in its own folder and below.
+    #[default]
+    RootOnly,
+    /// Any of the tree, as `--load-restrictor LoadRestrictionsNone` allows.
+    None,
+}
+
+impl KustomizeChanges {
+    /// Does it say anything?
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The fields of the kustomization that would stand above: all but the path.
+    pub fn fields(&self) -> serde_json::Map<String, Value> {
+        match serde_json::to_value(self) {
+            Ok(Value::Object(mut fields)) => {
+                fields.remove("path");
+                fields
+            }
+            _ => serde_json::Map::new(),
+        }
+    }
+}
+
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
@@ -171,7 +358,39 @@ pub(crate) fn check(spec: &AppSpec, errors: &mut Vec<FieldError>) {
         }
         check_values(spec, &helm.values, "spec.render.helm", errors);
     }
+    if let Some(kustomize) = &spec.render.kustomize {
+        if *plain != PlainRenderer::default() || spec.render.helm.is_some() {
+            errors.push(FieldError::new(
+                "spec.render",
+                "plain, helm and kustomize exclude each other",
+            ));
+        }
+        check_changes(&kustomize.changes, "spec.render.kustomize", errors);
+        let known = [
+            "managedByLabel",
+            "originAnnotations",
+            "transformerAnnotations",
+        ];
+        for (index, name) in kustomize.build_metadata.iter().enumerate() {
+            if !known.contains(&name.as_str()) {
+                errors.push(FieldError::new(
+                    format!("spec.render.kustomize.buildMetadata[{index}]"),
+                    format!("{name:?} is none of {}", known.join(", ")),
+                ));
+            }
+        }
+    }
     for (index, overlay) in spec.overlays.iter().enumerate() {
+        if let Some(changes) = &overlay.kustomize {
+            let at = format!("spec.overlays[{index}].kustomize");
+            if *plain != PlainRenderer::default() || spec.render.helm.is_some() {
+                errors.push(FieldError::new(
+                    at.clone(),
+                    "the App is not built by kustomize: spec.render says otherwise",
+                ));
+            }
+            check_changes(changes, &at, errors);
+        }
         if let Some(values) = &overlay.helm {
             check_values(
                 spec,
@@ -179,6 +398,47 @@ pub(crate) fn check(spec: &AppSpec, errors: &mut Vec<FieldError>) {
                 &format!("spec.overlays[{index}].helm"),
                 errors,
             );
+        }
+    }
+}
+
+fn check_changes(changes: &KustomizeChanges, at: &str, errors: &mut Vec<FieldError>) {
+    let path = &changes.path;
+    if path.starts_with('/') || path.split('/').any(|part| part == "..") {
+        errors.push(FieldError::new(
+            format!("{at}.path"),
+            format!(
+                "{path:?} leaves the input: it is relative to the input's path and has no \"..\""
+            ),
+        ));
+    }
+    for (index, component) in changes.components.iter().enumerate() {
+        if component.is_empty() || component.starts_with('/') {
+            errors.push(FieldError::new(
+                format!("{at}.components[{index}]"),
+                format!("{component:?} is no path relative to the kustomization's folder"),
+            ));
+        }
+    }
+    for (index, replicas) in changes.replicas.iter().enumerate() {
+        let text = replicas.count.as_str();
+        let expression = text.is_some_and(|text| text.contains("${cluster."));
+        if !expression && replicas.count.as_u64().is_none() {
+            errors.push(FieldError::new(
+                format!("{at}.replicas[{index}].count"),
+                format!(
+                    "{} is neither a number nor a text with ${{cluster.…}}",
+                    replicas.count
+                ),
+            ));
+        }
+    }
+    for (index, patch) in changes.patches.iter().enumerate() {
+        if patch.patch.is_empty() == patch.path.is_empty() {
+            errors.push(FieldError::new(
+                format!("{at}.patches[{index}]"),
+                "a patch has either `patch` or `path`",
+            ));
         }
     }
 }

@@ -68,6 +68,49 @@ fn errors_name_the_field() {
 }
 
 #[test]
+fn what_is_wrong_with_a_kustomization_is_told_with_its_place() {
+    let app = |render: &str, overlay: &str| {
+        app(&format!(
+            r#"{{"inputs":[{{"source":"git"}}],"targets":[{{"name":"all"}}],"render":{render},"overlays":[{{"name":"o","kustomize":{overlay}}}]}}"#
+        ))
+    };
+    check::<App>(
+        &app(
+            r#"{"kustomize":{"path":"overlays/eu","images":[{"name":"web","newTag":"2"}],"loadRestrictor":"None"}}"#,
+            r#"{"replicas":[{"name":"web","count":"${cluster.values.n:-1}"},{"name":"api","count":2}]}"#,
+        ),
+        &[],
+    );
+    check::<App>(
+        &app(
+            r#"{"kustomize":{"path":"../x","buildMetadata":["all"],"patches":[{}]}}"#,
+            r#"{"replicas":[{"name":"web","count":"two"}],"components":["/x"]}"#,
+        ),
+        &[
+            "spec.render.kustomize.path: \"../x\" leaves the input: it is relative to the input's path and has no \"..\"",
+            "spec.render.kustomize.patches[0]: a patch has either `patch` or `path`",
+            "spec.render.kustomize.buildMetadata[0]: \"all\" is none of managedByLabel, originAnnotations, transformerAnnotations",
+            "spec.overlays[0].kustomize.components[0]: \"/x\" is no path relative to the kustomization's folder",
+            "spec.overlays[0].kustomize.replicas[0].count: \"two\" is neither a number nor a text with ${cluster.…}",
+        ],
+    );
+    check::<App>(
+        &app(
+            r#"{"plain":{"substitute":true},"kustomize":{}}"#,
+            r#"{"namePrefix":"x-"}"#,
+        ),
+        &[
+            "spec.render: plain, helm and kustomize exclude each other",
+            "spec.overlays[0].kustomize: the App is not built by kustomize: spec.render says otherwise",
+        ],
+    );
+    check::<App>(
+        &app(r#"{"kustomize":{"image":[]}}"#, "{}"),
+        &["spec.render.kustomize: unknown field `image`"],
+    );
+}
+
+#[test]
 fn unknown_fields_and_operators_are_errors_with_their_place() {
     check::<App>(
         &app(r#"{"inputs":[{"source":"git","pth":"x"}],"targets":[{"name":"all"}]}"#),

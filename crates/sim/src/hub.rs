@@ -687,14 +687,14 @@ impl World {
         for (key, source) in hub.index.sources() {
             let inputs: BTreeMap<String, HeadInput> = hub
                 .index
-                .paths_of(key)
+                .reads_of(key)
                 .into_iter()
-                .map(|path| {
+                .map(|(key, (path, _))| {
                     let input = commit.apps.get(&path).map_or_else(
                         || HeadInput::Error(format!("there is no {path:?}")),
                         |content| HeadInput::Digest(content.digest(&path)),
                     );
-                    (path, input)
+                    (key, input)
                 })
                 .collect();
             let head = Head {

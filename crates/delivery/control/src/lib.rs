@@ -44,8 +44,8 @@ pub use notice::{Notice, Regarding, app_of_history, notices};
 pub use placement::{Placed, Placing};
 pub use project::{Projection, project};
 pub use records::{
-    Ahead, Approval, Barred, ChartPin, Counted, Head, HeadInput, Held, History, InputFact, NOUNS,
-    ReleaseRecord, RemovalList, Seen, VariantOutcome, keys,
+    Ahead, Approval, Barred, BasePin, ChartPin, Counted, Head, HeadInput, Held, History, InputFact,
+    NOUNS, ReleaseRecord, RemovalList, Seen, VariantOutcome, keys,
 };
 pub use render::render;
 pub use restored::{GoingBack, going_back};

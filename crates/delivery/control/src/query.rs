@@ -1,12 +1,13 @@
 //! What the hub knows, asked for.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use base_json::Digest;
 use base_store::Revision;
 use roadstead_dispatch::AppReport;
 use roadstead_model::{App, AppKey, Cluster, ClusterId, Key, Project, Source, StrategySpec};
+use roadstead_render::Reading;
 use roadstead_rollout::{Assignment, Rollout};
 
 use crate::index::Index;
@@ -74,16 +75,23 @@ impl Index {
         self.heads.get(source).map(|kept| kept.revision)
     }
 
-    /// The paths that Apps read of a Source.
-    pub fn paths_of(&self, source: &Key) -> BTreeSet<String> {
+    /// What Apps read of a Source: paths and how they are read, by [`Reading::key`].
+    pub fn reads_of(&self, source: &Key) -> BTreeMap<String, (String, Reading)> {
         let apps = self
             .apps
             .iter()
             .filter(|(key, _)| key.project == source.project);
         let inputs = apps
-            .flat_map(|(_, app)| &app.spec.inputs)
-            .filter(|input| input.source == source.name);
-        inputs.map(|input| input.path.clone()).collect()
+            .flat_map(|(_, app)| {
+                let inputs = app.spec.inputs.iter().enumerate();
+                inputs.map(|(number, input)| (&app.spec, number, input))
+            })
+            .filter(|(_, _, input)| input.source == source.name);
+        let reads = inputs.map(|(spec, number, input)| {
+            let reading = Reading::of(spec, number);
+            (reading.key(&input.path), (input.path.clone(), reading))
+        });
+        reads.collect()
     }
 
     /// An App's Releases, oldest first.

@@ -139,7 +139,7 @@ pub struct Head {
     pub fetched_at: Time,
     /// The URL and reference that it was read from; a Source that asks for others has not been read.
     pub origin: String,
-    /// What stands below each path that Apps read.
+    /// What stands below each path that Apps read, by [`roadstead_render::Reading::key`].
     #[serde(default)]
     pub inputs: BTreeMap<String, HeadInput>,
 }
@@ -165,8 +165,26 @@ pub enum HeadInput {
         /// The dependencies.
         charts: Vec<ChartPin>,
     },
+    /// Kustomizations that are built from more than what lies at the path.
+    Kustomization {
+        /// The digest of all files in this Source, and of the bases' revisions.
+        digest: Digest,
+        /// The remote bases.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        bases: Vec<BasePin>,
+    },
     /// It cannot be read.
     Error(String),
+}
+
+/// A remote base of a kustomization, as it was resolved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BasePin {
+    /// The address, as the kustomization says it; of a chart the folder where it is looked for.
+    pub address: String,
+    /// The commit, the digest of the file, or the chart's version and archive.
+    pub revision: String,
 }
 
 /// A chart that another one needs, as it was resolved.
@@ -198,6 +216,9 @@ pub struct InputFact {
     /// What its chart needs from elsewhere.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub charts: Vec<ChartPin>,
+    /// The remote bases of its kustomizations.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub bases: Vec<BasePin>,
 }
 
 /// A Release as it is stored.

@@ -7,6 +7,7 @@ use base_store::{Expect, Op};
 use bytes::Bytes;
 use roadstead_model::{App, AppKey, AppSpec, Key, Time};
 use roadstead_release::Served;
+use roadstead_render::Reading;
 use roadstead_rollout::{Event, Rollout};
 
 use crate::decide::Decision;
@@ -57,7 +58,7 @@ pub(crate) fn inputs_of(
 ) -> Result<Vec<InputFact>, (String, String)> {
     let waiting = |reason: &str, message: String| Err((reason.to_owned(), message));
     let mut inputs = Vec::new();
-    for input in &spec.inputs {
+    for (number, input) in spec.inputs.iter().enumerate() {
         let key = Key::new(app.project.clone(), input.source.clone());
         let Some(source) = index.sources.get(&key) else {
             return waiting(
@@ -83,17 +84,26 @@ pub(crate) fn inputs_of(
                 ),
             );
         }
-        let read = |digest: &Digest, charts: &[crate::ChartPin]| InputFact {
+        let read = |digest: &Digest| InputFact {
             name: input.name.clone(),
             source: input.source.clone(),
             path: input.path.clone(),
             commit: head.commit.clone(),
             digest: *digest,
-            charts: charts.to_vec(),
+            charts: Vec::new(),
+            bases: Vec::new(),
         };
-        match head.inputs.get(&input.path) {
-            Some(crate::HeadInput::Digest(digest)) => inputs.push(read(digest, &[])),
-            Some(crate::HeadInput::Chart { digest, charts }) => inputs.push(read(digest, charts)),
+        let key = Reading::of(spec, number).key(&input.path);
+        match head.inputs.get(&key) {
+            Some(crate::HeadInput::Digest(digest)) => inputs.push(read(digest)),
+            Some(crate::HeadInput::Chart { digest, charts }) => inputs.push(InputFact {
+                charts: charts.clone(),
+                ..read(digest)
+            }),
+            Some(crate::HeadInput::Kustomization { digest, bases }) => inputs.push(InputFact {
+                bases: bases.clone(),
+                ..read(digest)
+            }),
             Some(crate::HeadInput::Error(error)) => {
                 return waiting("InputUnreadable", error.clone());
             }

@@ -4,6 +4,7 @@
 //! of each target input: overlays, substitution, namespaces, marks, hooks and waves. Beside it stand the rules over
 //! whole Releases: their ids, dependency cycles, clashes of ownership, and what a Project allows.
 
+mod changes;
 mod error;
 mod hooks;
 mod names;

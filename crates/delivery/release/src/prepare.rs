@@ -11,16 +11,21 @@ use roadstead_dispatch::{
     APP_LABEL, OWNER_ANNOTATION, Phase, Variant, VariantObject, app_label, owner_annotation,
 };
 use roadstead_model::{AppKey, AppSpec, Overlay, ReleaseId, VariantId};
-use roadstead_render::{Chart, ChartValues, Inputs, Origin, RenderSettings, Rendered, render};
+use roadstead_render::{
+    Chart, ChartValues, Inputs, Kustomization, KustomizeInput, Origin, RenderSettings, Rendered,
+    render,
+};
 use roadstead_target::{TargetInput, Uses, substitute};
 use serde_json::Value;
 
+use crate::changes::kustomize_input;
 use crate::object::{normalise, without_nulls};
 use crate::objects::{Objects, namespaces};
 use crate::values::chart_values;
 use crate::{BuildError, InputError, hooks, order, overlay};
 
-/// What all variants of one Release share: the App as it was frozen, and its manifests or its chart, read once.
+/// What all variants of one Release share: the App as it was frozen, and its manifests, its chart or its
+/// kustomization, read once.
 #[derive(Debug)]
 pub struct Prepared {
     spec: AppSpec,
@@ -43,9 +48,28 @@ enum Content {
     Shared(Arc<Objects>),
     /// A chart, rendered for each set of values.
     Chart(Box<Chart>),
+    /// A kustomization, built for each set of changes.
+    Kustomization(Box<Kustomization>),
 }
 
-/// Renders of a chart that are kept while variants are built: inputs that differ only in what overlays patch share one.
+/// What makes a rendering differ from another of the same Release.
+enum Differs {
+    Nothing,
+    Values(Box<ChartValues>),
+    Changes(KustomizeInput),
+}
+
+impl Differs {
+    fn digest(&self) -> Digest {
+        match self {
+            Self::Nothing => Digest::of(b""),
+            Self::Values(values) => values.digest(),
+            Self::Changes(changes) => changes.digest(),
+        }
+    }
+}
+
+/// Renders of a chart or a kustomization that are kept while variants are built: inputs that differ only in what overlays patch share one.
 const KEPT: usize = 16;
 
 /// Objects on their way into variants, and which of them are finished unchanged.
@@ -142,6 +166,12 @@ impl Prepared {
         release: ReleaseId,
         inputs: &Inputs,
     ) -> Result<Self, BuildError> {
+        if Kustomization::wanted(spec, inputs)? {
+            let kustomization = Kustomization::of(app, spec, release, inputs)?;
+            let uses = uses_of(spec, &[])?;
+            let content = Content::Kustomization(Box::new(kustomization));
+            return Ok(Self::with(app, spec, release, content, uses));
+        }
         if Chart::wanted(spec, inputs) {
             let chart = Chart::compile(app, spec, release, inputs)?;
             let uses = uses_of(spec, &[])?;
@@ -237,26 +267,33 @@ impl Prepared {
         built
     }
 
-    /// The objects of an input before its overlays: for a chart, what it renders with the input's values.
+    /// The objects of an input before its overlays: for a chart, what it renders with the input's values; for a
+    /// kustomization, what it builds with the input's changes.
     fn work<'w>(
         &self,
         input: &TargetInput,
         works: &'w mut BTreeMap<Digest, Result<Work, InputError>>,
     ) -> Result<&'w mut Work, InputError> {
-        let (digest, values) = match &self.content {
-            Content::Shared(_) => (Digest::of(b""), ChartValues::default()),
+        let differs = match &self.content {
+            Content::Shared(_) => Differs::Nothing,
             Content::Chart(_) => {
                 let values = chart_values(&self.spec, input, &self.served)?;
-                (values.digest(), values)
+                Differs::Values(Box::new(values))
             }
+            Content::Kustomization(_) => Differs::Changes(kustomize_input(&self.spec, input)?),
         };
+        let digest = differs.digest();
         if !works.contains_key(&digest) {
             if works.len() >= KEPT {
                 works.clear();
             }
-            let made = match &self.content {
-                Content::Shared(objects) => Ok(Work::new(Arc::clone(objects))),
-                Content::Chart(chart) => self.charted(chart, &values),
+            let made = match (&self.content, &differs) {
+                (Content::Shared(objects), _) => Ok(Work::new(Arc::clone(objects))),
+                (Content::Chart(chart), Differs::Values(values)) => self.charted(chart, values),
+                (Content::Kustomization(kustomization), Differs::Changes(changes)) => {
+                    self.kustomized(kustomization, changes)
+                }
+                _ => Err(InputError::plain("nothing was rendered")),
             };
             works.insert(digest, made);
         }
@@ -272,6 +309,19 @@ impl Prepared {
             .render(values)
             .map_err(|error| InputError::plain(error.report()))?;
         let objects = Objects::new(rendered, false, &namespaces(&self.spec, &self.app));
+        Ok(Work::new(Arc::new(objects)))
+    }
+
+    fn kustomized(
+        &self,
+        kustomization: &Kustomization,
+        changes: &KustomizeInput,
+    ) -> Result<Work, InputError> {
+        let (rendered, warnings) = kustomization
+            .build(changes)
+            .map_err(|error| InputError::plain(error.report()))?;
+        let mut objects = Objects::new(rendered, false, &namespaces(&self.spec, &self.app));
+        objects.warnings.extend(warnings);
         Ok(Work::new(Arc::new(objects)))
     }
 

@@ -106,29 +106,24 @@ fn argos_waves_keep_their_order() {
 }
 
 #[test]
-fn a_kustomization_is_refused_with_a_hint_and_a_chart_is_rendered() {
+fn kustomizations_and_charts_are_rendered() {
     let Some(root) = corpus() else { return };
-    let prepared = |path: &str| {
-        let spec: AppSpec = serde_json::from_value(json!({
-            "inputs": [{"source": "git", "path": path}], "targets": [{"name": "all"}],
-        }))
-        .expect("spec");
-        let app = AppKey::new("team", "shop");
-        Prepared::new(&app, &spec, Digest::of(b"r"), &files(&root, path))
+    let names = |path: &str| -> Vec<String> {
+        let variant = build(&root, path, &[]);
+        variant.objects.iter().map(|o| o.id.readable()).collect()
     };
-    let error = prepared("argocd-example-apps/kustomize-guestbook").unwrap_err();
-    let what = "this is a Kustomization";
-    assert!(error.to_string().contains(what), "{error}");
-
-    let chart = prepared("argocd-example-apps/helm-guestbook").expect("a chart");
-    let built = chart.build([&TargetInput::default()]);
-    let variant = built.variants.values().next().expect("a variant");
-    let names: Vec<String> = variant.objects.iter().map(|o| o.id.readable()).collect();
     assert_eq!(
-        names,
+        names("argocd-example-apps/kustomize-guestbook"),
         [
-            "Service default/shop-helm-guestbook",
-            "Deployment default/shop-helm-guestbook"
+            "Service shop/kustomize-guestbook-ui",
+            "Deployment shop/kustomize-guestbook-ui"
+        ]
+    );
+    assert_eq!(
+        names("argocd-example-apps/helm-guestbook"),
+        [
+            "Service shop/shop-helm-guestbook",
+            "Deployment shop/shop-helm-guestbook"
         ]
     );
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use base_json::Digest;
-use roadstead_model::{AppSpec, ClusterFact, HelmValues};
+use roadstead_model::{AppSpec, ClusterFact, HelmValues, KustomizeChanges};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -31,7 +31,7 @@ impl TargetInput {
 pub struct Uses {
     /// Those in the manifests, where the App replaces them there.
     pub manifests: BTreeSet<Expression>,
-    /// Those that a chart's values, which all clusters get, are made from.
+    /// Those that a chart's values or a kustomization's changes, which all clusters get, are made from.
     pub render: BTreeSet<Expression>,
     /// What a chart sees of each cluster.
     pub facts: BTreeSet<ClusterFact>,
@@ -68,10 +68,16 @@ impl Uses {
             }
             uses.facts.extend(&helm.from_cluster);
         }
+        if let Some(kustomize) = &spec.render.kustomize {
+            collect_changes(&kustomize.changes, &mut uses.render)?;
+        }
         for overlay in &spec.overlays {
             let mut found = BTreeSet::new();
             if let Some(values) = &overlay.helm {
                 collect_values(values, &mut found)?;
+            }
+            if let Some(changes) = &overlay.kustomize {
+                collect_changes(changes, &mut found)?;
             }
             for patch in &overlay.patches {
                 if let Some(merge) = &patch.merge {
@@ -105,6 +111,15 @@ fn collect_values(
         collect(values, into)?;
     }
     values.texts().try_for_each(|text| collect_text(text, into))
+}
+
+fn collect_changes(
+    changes: &KustomizeChanges,
+    into: &mut BTreeSet<Expression>,
+) -> Result<(), ExpressionError> {
+    let fields = Value::Object(changes.fields());
+    collect(&fields, into)?;
+    collect_text(&changes.path, into)
 }
 
 /// The key of a cluster's fact among an input's values.

@@ -16,14 +16,14 @@ use roadstead_control::{
 use roadstead_dispatch::{AppReport, AppState, Variant};
 use roadstead_model::{AppKey, AppSpec, ClusterId, Input, Key, ProjectSpec, Time, VariantId};
 use roadstead_plan::{ClusterState, Next, Plan, PlanSettings};
-use roadstead_render::Inputs;
+use roadstead_render::{Inputs, Reading};
 use roadstead_rollout::Assignment;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::api::{Api, app_of, ending, text};
 use crate::clock::now;
-use crate::reader::{Files, Reader, Wanted, request_of};
+use crate::reader::{Files, Loaded, Reader, Wanted, request_of};
 
 /// What is asked of a plan. Without files and revision, the newest commit is planned.
 #[derive(Debug, Default, Deserialize)]
@@ -184,7 +184,7 @@ fn read(
     input: &Input,
     source: Option<&Wanted>,
     reader: &Reader,
-    revision: Option<String>,
+    (revision, reading): (Option<String>, Reading),
 ) -> Result<(Files, String), Status> {
     let source = source.ok_or_else(|| {
         refuse(format!(
@@ -209,7 +209,7 @@ fn read(
         }
     };
     let files = reader
-        .at(source, &revision, &input.path)
+        .at(source, &revision, &input.path, &reading)
         .map_err(|error| refuse(format!("Source {:?}: {error}", input.source)))?;
     Ok((files, revision))
 }
@@ -222,6 +222,7 @@ fn fact(input: &Input, files: &Files) -> InputFact {
         commit: files.revision.clone(),
         digest: files.digest,
         charts: files.charts.clone(),
+        bases: files.bases.clone(),
     }
 }
 
@@ -241,26 +242,24 @@ fn prepare(
             return Err(Status::bad_request("either files or a revision, not both"));
         }
         (Some(files), None) => {
-            let files: BTreeMap<String, Bytes> = files
-                .into_iter()
-                .map(|(name, text)| (name, Bytes::from(text)))
-                .collect();
             let digest = Digest::of_value(&json!(
                 files
                     .iter()
-                    .map(|(name, bytes)| (name.clone(), Digest::of(bytes).to_string()))
+                    .map(|(name, text)| (name.clone(), Digest::of(text.as_bytes()).to_string()))
                     .collect::<BTreeMap<_, _>>()
             ));
             let files = Files {
                 revision: String::new(),
                 digest,
-                files,
+                loaded: local(files, &input.path)?,
                 charts: Vec::new(),
+                bases: Vec::new(),
             };
             (files, "a local folder".to_owned())
         }
         (None, revision) => {
-            let (files, revision) = read(app, input, source, reader, revision)?;
+            let how = (revision, Reading::of(&known.spec, 0));
+            let (files, revision) = read(app, input, source, reader, how)?;
             let what = describe(&files.revision, &revision);
             (files, what)
         }
@@ -274,12 +273,13 @@ fn prepare(
     };
     // the others are taken as they stand
     for (input, source) in known.spec.inputs.iter().zip(&known.sources).skip(1) {
-        let (files, _) = read(app, input, source.as_ref(), reader, None)?;
+        let how = (None, Reading::Files);
+        let (files, _) = read(app, input, source.as_ref(), reader, how)?;
         facts.push(fact(input, &files));
-        inputs.others.insert(input.name.clone(), files.files);
+        inputs.others.insert(input.name.clone(), files.loaded.files);
     }
     let commit = first.revision.clone();
-    inputs.first = Inputs::below(&input.path, first.files);
+    first.loaded.put(&input.path, &mut inputs);
     let renderer = roadstead_render::RENDERER_VERSION;
     let digests = facts
         .iter()
@@ -323,6 +323,21 @@ fn prepare(
         inputs,
         what,
     })
+}
+
+/// Files that were sent. One that lies elsewhere in the tree has a path that leads there, such as `../base/web.yaml`.
+fn local(files: BTreeMap<String, String>, path: &str) -> Result<Loaded, Status> {
+    let mut loaded = Loaded::default();
+    for (name, text) in files {
+        if !name.split('/').any(|part| part == "..") {
+            loaded.files.insert(name, Bytes::from(text));
+            continue;
+        }
+        let whole = roadstead_render::join(path, &name)
+            .ok_or_else(|| Status::bad_request(format!("file {name:?} leaves the tree")))?;
+        loaded.outside.insert(whole, Bytes::from(text));
+    }
+    Ok(loaded)
 }
 
 /// What is planned, for people: a commit, or a chart's version.

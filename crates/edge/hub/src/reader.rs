@@ -1,20 +1,25 @@
 //! Reads Sources of every kind: what stands at a revision, below a path.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod bases;
+
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use base_json::{Digest, json};
 use bytes::Bytes;
 use parking_lot::Mutex;
-use roadstead_control::{ChartPin, Head, HeadInput, Index, InputFact};
+use roadstead_control::{BasePin, ChartPin, Head, HeadInput, Index, InputFact};
 use roadstead_model::{Key, SourceSpec, Time};
+use roadstead_render::Reading;
 use roadstead_source::{
     Artifact, ArtifactPoll, ArtifactRequest, Artifacts, Auth, Dependency, Followed, GitRequest,
     OciReference, Poll, Reference, Snapshot, SourceError, Sources, SshKey,
 };
 
 use crate::clock::now;
+
+pub(crate) use bases::Loaded;
 
 /// How long one poll may take, a first clone included.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -28,10 +33,10 @@ pub(crate) struct Wanted {
     pub(crate) interval: Duration,
     pub(crate) suspended: bool,
     pub(crate) secret: String,
-    pub(crate) paths: BTreeSet<String>,
+    pub(crate) reads: BTreeMap<String, (String, Reading)>,
     pub(crate) head: Option<Head>,
     pub(crate) allowed: bool,
-    /// What charts in this Source may take their dependencies from.
+    /// What charts and kustomizations in this Source may be made from besides.
     repositories: Repositories,
 }
 
@@ -42,7 +47,7 @@ pub(crate) enum Ask {
     Artifact(ArtifactRequest),
 }
 
-/// The chart repositories of a Project: what it may read, and as whom.
+/// The repositories of a Project: what it may read, and as whom.
 #[derive(Clone, Default)]
 struct Repositories {
     allowed: Vec<String>,
@@ -54,7 +59,7 @@ pub(crate) fn request_of(index: &Index, key: &Key) -> Option<Wanted> {
     let (_, source) = index.sources().find(|(found, _)| *found == key)?;
     let of_project = index
         .sources()
-        .filter(|(other, source)| other.project == key.project && source.spec.helm.is_some());
+        .filter(|(other, _)| other.project == key.project);
     let repositories = Repositories {
         allowed: index
             .project(&key.project)
@@ -69,7 +74,7 @@ pub(crate) fn request_of(index: &Index, key: &Key) -> Option<Wanted> {
         interval: Duration::from_millis(source.spec.interval.0),
         suspended: source.spec.suspend,
         secret: source.spec.secret().to_owned(),
-        paths: index.paths_of(key),
+        reads: index.reads_of(key),
         head: index.head(key).cloned(),
         allowed: index.may_read(&key.project, source.spec.url()),
         repositories,
@@ -145,12 +150,14 @@ enum Tip {
 pub(crate) struct Files {
     /// The commit or revision.
     pub(crate) revision: String,
-    /// The digest of the files, and of the charts that they need.
+    /// The digest of the files, and of what else they need.
     pub(crate) digest: Digest,
-    /// The files by their path relative to the path.
-    pub(crate) files: BTreeMap<String, Bytes>,
+    /// The files.
+    pub(crate) loaded: Loaded,
     /// The charts that they need.
     pub(crate) charts: Vec<ChartPin>,
+    /// The remote bases that they need.
+    pub(crate) bases: Vec<BasePin>,
 }
 
 /// What stands below a path, before it is loaded.
@@ -240,33 +247,58 @@ impl Reader {
         }
     }
 
-    /// The files of a Release's input, with the charts that it needs below `charts/`.
+    /// The files of a Release's input, with the charts that it needs below `charts/`, and what else it is built from.
     pub(crate) fn files(
         &self,
         wanted: &Wanted,
         input: &InputFact,
-    ) -> Result<BTreeMap<String, Bytes>, String> {
+        reading: &Reading,
+    ) -> Result<Loaded, String> {
         let tip = self.tip(wanted, &input.commit)?;
-        let mut files = tip.list(&input.path)?.load()?;
-        self.add_charts(wanted, &tip, &input.path, &input.charts, &mut files)?;
-        Ok(files)
+        let mut loaded = Loaded {
+            files: tip.list(&input.path)?.load()?,
+            ..Loaded::default()
+        };
+        let (path, files) = (&input.path, &mut loaded.files);
+        self.add_charts(wanted, &tip, path, &input.charts, files)?;
+        if let Some(found) = self.gather(wanted, &tip, path, reading, Some(&input.bases))? {
+            Self::load_gathered(&tip, found, &mut loaded)?;
+        }
+        Ok(loaded)
     }
 
     /// Reads a path of a commit, a branch or a tag; of a chart or an artifact, the version.
-    pub(crate) fn at(&self, wanted: &Wanted, revision: &str, path: &str) -> Result<Files, String> {
+    pub(crate) fn at(
+        &self,
+        wanted: &Wanted,
+        revision: &str,
+        path: &str,
+        reading: &Reading,
+    ) -> Result<Files, String> {
         let tip = match &wanted.ask {
             Ask::Git(_) => self.reference(wanted, revision)?,
             Ask::Artifact(_) => self.version(wanted, revision)?,
         };
         let listing = tip.list(path)?;
         let charts = self.pins(wanted, &tip, path, &listing)?;
-        let mut files = listing.load()?;
-        self.add_charts(wanted, &tip, path, &charts, &mut files)?;
+        let mut digest = digest_of(&listing, &charts);
+        let mut loaded = Loaded {
+            files: listing.load()?,
+            ..Loaded::default()
+        };
+        self.add_charts(wanted, &tip, path, &charts, &mut loaded.files)?;
+        let mut bases = Vec::new();
+        if let Some(found) = self.gather(wanted, &tip, path, reading, None)? {
+            digest = Self::digest_gathered(&tip, digest, &found)?;
+            bases.clone_from(&found.pins);
+            Self::load_gathered(&tip, found, &mut loaded)?;
+        }
         Ok(Files {
             revision: tip.revision().to_owned(),
-            digest: digest_of(&listing, &charts),
-            files,
+            digest,
+            loaded,
             charts,
+            bases,
         })
     }
 
@@ -387,10 +419,7 @@ impl Reader {
     pub(crate) fn poll(&self, wanted: &Wanted) -> Result<Option<Head>, String> {
         let known = wanted.head.as_ref().filter(|head| {
             head.origin == wanted.origin
-                && wanted
-                    .paths
-                    .iter()
-                    .all(|path| head.inputs.contains_key(path))
+                && wanted.reads.keys().all(|key| head.inputs.contains_key(key))
         });
         let last = known.map(|head| head.commit.as_str());
         let tip = match &wanted.ask {
@@ -415,12 +444,12 @@ impl Reader {
             tracing::warn!(source = %wanted.key, %warning, "read with a warning");
         }
         let tip = self.keep(wanted, tip);
-        let inputs = wanted.paths.iter().map(|path| {
-            let input = match self.head_input(wanted, &tip, path) {
+        let inputs = wanted.reads.iter().map(|(key, (path, reading))| {
+            let input = match self.head_input(wanted, &tip, path, reading) {
                 Ok(input) => input,
                 Err(error) => HeadInput::Error(error),
             };
-            (path.clone(), input)
+            (key.clone(), input)
         });
         let inputs = inputs.collect();
         let (author, message, committed_at) = match &tip {
@@ -442,10 +471,22 @@ impl Reader {
         }))
     }
 
-    fn head_input(&self, wanted: &Wanted, tip: &Tip, path: &str) -> Result<HeadInput, String> {
+    fn head_input(
+        &self,
+        wanted: &Wanted,
+        tip: &Tip,
+        path: &str,
+        reading: &Reading,
+    ) -> Result<HeadInput, String> {
         let listing = tip.list(path)?;
         let charts = self.pins(wanted, tip, path, &listing)?;
         let digest = digest_of(&listing, &charts);
+        if let Some(found) = self.gather(wanted, tip, path, reading, None)? {
+            return Ok(HeadInput::Kustomization {
+                digest: Self::digest_gathered(tip, digest, &found)?,
+                bases: found.pins,
+            });
+        }
         Ok(if charts.is_empty() {
             HeadInput::Digest(digest)
         } else {
@@ -526,7 +567,7 @@ impl Reader {
             .repositories
             .known
             .iter()
-            .find(|spec| bare(spec.url()) == bare(repository));
+            .find(|spec| spec.helm.is_some() && bare(spec.url()) == bare(repository));
         let mut request = ArtifactRequest {
             what: what.clone(),
             auth: Auth::None,

@@ -7,7 +7,7 @@ use base_store::{At, Batch, CommitId, Expect, Op, Store};
 use bytes::Bytes;
 use roadstead_control::{RenderJob, Rendered};
 use roadstead_model::{Key, ProjectSpec};
-use roadstead_render::Inputs;
+use roadstead_render::{Inputs, Reading};
 use tokio::sync::Semaphore;
 
 use crate::brain::{Brain, Input};
@@ -134,14 +134,15 @@ impl Renders {
             let Some(wanted) = wanted else {
                 return failed(format!("Source {:?} is gone", input.source));
             };
-            let files = match self.reader.files(wanted, input) {
-                Ok(files) => files,
+            let reading = Reading::of(&job.record.frozen, index);
+            let loaded = match self.reader.files(wanted, input, &reading) {
+                Ok(loaded) => loaded,
                 Err(error) => return later(error),
             };
             if index == 0 {
-                inputs.first = Inputs::below(&input.path, files);
+                loaded.put(&input.path, &mut inputs);
             } else {
-                inputs.others.insert(input.name.clone(), files);
+                inputs.others.insert(input.name.clone(), loaded.files);
             }
         }
         let mut outcome = roadstead_control::render(job, &inputs, (&job.app.project, project));

@@ -177,6 +177,13 @@ impl Snapshot {
         Ok(listing.files.into_keys().collect())
     }
 
+    /// Is a path a folder? `None` if there is nothing, or nothing that can be read.
+    pub fn is_folder(&self, path: &str) -> Option<bool> {
+        let path = clean(path).ok()?;
+        let repo = self.clone.repo();
+        Walk::new(&self.clone, &repo, &self.commit, self.tree).is_folder(&path)
+    }
+
     /// Reads one file.
     pub fn read_file(&self, path: &str) -> Result<Bytes, SourceError> {
         let path = clean(path)?;

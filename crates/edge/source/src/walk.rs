@@ -131,6 +131,19 @@ impl<'a> Walk<'a> {
         Ok(listing)
     }
 
+    /// Is a path a folder? `None` if there is nothing, or nothing that can be read.
+    pub(crate) fn is_folder(&mut self, path: &str) -> Option<bool> {
+        let start = Stack {
+            root: self.root,
+            below: Vec::new(),
+        };
+        match self.follow(start, path, &mut 0).ok()?? {
+            Place::Folder(_) => Some(true),
+            Place::File(_) => Some(false),
+            Place::Submodule(_) => None,
+        }
+    }
+
     /// Finds one file.
     pub(crate) fn file(&mut self, path: &str) -> Result<Found, SourceError> {
         match self.resolve(path)? {

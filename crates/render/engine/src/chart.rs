@@ -58,7 +58,8 @@ impl Chart {
     /// Is the first input a chart? It is where the App says so, or where a `Chart.yaml` stands at its path and the App
     /// says nothing else.
     pub fn wanted(spec: &AppSpec, inputs: &Inputs) -> bool {
-        let silent = spec.render.plain == PlainRenderer::default();
+        let silent =
+            spec.render.plain == PlainRenderer::default() && spec.render.kustomize.is_none();
         let file = format!("{}Chart.yaml", root(spec));
         spec.render.helm.is_some() || silent && inputs.first.contains_key(&file)
     }
@@ -234,7 +235,7 @@ impl std::fmt::Debug for Chart {
 }
 
 /// The first input's path as a prefix of its files.
-fn root(spec: &AppSpec) -> String {
+pub(crate) fn root(spec: &AppSpec) -> String {
     let path = spec.inputs.first().map_or("", |input| input.path.as_str());
     let path = path.trim_start_matches("./").trim_matches('/');
     match path {
@@ -245,7 +246,12 @@ fn root(spec: &AppSpec) -> String {
 
 /// What random functions draw from. It is the hub's own secret, so nobody else can guess a password that a chart made up;
 /// it hangs on the App alone, so that passwords survive a change of the chart.
-fn seed(inputs: &Inputs, app: &AppKey, release: ReleaseId, policy: RandomPolicy) -> [u8; 32] {
+pub(crate) fn seed(
+    inputs: &Inputs,
+    app: &AppKey,
+    release: ReleaseId,
+    policy: RandomPolicy,
+) -> [u8; 32] {
     let mut parts = inputs.seed.to_vec();
     parts.extend_from_slice(app.to_string().as_bytes());
     if policy == RandomPolicy::Live {

@@ -82,6 +82,44 @@ pub enum RenderError {
         /// The path.
         path: String,
     },
+    /// A kustomization that cannot be built.
+    #[error("{problem}")]
+    Kustomization {
+        /// What is wrong, and where.
+        problem: String,
+    },
+    /// No kustomization where the App says that there is one.
+    #[error(
+        "path {path:?} holds no kustomization: there is no kustomization.yaml in it; spec.render.kustomize.path names another folder"
+    )]
+    NoKustomization {
+        /// The path.
+        path: String,
+    },
+    /// A kustomization that comes to nothing.
+    #[error("the kustomization at {path:?} builds no object")]
+    NothingBuilt {
+        /// The path.
+        path: String,
+    },
+    /// A folder that two renderers are for.
+    #[error(
+        "path {path:?} holds a Chart.yaml and a kustomization; say which one counts: spec.render.helm or spec.render.kustomize"
+    )]
+    Ambiguous {
+        /// The path.
+        path: String,
+    },
+    /// Changes for a kustomization, and none is built.
+    #[error(
+        "overlay {overlay:?} changes a kustomization, and path {path:?} holds none; spec.render.kustomize.path names another folder"
+    )]
+    NotBuilt {
+        /// The overlay.
+        overlay: String,
+        /// The path.
+        path: String,
+    },
     /// A chart that renders to nothing. An App that renders to nothing would look like one whose objects all went.
     #[error("chart {chart:?} renders to no object with these values")]
     NoObjects {

@@ -1,6 +1,7 @@
 //! What an App is rendered from.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -11,10 +12,26 @@ pub struct Inputs {
     pub first: BTreeMap<String, Bytes>,
     /// Those of the others, by the input's name, and by their paths from the input's own path.
     pub others: BTreeMap<String, BTreeMap<String, Bytes>>,
+    /// What the addresses of remote bases led to.
+    pub fetched: BTreeMap<String, Fetched>,
     /// What random functions of charts draw from: the hub's own secret.
     pub seed: [u8; 32],
     /// What clocks of charts say, in milliseconds since 1970: when the Release was committed.
     pub now_ms: i64,
+}
+
+/// What the address of a remote base led to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fetched {
+    /// A file.
+    File(Bytes),
+    /// A folder in a repository's tree.
+    Folder {
+        /// What is needed of the tree.
+        files: Arc<BTreeMap<String, Bytes>>,
+        /// The folder in it.
+        path: String,
+    },
 }
 
 impl Inputs {

@@ -228,7 +228,7 @@ fn other_renderer(file: &str) -> Result<(), RenderError> {
     let (what, hint) = match file.rsplit('/').next().unwrap_or(file) {
         "kustomization.yaml" | "kustomization.yml" | "Kustomization" => (
             "Kustomization",
-            "point the input's path at the folder of plain manifests (its base), or leave the file out with \
+            "point the input's path at this folder, or name it in spec.render.kustomize.path, or leave the file out with \
              spec.render.plain.exclude",
         ),
         "Chart.yaml" => (

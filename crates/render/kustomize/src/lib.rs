@@ -30,7 +30,7 @@ mod schema;
 mod smp;
 mod transform;
 
-pub use build::{Built, Extra, ImageChange, Kustomizer, Object, Options, Order, PatchChange};
+pub use build::{Built, Kustomizer, Layer, Object, Options, Order, Plan};
 pub use diag::{Error, Place};
 pub use files::{Entry, Files, Remote};
 pub use helm::HelmOptions;

@@ -410,6 +410,15 @@ fn crd(
     Ok(())
 }
 
+/// Where a chart is looked for, seen from the kustomization's folder.
+pub(crate) fn chart_place(chart: &HelmChart, home: &str) -> String {
+    let home = if home.is_empty() { "charts" } else { home };
+    if chart.version.is_empty() || chart.repo.is_empty() {
+        return format!("{home}/{}", chart.name);
+    }
+    format!("{home}/{name}-{}/{name}", chart.version, name = chart.name)
+}
+
 /// Renders a chart that lies in the tree.
 pub(crate) fn chart(
     run: &mut Run<'_>,
@@ -431,12 +440,7 @@ pub(crate) fn chart(
         );
         return Err(Fault::new(text));
     }
-    let home = if home.is_empty() { "charts" } else { home };
-    let mut place = home.to_owned();
-    if !chart.version.is_empty() && !chart.repo.is_empty() {
-        place = format!("{home}/{}-{}", chart.name, chart.version);
-    }
-    place = format!("{place}/{}", chart.name);
+    let place = chart_place(chart, home);
     let root = join(&folder.path, &place)
         .filter(|root| matches!(folder.files.entry(root), Some(Entry::Folder(_))));
     let Some(root) = root else {

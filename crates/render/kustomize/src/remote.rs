@@ -21,13 +21,25 @@ pub enum Need {
         /// Are submodules wanted?
         submodules: bool,
     },
+    /// A chart of a chart repository.
+    Chart {
+        /// The repository.
+        repository: String,
+        /// The chart.
+        name: String,
+        /// Its version or range; empty for the newest.
+        version: String,
+        /// The folder of the tree where it is looked for.
+        path: String,
+    },
 }
 
 impl Need {
-    /// The address that the kustomization says.
+    /// The address that the kustomization says; of a chart the folder where it is looked for.
     pub fn address(&self) -> &str {
         match self {
             Self::File { address } | Self::Git { address, .. } => address,
+            Self::Chart { path, .. } => path,
         }
     }
 
@@ -155,7 +167,7 @@ mod tests {
 
     fn check(text: &str, wanted: &str) {
         let shown = match Need::read(text) {
-            None => "path".to_owned(),
+            None | Some(Need::Chart { .. }) => "path".to_owned(),
             Some(Need::File { .. }) => "file".to_owned(),
             Some(Need::Git {
                 repository,

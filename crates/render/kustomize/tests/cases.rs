@@ -6,9 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use roadstead_kustomize::{
-    Extra, Files, ImageChange, Kustomizer, Limits, Options, Order, PatchChange, Remote,
-};
+use roadstead_kustomize::{Files, Kustomizer, Layer, Limits, Options, Order, Remote};
 
 type Tree = BTreeMap<String, Bytes>;
 
@@ -86,36 +84,126 @@ kind: Component
 namePrefix: x-
 ";
 
+fn layer(place: &str, fields: &str) -> Layer {
+    Layer {
+        place: place.to_owned(),
+        fields: serde_json::from_str(fields).unwrap(),
+    }
+}
+
+const OVER: &str = r#"{
+    "components": ["../extra"],
+    "images": [{"name": "nginx", "newTag": "2"}],
+    "replicas": [{"name": "web", "count": 3}],
+    "patches": [{
+        "patch": "- {op: add, path: /metadata/labels, value: {a: b}}",
+        "target": {"kind": "Deployment"}
+    }]
+}"#;
+
 #[test]
 fn an_app_puts_changes_over_a_root_without_files() {
-    let options = Options {
-        extra: Extra {
-            components: vec!["../extra".to_owned()],
-            images: vec![ImageChange {
-                name: "nginx".to_owned(),
-                new_tag: "2".to_owned(),
-                ..ImageChange::default()
-            }],
-            replicas: BTreeMap::from([("web".to_owned(), 3)]),
-            patches: vec![PatchChange {
-                patch: "- {op: add, path: /metadata/labels, value: {a: b}}".to_owned(),
-                target: BTreeMap::from([("kind".to_owned(), "Deployment".to_owned())]),
-            }],
-        },
+    let mut options = Options {
+        layers: vec![layer("spec.render.kustomize", OVER)],
         ..Options::default()
     };
     let got = build(files(BASE), "app", &options).unwrap();
     for wanted in ["name: x-web", "image: nginx:2", "replicas: 3", "a: b"] {
         assert!(got.contains(wanted), "{wanted}\n{got}");
     }
-    let mut bad = options;
-    bad.extra.replicas = BTreeMap::from([("wob".to_owned(), 3)]);
-    let error = build(files(BASE), "app", &bad).unwrap_err();
-    assert!(
-        error.contains("spec.render.kustomize.replicas[0]"),
-        "{error}"
+    // the second stands above the first
+    let second = r#"{"images": [{"name": "nginx", "newTag": "3"}], "nameSuffix": "-eu"}"#;
+    options.layers.push(layer("overlay \"eu\"", second));
+    let got = build(files(BASE), "app", &options).unwrap();
+    for wanted in ["name: x-web-eu", "image: nginx:3"] {
+        assert!(got.contains(wanted), "{wanted}\n{got}");
+    }
+
+    options.layers = vec![layer("spec.render.kustomize", OVER)];
+    let bad = r#"{"replicas": [{"name": "wob", "count": 3}]}"#;
+    for (place, wanted) in [
+        (
+            "spec.render.kustomize",
+            "spec.render.kustomize.replicas[0]: ",
+        ),
+        ("overlay \"eu\"", "overlay \"eu\": replicas[0]: "),
+    ] {
+        options.layers.truncate(1);
+        options.layers.push(layer(place, bad));
+        let error = build(files(BASE), "app", &options).unwrap_err();
+        assert!(error.starts_with(wanted), "{error}");
+        assert!(error.contains("Deployment.v1.apps/x-web"), "{error}");
+    }
+}
+
+#[test]
+fn layers_are_what_a_kustomization_above_would_be() {
+    let above = format!(
+        "{BASE}== app/above/kustomization.yaml\nresources: [../../app]\nnamespace: there\ncomponents: [../../extra]\n\
+         images: [{{name: nginx, digest: \"sha256:ab\"}}]\nlabels: [{{pairs: {{a: b}}, includeSelectors: true}}]\n\
+         commonAnnotations: {{c: d}}\n"
     );
-    assert!(error.contains("Deployment.v1.apps/x-web"), "{error}");
+    // a folder that holds the one that it builds on would go round
+    let above = above
+        .replace("app/above/", "above/")
+        .replace("../../", "../");
+    let fields = r#"{
+        "namespace": "there", "components": ["../extra"],
+        "images": [{"name": "nginx", "digest": "sha256:ab"}],
+        "labels": [{"pairs": {"a": "b"}, "includeSelectors": true}],
+        "commonAnnotations": {"c": "d"}
+    }"#;
+    let options = Options {
+        layers: vec![layer("spec.render.kustomize", fields)],
+        ..Options::default()
+    };
+    let ours = build(files(BASE), "app", &options).unwrap();
+    let theirs = build(files(&above), "above", &Options::default()).unwrap();
+    assert_eq!(ours, theirs);
+}
+
+#[test]
+fn what_a_root_reads_is_known_before_it_is_built() {
+    let text = "\
+== apps/web/over/kustomization.yaml
+resources: [../base, ../../../lib/net, https://x.example/a.yaml]
+components:
+- git@x.example:o/r//c?ref=v1
+configMapGenerator:
+- {name: c, files: [k=../shared.txt]}
+helmCharts:
+- {name: redis, version: 1.x, repo: https://charts.example}
+== apps/web/base/kustomization.yaml
+resources: [a.yaml]
+== apps/web/shared.txt
+x
+== lib/net/kustomization.yaml
+resources: [broken
+";
+    let tree: Arc<dyn Files> = Arc::new(files(text));
+    let kustomizer = Kustomizer::new(tree, BTreeMap::new(), Limits::default());
+    let plan = kustomizer.reads(&["apps/web/over", "nowhere"]);
+    let names = |all: &std::collections::BTreeSet<(String, String)>| {
+        all.iter().map(|(_, path)| path.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        names(&plan.folders),
+        ["apps/web/base", "apps/web/over", "lib/net"]
+    );
+    assert_eq!(names(&plan.files), ["apps/web/shared.txt"]);
+    let needs: Vec<&str> = plan.needs.iter().map(|need| need.address()).collect();
+    assert_eq!(
+        needs,
+        [
+            "https://x.example/a.yaml",
+            "git@x.example:o/r//c?ref=v1",
+            "apps/web/over/charts/redis-1.x/redis"
+        ]
+    );
+    assert!(
+        plan.problem
+            .is_some_and(|p| p.to_string().contains("lib/net"))
+    );
 }
 
 #[test]

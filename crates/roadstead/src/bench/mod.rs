@@ -3,6 +3,7 @@
 mod agents;
 mod fanout;
 mod figures;
+mod kustomize;
 mod render;
 mod store;
 
@@ -25,6 +26,8 @@ enum What {
     Fanout(fanout::Args),
     /// Helm charts: compiling, rendering, and one chart for thousands of sets of values
     Render(render::Args),
+    /// Kustomizations: an overlay alone and over a base that is remembered, many resources, and many overlays
+    Kustomize(kustomize::Args),
     /// Commits, reads and watches of the store
     Store(store::Args),
     /// The agents of `bench fanout`, which starts them itself
@@ -37,6 +40,7 @@ pub(crate) async fn run(args: Args) -> Outcome {
     match args.what {
         What::Fanout(args) => fanout::run(args).await,
         What::Render(args) => render::run(&args),
+        What::Kustomize(args) => kustomize::run(&args),
         What::Store(args) => store::run(&args),
         What::Agents(args) => {
             agents::run(args).await?;

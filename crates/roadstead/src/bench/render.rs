@@ -66,13 +66,13 @@ pub(crate) struct Args {
 
 /// What one thing takes, in milliseconds: the medians of its runs.
 #[derive(Debug, Clone, Copy, Default)]
-struct Took {
-    wall: f64,
-    processor: f64,
+pub(super) struct Took {
+    pub(super) wall: f64,
+    pub(super) processor: f64,
 }
 
 impl Took {
-    fn of(runs: &[(f64, f64)]) -> Self {
+    pub(super) fn of(runs: &[(f64, f64)]) -> Self {
         let (wall, processor): (Vec<f64>, Vec<f64>) = runs.iter().copied().unzip();
         Self {
             wall: median(&wall),
@@ -80,7 +80,7 @@ impl Took {
         }
     }
 
-    fn json(self) -> Value {
+    pub(super) fn json(self) -> Value {
         json!({ "wallMs": self.wall, "processorMs": self.processor })
     }
 }
@@ -272,7 +272,7 @@ fn input(layers: &[Layer], dialect: Dialect) -> anyhow::Result<RenderInput<'_>> 
 }
 
 /// Does something a number of times: how long each took by the clock, and on the processor, in milliseconds.
-fn repeat(
+pub(super) fn repeat(
     runs: usize,
     mut once: impl FnMut() -> anyhow::Result<()>,
 ) -> anyhow::Result<Vec<(f64, f64)>> {
@@ -289,19 +289,19 @@ fn repeat(
     Ok(took)
 }
 
-fn ms(time: Duration) -> f64 {
+pub(super) fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
 }
 
 /// How long a processor has worked for this thread, in milliseconds.
-fn worked() -> f64 {
+pub(super) fn worked() -> f64 {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     let first = text.split(' ').next().and_then(|it| it.parse().ok());
     first.unwrap_or(0.0) / 1_000_000.0
 }
 
 /// How long processors have worked for the processes that this one waited for, in milliseconds.
-fn children_worked() -> f64 {
+pub(super) fn children_worked() -> f64 {
     let text = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     // behind the name, which may hold blanks: two of the numbers count hundredths of seconds
     let behind = text.rsplit(')').next().unwrap_or_default();

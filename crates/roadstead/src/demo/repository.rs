@@ -72,6 +72,30 @@ const FILES: &[(&str, &str)] = &[
         "apps/greeter/templates/greeter.yaml",
         include_str!("../../../../examples/apps/greeter/templates/greeter.yaml"),
     ),
+    (
+        "fleet/app-kiosk.yaml",
+        include_str!("../../../../examples/fleet/app-kiosk.yaml"),
+    ),
+    (
+        "apps/kiosk/base/kustomization.yaml",
+        include_str!("../../../../examples/apps/kiosk/base/kustomization.yaml"),
+    ),
+    (
+        "apps/kiosk/base/kiosk.yaml",
+        include_str!("../../../../examples/apps/kiosk/base/kiosk.yaml"),
+    ),
+    (
+        "apps/kiosk/overlays/canary/kustomization.yaml",
+        include_str!("../../../../examples/apps/kiosk/overlays/canary/kustomization.yaml"),
+    ),
+    (
+        "apps/kiosk/overlays/early/kustomization.yaml",
+        include_str!("../../../../examples/apps/kiosk/overlays/early/kustomization.yaml"),
+    ),
+    (
+        "apps/kiosk/overlays/main/kustomization.yaml",
+        include_str!("../../../../examples/apps/kiosk/overlays/main/kustomization.yaml"),
+    ),
 ];
 
 /// A Git repository of the demo's own.
@@ -86,7 +110,7 @@ impl Repository {
         for (path, text) in FILES {
             this.write(path, text)?;
         }
-        this.commit("Deliver the shop, its metrics and a greeter")?;
+        this.commit("Deliver the shop, its metrics, a greeter and a kiosk")?;
         Ok(this)
     }
 

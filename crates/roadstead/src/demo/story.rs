@@ -11,6 +11,7 @@ use super::screen::{Check, Screen};
 use crate::client::{API, Ask};
 
 const WEB: &str = "/apis/apps/v1/namespaces/shop/deployments/web";
+const KIOSK: &str = "/apis/apps/v1/namespaces/kiosk/deployments/kiosk";
 const SHOP_WEB: &str = "apps/shop/web.yaml";
 const SHOP_API: &str = "apps/shop/api.yaml";
 
@@ -127,10 +128,10 @@ async fn first(
     all: usize,
 ) -> anyhow::Result<()> {
     tale.screen
-        .head("Commit 1: three Apps, a Strategy, and what they deliver");
+        .head("Commit 1: four Apps, a Strategy, and what they deliver");
     let started = Instant::now();
     let commit = head(fleet).await?;
-    for app in ["shop", "metrics", "greeter"] {
+    for app in ["shop", "metrics", "greeter", "kiosk"] {
         let rollout = fleet
             .rolled(
                 app,
@@ -187,6 +188,7 @@ async fn first(
             variants.len()
         ),
     );
+    overlays(fleet, tale, away).await?;
     let aside = assignments
         .get(away)
         .is_none_or(|a| a["status"]["state"] != "Healthy");
@@ -194,6 +196,39 @@ async fn first(
         "the cluster that is away is not waited for",
         aside,
         format!("{away} is set aside, everybody else went on"),
+    );
+    Ok(())
+}
+
+/// Has each ring what its own overlay builds?
+async fn overlays(fleet: &Fleet, tale: &mut Tale<'_>, away: &str) -> anyhow::Result<()> {
+    let mut seen = std::collections::BTreeMap::new();
+    for member in fleet.members().iter().filter(|member| member.name != away) {
+        let Some(kiosk) = fleet.object(&member.name, KIOSK).await? else {
+            continue;
+        };
+        let said = text(&kiosk["metadata"]["labels"]["example.com/ring"]);
+        let replicas = number(&kiosk["spec"]["replicas"]);
+        let found: &mut std::collections::BTreeSet<_> =
+            seen.entry(member.ring().to_owned()).or_default();
+        found.insert((said, replicas));
+    }
+    let expected = [("canary", 1), ("early", 2), ("main", 3)];
+    let good = expected.iter().all(|(ring, replicas)| {
+        let only = [((*ring).to_owned(), *replicas)].into();
+        seen.get(*ring) == Some(&only)
+    });
+    let told = seen.iter().map(|(ring, found)| {
+        let counts: Vec<String> = found
+            .iter()
+            .map(|(_, replicas)| replicas.to_string())
+            .collect();
+        format!("{ring} {}", counts.join("/"))
+    });
+    tale.check(
+        "each ring has what its own overlay of the kiosk builds",
+        good && seen.len() == expected.len(),
+        format!("replicas: {}", told.collect::<Vec<_>>().join(", ")),
     );
     Ok(())
 }

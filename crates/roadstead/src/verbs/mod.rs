@@ -8,6 +8,7 @@ mod delete;
 mod diff;
 mod get;
 mod hold;
+pub(crate) mod kustomize;
 mod plan;
 pub(crate) mod render;
 mod rollout;

@@ -1,14 +1,16 @@
 //! `roadstead plan`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, anyhow, bail};
+use bytes::Bytes;
 use clap::{Args as ClapArgs, ValueEnum};
 use http::Method;
 use owo_colors::OwoColorize as _;
 use roadstead_plan::{Mark, Plan};
+use roadstead_render::Reading;
 use serde_json::{Value, json};
 
 use super::app_path;
@@ -54,7 +56,7 @@ enum Format {
 /// Runs it.
 pub(crate) async fn run(args: Args, global: &Global) -> Outcome {
     let client = args.hub.client()?;
-    let files = args.path.as_deref().map(manifests).transpose()?;
+    let files = args.path.as_deref().map(files_of).transpose()?;
     let body = json!({ "files": files, "revision": args.revision });
     let path = app_path(&client, &args.app, "plan").await?;
     let waiting = output::spinner(global.quiet, format!("planning {}", args.app));
@@ -87,6 +89,48 @@ pub(super) fn paint(mark: Mark, text: &str) -> String {
         Mark::Alert => text.red().bold().to_string(),
         Mark::Note => text.dimmed().to_string(),
     }
+}
+
+/// What an App is rendered from, below a folder and around it.
+fn files_of(path: &Path) -> anyhow::Result<BTreeMap<String, Value>> {
+    // which of the kustomizations below it the App builds, the hub knows
+    let any = Reading::Kustomize {
+        folders: ["${cluster.any}".to_owned()].into(),
+        components: BTreeSet::new(),
+    };
+    match super::kustomize::read(path, &any)? {
+        Some((folder, files)) => sources(path, &folder, files),
+        None => manifests(path),
+    }
+}
+
+/// All files that kustomizations are built from; one that lies elsewhere is named as it is seen from the folder.
+fn sources(
+    path: &Path,
+    folder: &str,
+    files: BTreeMap<String, Bytes>,
+) -> anyhow::Result<BTreeMap<String, Value>> {
+    let steps: Vec<&str> = folder.split('/').filter(|step| !step.is_empty()).collect();
+    let total: usize = files.values().map(Bytes::len).sum();
+    if total > MOST {
+        bail!(
+            "the kustomizations below {} read more than {MOST} bytes; push a branch and plan it with --revision",
+            path.display()
+        );
+    }
+    let mut out = BTreeMap::new();
+    for (name, bytes) in files {
+        // what is no text can only be read by the hub itself
+        let Ok(text) = std::str::from_utf8(&bytes) else {
+            continue;
+        };
+        let parts: Vec<&str> = name.split('/').collect();
+        let same = steps.iter().zip(&parts).take_while(|(a, b)| a == b).count();
+        let up = std::iter::repeat_n("..", steps.len() - same);
+        let seen: Vec<&str> = up.chain(parts[same..].iter().copied()).collect();
+        out.insert(seen.join("/"), Value::from(text));
+    }
+    Ok(out)
 }
 
 /// The manifests below a folder. Other files are not read by any renderer, and stay here.

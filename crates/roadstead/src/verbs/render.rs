@@ -9,7 +9,7 @@ use bytes::Bytes;
 use clap::Args as ClapArgs;
 use roadstead_model::{App, AppKey, AppSpec, ClusterId, Input, Target, TargetClusters};
 use roadstead_release::{Prepared, release_id};
-use roadstead_render::Inputs;
+use roadstead_render::{Inputs, Reading};
 use roadstead_target::{ClusterView, HUB, placements, target_input};
 use serde_json::Value;
 
@@ -18,15 +18,16 @@ use crate::args::Global;
 use crate::output;
 use crate::shell::Outcome;
 
-/// Renders an App's folder or a Helm chart here.
+/// Renders an App's folder, a Helm chart or a kustomization here.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
-Without --app, a folder is rendered as it is, by an App without targets and overlays, and a Helm chart (a folder with a
-Chart.yaml, or a .tgz) as `helm template` prints it. With --app, overlays that match the cluster described by
+Without --app, a folder is rendered as it is, by an App without targets and overlays, a Helm chart (a folder with a
+Chart.yaml, or a .tgz) as `helm template` prints it, and a folder with a kustomization.yaml as `kustomize build` does; remote
+bases are not fetched here. With --app, overlays that match the cluster described by
 --cluster-name, --cluster-labels and --cluster-values apply, as they do in delivery, and the path stands for the App's
 first input; the others are given by --input.")]
 pub(crate) struct Args {
-    /// The folder, file or chart
+    /// The folder, file, chart or kustomization
     path: PathBuf,
     /// The App, in a file
     #[arg(long, value_name = "FILE")]
@@ -48,12 +49,17 @@ pub(crate) struct Args {
     names: bool,
     #[command(flatten)]
     chart: super::chart::ChartArgs,
+    #[command(flatten)]
+    kustomize: super::kustomize::KustomizeArgs,
 }
 
 /// Runs it.
 pub(crate) fn run(args: &Args, global: &Global) -> Outcome {
     if args.app.is_none() && super::chart::is_chart(&args.path) {
         return super::chart::run(&args.path, &args.chart, global);
+    }
+    if args.app.is_none() && super::kustomize::is_kustomization(&args.path) {
+        return super::kustomize::run(&args.path, &args.kustomize, args.names, global);
     }
     let (key, mut spec) = match &args.app {
         Some(file) => read_app(file)?,
@@ -69,12 +75,17 @@ pub(crate) fn run(args: &Args, global: &Global) -> Outcome {
             )
         }
     };
+    let reading = Reading::of(&spec, 0);
+    let (path, first) = match super::kustomize::read(&args.path, &reading)? {
+        Some(found) => found,
+        None => (String::new(), read_files(&args.path)?),
+    };
     // the folder stands for the App's first input
     for input in spec.inputs.iter_mut().take(1) {
-        input.path = String::new();
+        input.path.clone_from(&path);
     }
     let mut inputs = Inputs {
-        first: read_files(&args.path)?,
+        first,
         now_ms: jiff::Timestamp::now().as_millisecond(),
         ..Inputs::default()
     };

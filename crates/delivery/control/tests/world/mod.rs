@@ -217,13 +217,17 @@ impl World {
                 files.iter().map(|(n, b)| (n, Digest::of(b))).collect();
             Digest::of(&serde_json::to_vec(&all).unwrap())
         };
-        let inputs = self.index.paths_of(&source).into_iter().map(|path| {
-            let input = match self.git.get(&path) {
-                Some(files) => HeadInput::Digest(digest(files)),
-                None => HeadInput::Error(format!("there is no {path:?}")),
-            };
-            (path, input)
-        });
+        let inputs = self
+            .index
+            .reads_of(&source)
+            .into_iter()
+            .map(|(key, (path, _))| {
+                let input = match self.git.get(&path) {
+                    Some(files) => HeadInput::Digest(digest(files)),
+                    None => HeadInput::Error(format!("there is no {path:?}")),
+                };
+                (key, input)
+            });
         let head = Head {
             commit: format!("{:040x}", self.commits),
             author: "ann".to_owned(),

@@ -7,6 +7,8 @@ mod bad_hubs;
 mod charts;
 mod deliver;
 mod full;
+mod host;
+mod kustomize;
 mod ops;
 mod real;
 mod repository;

@@ -202,6 +202,63 @@ impl Artifacts {
         Ok(artifact)
     }
 
+    /// Downloads a file, and keeps it by its digest. With the digest of an earlier download, that one is given: from the cache
+    /// folder, or again from its address, whose answer must then be the same.
+    pub fn file(
+        &self,
+        url: &str,
+        auth: &Auth,
+        ca_bundle: Option<&[u8]>,
+        timeout: Duration,
+        digest: Option<&str>,
+    ) -> Result<(String, Bytes), SourceError> {
+        if let Some(digest) = digest
+            && let Some(bytes) = self.kept(digest)?
+        {
+            return Ok((digest.to_owned(), bytes));
+        }
+        let request = ArtifactRequest {
+            what: Followed::Oci {
+                url: url.to_owned(),
+                reference: OciReference::Digest(String::new()),
+            },
+            auth: auth.clone(),
+            ca_bundle: ca_bundle.map(<[u8]>::to_vec),
+            insecure: false,
+            timeout,
+        };
+        let http::Answer::Body(bytes, _) =
+            http::Http::new(&request)?.get(url, self.limits.blob_bytes, None)?
+        else {
+            return Err(SourceError::Fetch {
+                url: crate::mask_url(url),
+                reason: "the server says that nothing changed, though it was not asked".to_owned(),
+            });
+        };
+        let found = Digest::of(&bytes).to_string();
+        if digest.is_some_and(|digest| digest != found) {
+            return Err(SourceError::Moved {
+                what: format!("file {}", crate::mask_url(url)),
+                revision: digest.unwrap_or_default().to_owned(),
+                reason: format!("the server now answers with {found}"),
+            });
+        }
+        self.keep_bytes(&found, &bytes)?;
+        Ok((found, bytes))
+    }
+
+    fn keep_bytes(&self, digest: &str, bytes: &[u8]) -> Result<(), SourceError> {
+        let Some(path) = self.path(digest) else {
+            return Ok(());
+        };
+        let failed = |error| SourceError::cache(&path)(error);
+        let mut file = tempfile::NamedTempFile::new_in(&self.folder).map_err(failed)?;
+        file.write_all(bytes).map_err(failed)?;
+        file.as_file().sync_all().map_err(failed)?;
+        file.persist(&path).map_err(|error| failed(error.error))?;
+        Ok(())
+    }
+
     fn choose(
         &self,
         request: &ArtifactRequest,
@@ -231,13 +288,7 @@ impl Artifacts {
             archive.warnings,
         )?;
         artifact.revision = revision;
-        if let Some(path) = self.path(&digest) {
-            let failed = |error| SourceError::cache(&path)(error);
-            let mut file = tempfile::NamedTempFile::new_in(&self.folder).map_err(failed)?;
-            file.write_all(&archive.bytes).map_err(failed)?;
-            file.as_file().sync_all().map_err(failed)?;
-            file.persist(&path).map_err(|error| failed(error.error))?;
-        }
+        self.keep_bytes(&digest, &archive.bytes)?;
         Ok(artifact)
     }
 

@@ -1,16 +1,16 @@
 //! Reading files: what may be read, kustomization files with the places of their fields, and what has to be fetched.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use base_yaml::go::{self, NodeKind, Nodes};
 use bytes::Bytes;
 
-use super::Run;
+use super::{Plan, Run};
 use crate::diag::{Error, Fault};
 use crate::files::{Entry, Files, Remote, join, within};
 use crate::kfile::{Kustomization, Mode, NAMES, Part, Shape, read};
 use crate::node::Step;
+use crate::plugin;
 use crate::remote::Need;
 
 /// A folder of a tree.
@@ -46,6 +46,10 @@ pub(crate) struct Kfile {
 impl Kfile {
     /// Puts a fault to a field of the file.
     pub(crate) fn error(&self, at: &[Part], fault: Fault) -> Error {
+        if self.name.is_empty() {
+            // it stands in no file
+            return Error::from(fault.within(&super::shown_in(&self.path, at)));
+        }
         let (line, column) = place(&self.bytes, at);
         let mut error = Error::from(fault).in_file(&self.path, &self.bytes, line, column);
         error.within.push(self.path.clone());
@@ -298,20 +302,19 @@ impl Run<'_> {
         matches!(entry, Some(Entry::Folder(_)))
     }
 
-    /// Collects what has to be fetched.
-    pub(crate) fn needs(
-        &mut self,
-        folder: &Folder,
-        seen: &mut BTreeSet<(String, String)>,
-        out: &mut Vec<Need>,
-        depth: usize,
-    ) -> Result<(), Error> {
-        if depth > self.owner.limits.depth
-            || !seen.insert((folder.tree.clone(), folder.path.clone()))
-        {
-            return Ok(());
+    /// Collects what a folder and all that it builds upon read, and what has to be fetched.
+    pub(crate) fn reads(&mut self, folder: &Folder, plan: &mut Plan, depth: usize) {
+        let here = (folder.tree.clone(), folder.path.clone());
+        if depth > self.owner.limits.depth || !plan.folders.insert(here) {
+            return;
         }
-        let kfile = self.kfile(folder)?;
+        let kfile = match self.kfile(folder) {
+            Ok(kfile) => kfile,
+            Err(error) => {
+                plan.problem.get_or_insert(error);
+                return;
+            }
+        };
         let k = &kfile.k;
         let all = [
             &k.resources,
@@ -321,39 +324,77 @@ impl Run<'_> {
             &k.validators,
         ];
         for path in all.into_iter().flatten() {
-            let one_line = !path.trim().contains('\n');
-            let need = if one_line { Need::read(path) } else { None };
-            match need {
-                Some(need) if !self.owner.remotes.contains_key(need.address()) => out.push(need),
+            if path.trim().contains('\n') {
+                continue;
+            }
+            match Need::read(path) {
+                Some(need) if !self.owner.remotes.contains_key(need.address()) => {
+                    plan.needs.insert(need);
+                }
                 Some(Need::File { .. }) => {}
-                Some(_) => {
+                None if !Self::is_folder(folder, path) => note_file(folder, path, plan),
+                _ => {
                     if let Ok(inner) = self.enter(folder, path) {
-                        self.needs(&inner, seen, out, depth + 1)?;
+                        self.reads(&inner, plan, depth + 1);
                     }
                 }
-                None if one_line && Self::is_folder(folder, path) => {
-                    if let Ok(inner) = self.enter(folder, path) {
-                        self.needs(&inner, seen, out, depth + 1)?;
-                    }
-                }
-                None => {}
             }
         }
         let files = k.patches.iter().chain(&k.patches_json6902).map(|p| &p.path);
-        let files = files
+        let mut files: Vec<&str> = files
             .chain(&k.crds)
             .chain(&k.configurations)
+            .chain(&k.patches_strategic_merge)
             .chain(k.openapi.get("path"))
-            .chain(k.replacements.iter().map(|r| &r.path));
-        for path in files {
-            let http = path.starts_with("http://") || path.starts_with("https://");
-            if http && !self.owner.remotes.contains_key(path) {
-                out.push(Need::File {
-                    address: path.clone(),
+            .chain(k.replacements.iter().map(|r| &r.path))
+            .map(String::as_str)
+            .collect();
+        let generators = k.config_map_generator.iter().chain(&k.secret_generator);
+        for generator in generators {
+            let named = generator.files.iter().chain(&generator.envs);
+            files.extend(named.map(|file| file.split_once('=').map_or(&**file, |(_, file)| file)));
+        }
+        for chart in &k.helm_charts {
+            files.push(&chart.values_file);
+            files.extend(chart.additional_values_files.iter().map(String::as_str));
+            let home = k.helm_globals.as_ref().map_or("", |g| &g.chart_home);
+            let Some(root) = join(&folder.path, &plugin::chart_place(chart, home)) else {
+                continue;
+            };
+            if matches!(folder.files.entry(&root), Some(Entry::Folder(_))) {
+                plan.folders.insert((folder.tree.clone(), root));
+            } else if !chart.repo.is_empty() && folder.tree.is_empty() {
+                plan.needs.insert(Need::Chart {
+                    repository: chart.repo.clone(),
+                    name: chart.name.clone(),
+                    version: chart.version.clone(),
+                    path: root,
                 });
             }
         }
-        Ok(())
+        for path in files {
+            let http = path.starts_with("http://") || path.starts_with("https://");
+            if !http {
+                note_file(folder, path, plan);
+            } else if !self.owner.remotes.contains_key(path) {
+                plan.needs.insert(Need::File {
+                    address: path.to_owned(),
+                });
+            }
+        }
+    }
+}
+
+/// Notes a file that lies beside the kustomization that names it.
+fn note_file(folder: &Folder, path: &str, plan: &mut Plan) {
+    if path.is_empty() || path.contains('\n') {
+        return;
+    }
+    let full = join(&folder.path, path).filter(|full| !within(full, &folder.path));
+    if let Some(full) = full
+        && matches!(folder.files.entry(&full), Some(Entry::File(_)))
+    {
+        plan.files.insert((folder.tree.clone(), full));
     }
 }
 

@@ -4,18 +4,19 @@ mod accumulate;
 mod load;
 mod transformers;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use base_yaml::go;
-use serde_json::Value;
+use bytes::Bytes;
+use serde_json::{Map, Value};
 
 use crate::diag::{Error, Fault};
 use crate::fieldspec::{FieldSpec, Specs};
 use crate::files::{Files, Remote, join};
 use crate::helm::HelmOptions;
 use crate::id::Gvk;
-use crate::kfile::Part;
+use crate::kfile::{Kustomization, Mode, Part, Shape, read};
 use crate::limits::Limits;
 use crate::node::{Kind, Tag, tagged};
 use crate::objects::Objects;
@@ -25,7 +26,7 @@ use crate::remote::Need;
 use crate::resource::LOCAL;
 use crate::schema::Schema;
 use crate::transform::vars::{self, Var};
-use crate::transform::{Image, PatchSet, Selector, Transformer, names};
+use crate::transform::{Transformer, names};
 
 pub(crate) use accumulate::{Context as BuildContext, objects as accumulate_objects, shown};
 pub(crate) use load::{Folder, Kfile};
@@ -41,39 +42,13 @@ pub enum Order {
     Input,
 }
 
-/// Another name, tag or digest for an image.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ImageChange {
-    /// The image's name, taken as a pattern.
-    pub name: String,
-    /// Its new name.
-    pub new_name: String,
-    /// Its new tag.
-    pub new_tag: String,
-    /// Its new digest.
-    pub digest: String,
-}
-
-/// A patch in the text of an App.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct PatchChange {
-    /// A strategic merge, or a list of JSON operations, in YAML or JSON.
-    pub patch: String,
-    /// The kind, name, namespace, group and version that it is for, each a pattern; empty for those of the patch itself.
-    pub target: BTreeMap<String, String>,
-}
-
-/// What is put over a root without a file of its own, as if another kustomization stood above it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Extra {
-    /// Components, by their paths from the root.
-    pub components: Vec<String>,
-    /// Images.
-    pub images: Vec<ImageChange>,
-    /// How many of what.
-    pub replicas: BTreeMap<String, i64>,
-    /// Patches.
-    pub patches: Vec<PatchChange>,
+/// Changes that stand in no file, as if another kustomization stood above the root in its folder.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Layer {
+    /// What they are called in errors, such as `spec.render.kustomize`.
+    pub place: String,
+    /// The fields of that kustomization: components, patches, images and what else changes objects.
+    pub fields: Map<String, Value>,
 }
 
 /// How to build.
@@ -85,8 +60,11 @@ pub struct Options {
     pub anywhere: bool,
     /// How charts are rendered; none to refuse them.
     pub helm: Option<HelmOptions>,
-    /// What is put over the root.
-    pub extra: Extra,
+    /// What each object tells of itself besides what the root asks for: `managedByLabel`, `originAnnotations`,
+    /// `transformerAnnotations`.
+    pub metadata: Vec<String>,
+    /// What is put over the root, one upon the other.
+    pub layers: Vec<Layer>,
 }
 
 /// An object with the place that it was read from.
@@ -126,6 +104,20 @@ impl Built {
     }
 }
 
+/// What roots are built from.
+#[derive(Debug, Clone, Default)]
+pub struct Plan {
+    /// What has to be fetched and was not given.
+    pub needs: BTreeSet<Need>,
+    /// The folders that are read: their tree (empty for the one that is built, else the address that led there), and
+    /// their path in it.
+    pub folders: BTreeSet<(String, String)>,
+    /// Files that lie outside the folder of the kustomization that names them.
+    pub files: BTreeSet<(String, String)>,
+    /// The first kustomization that cannot be read.
+    pub problem: Option<Error>,
+}
+
 /// A tree whose kustomizations are built. What roots have in common is built once.
 pub struct Kustomizer {
     files: Arc<dyn Files>,
@@ -133,6 +125,9 @@ pub struct Kustomizer {
     limits: Limits,
     memo: Mutex<BTreeMap<MemoKey, Arc<Sum>>>,
 }
+
+/// How many bases are kept.
+const KEPT: usize = 4_096;
 
 /// Which tree, which folder, in which namespace charts are rendered, whether files are read anywhere.
 type MemoKey = (String, String, String, bool);
@@ -180,15 +175,25 @@ impl Kustomizer {
 
     /// Reads a root and what it is made of, and says what has to be fetched and was not given.
     pub fn plan(&self, root: &str) -> Result<Vec<Need>, Error> {
+        self.folder(root)?;
+        let plan = self.reads(&[root]);
+        match plan.problem {
+            Some(problem) => Err(problem),
+            None => Ok(plan.needs.into_iter().collect()),
+        }
+    }
+
+    /// What roots are built from, as far as it can be read; folders that hold no kustomization are passed over.
+    pub fn reads(&self, roots: &[&str]) -> Plan {
         let options = Options::default();
-        let mut run = self.run(&options);
-        let folder = self.folder(root)?;
-        let mut needs = Vec::new();
-        let mut seen = std::collections::BTreeSet::new();
-        run.needs(&folder, &mut seen, &mut needs, 0)?;
-        needs.sort();
-        needs.dedup();
-        Ok(needs)
+        let mut plan = Plan::default();
+        for root in roots {
+            let mut run = self.run(&options);
+            if let Ok(folder) = self.folder(root) {
+                run.reads(&folder, &mut plan, 0);
+            }
+        }
+        plan
     }
 
     fn run<'a>(&'a self, options: &'a Options) -> Run<'a> {
@@ -228,6 +233,10 @@ impl Kustomizer {
 
     fn keep(&self, key: MemoKey, sum: &Arc<Sum>) {
         let mut memo = self.memo.lock().unwrap_or_else(PoisonError::into_inner);
+        // a memory, and no promise: a fleet's overlays have few bases in common
+        if memo.len() >= KEPT {
+            memo.clear();
+        }
         memo.insert(key, Arc::clone(sum));
     }
 
@@ -244,15 +253,21 @@ impl Run<'_> {
         let kfile = self.kfile(folder)?;
         self.schema_of(folder, &kfile, true)?;
         self.metadata.clone_from(&kfile.k.build_metadata);
+        self.metadata.extend(self.options.metadata.iter().cloned());
+        let layers = self.layers()?;
+        let namespaces = layers.iter().rev().map(|layer| &layer.k.namespace);
+        let namespace = namespaces.into_iter().find(|name| !name.is_empty());
         let context = accumulate::Context {
             folder,
             parent: None,
             origin: (!self.metadata.is_empty()).then(Origin::default),
-            helm_namespace: String::new(),
+            helm_namespace: namespace.cloned().unwrap_or_default(),
             depth: 0,
         };
-        let mut sum = self.accumulate(&context, &kfile, Sum::default())?;
-        self.extra(&context, &kfile, &mut sum)?;
+        let mut sum = self.below(&context, &kfile, &layers)?;
+        for layer in &layers {
+            sum = self.accumulate(&context, layer, sum)?;
+        }
         let fail = |fault: Fault| Error::from(fault).in_file(&kfile.path, &kfile.bytes, 0, 0);
         let objects = &mut sum.objects;
         Transformer::Hash
@@ -342,80 +357,62 @@ impl Run<'_> {
         objects.check().map_err(|fault| kfile.error(&[], fault))
     }
 
-    /// Puts over a root what stands in no file.
-    fn extra(
+    /// The root itself, before what is put over it.
+    fn below(
         &mut self,
         context: &accumulate::Context<'_>,
         kfile: &Kfile,
-        sum: &mut Sum,
-    ) -> Result<(), Error> {
-        let extra = &self.options.extra;
-        if *extra == Extra::default() {
-            return Ok(());
+        layers: &[Kfile],
+    ) -> Result<Sum, Error> {
+        let folder = context.folder;
+        let key = (
+            folder.tree.clone(),
+            folder.path.clone(),
+            context.helm_namespace.clone(),
+            self.options.anywhere,
+        );
+        // a root of its own is built once anyway
+        let memoized = !layers.is_empty() && context.origin.is_none() && !self.schema_set;
+        if memoized && let Some(known) = self.owner.recall(&key) {
+            return Ok((*known).clone());
         }
-        let within = |name: &str, number: usize, fault: Fault| {
-            Error::from(fault.within(&format!("spec.render.kustomize.{name}[{number}]")))
-        };
-        for (number, path) in extra.components.iter().enumerate() {
-            let old = std::mem::take(sum);
-            *sum = self
-                .component(context, path, old)
-                .map_err(|failure| failure.error(kfile, &[]))
-                .map_err(|error| Error {
-                    message: format!(
-                        "spec.render.kustomize.components[{number}] {path:?}: {}",
-                        error.message
-                    ),
-                    ..error
-                })?;
+        let sum = self.accumulate(context, kfile, Sum::default())?;
+        if memoized && !self.schema_set {
+            self.owner.keep(key, &Arc::new(sum.clone()));
         }
-        let defaults = Specs::defaults();
-        let specs = sum.specs.clone().unwrap_or(defaults);
-        for (number, patch) in extra.patches.iter().enumerate() {
-            let get = |name: &str| patch.target.get(name).cloned().unwrap_or_default();
-            let target = (!patch.target.is_empty()).then(|| Selector {
-                group: get("group"),
-                version: get("version"),
-                kind: get("kind"),
-                name: get("name"),
-                namespace: get("namespace"),
-                annotation_selector: get("annotationSelector"),
-                label_selector: get("labelSelector"),
-            });
-            let set = PatchSet::read(patch.patch.trim().as_bytes(), "", target, None)
-                .map_err(|fault| within("patches", number, fault))?;
-            self.patched = true;
-            Transformer::Patch(set)
-                .apply(&mut sum.objects, &self.schema)
-                .map_err(|fault| within("patches", number, fault))?;
-            sum.objects.drop_gone();
-        }
-        for (number, (name, count)) in extra.replicas.iter().enumerate() {
-            let change = Transformer::Replicas {
-                name: name.clone(),
-                count: *count,
-                specs: specs.replicas.clone(),
-            };
-            change
-                .apply(&mut sum.objects, &self.schema)
-                .map_err(|fault| within("replicas", number, fault))?;
-        }
-        for (number, image) in extra.images.iter().enumerate() {
-            let change = Transformer::Images {
-                image: Image {
-                    name: image.name.clone(),
-                    new_name: image.new_name.clone(),
-                    new_tag: image.new_tag.clone(),
-                    digest: image.digest.clone(),
-                    tag_suffix: String::new(),
-                },
-                specs: specs.images.clone(),
-            };
-            change
-                .apply(&mut sum.objects, &self.schema)
-                .map_err(|fault| within("images", number, fault))?;
-        }
-        Ok(())
+        Ok(sum)
+    }
+
+    /// Reads what is put over the root.
+    fn layers(&self) -> Result<Vec<Kfile>, Error> {
+        let all = self
+            .options
+            .layers
+            .iter()
+            .filter(|layer| !layer.fields.is_empty());
+        all.map(|layer| {
+            let fields = Value::Object(layer.fields.clone());
+            let k = read(fields, &Shape::KUSTOMIZATION, Mode::Strict);
+            let k: Kustomization = k.map_err(|(at, text)| {
+                Error::new(format!("{}: {text}", shown_in(&layer.place, &at)))
+            })?;
+            Ok(Kfile {
+                path: layer.place.clone(),
+                name: "",
+                bytes: Bytes::new(),
+                k,
+            })
+        })
+        .collect()
+    }
+}
+
+/// A field of a layer, as text.
+fn shown_in(place: &str, at: &[Part]) -> String {
+    match shown(at) {
+        field if field.is_empty() => place.to_owned(),
+        field if place.ends_with('"') => format!("{place}: {field}"),
+        field => format!("{place}.{field}"),
     }
 }
 
