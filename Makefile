@@ -58,7 +58,7 @@ image: ## Build the image, the static binaries and their lists of parts into tar
 	$(CARGO) xtask image $(ARGS)
 
 e2e: ## Install the hub in a real cluster, join two more, and go through the demo's story
-	@scripts/prepare.sh image
+	@scripts/prepare.sh image-here
 	@scripts/prepare.sh node
 	$(CARGO) xtask oracle build etcd kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kubectl helm kwok images
 	$(CARGO) xtask e2e $(ARGS)

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Makes sure that what a build, the demo or the tests need is there: installs it where that is possible, and names it
-# where it is not. Usage: scripts/prepare.sh build|lint|demo|image|node|test
+# where it is not. Usage: scripts/prepare.sh build|lint|demo|image|image-here|node|test
 set -euo pipefail
 
-purpose=${1:?"usage: scripts/prepare.sh build|lint|demo|image|node|test"}
+purpose=${1:?"usage: scripts/prepare.sh build|lint|demo|image|image-here|node|test"}
 root=$(cd "$(dirname "$0")/.." && pwd)
 tools=${XDG_CACHE_HOME:-$HOME/.cache}/roadstead/oracle/bin
 missing=()
@@ -52,13 +52,18 @@ lint)
             missing+=("$tool: rustup component add $component")
     done
     ;;
-image)
-    need musl-gcc musl-tools "the image holds one static program"
-    need aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu "the program for arm64 is built here too"
-    if [ ! -d /usr/include/aarch64-linux-musl ] && has dpkg && [ "$(id -u)" = 0 ]; then
-        dpkg --add-architecture arm64 && install musl-dev:arm64 || missing+=("musl-dev:arm64: the program for arm64")
+image | image-here)
+    arch=$(uname -m)
+    targets=("$arch-unknown-linux-musl")
+    [ "$arch" != x86_64 ] || need musl-gcc musl-tools "the image holds one static program"
+    if [ "$arch" != x86_64 ] || [ "$purpose" = image ]; then
+        need aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu "the program for arm64 is built here too"
+        if [ ! -d /usr/include/aarch64-linux-musl ] && has dpkg && [ "$(id -u)" = 0 ]; then
+            dpkg --add-architecture arm64 && install musl-dev:arm64 || missing+=("musl-dev:arm64: the program for arm64")
+        fi
+        targets=(x86_64-unknown-linux-musl aarch64-unknown-linux-musl)
     fi
-    for target in x86_64-unknown-linux-musl aarch64-unknown-linux-musl; do
+    for target in "${targets[@]}"; do
         { has rustup && rustup --quiet target add "$target"; } || missing+=("rustup target add $target")
     done
     ;;

@@ -1,5 +1,7 @@
 //! Compares what runs with what stands in Git, object by object, with the API server's own apply as the judge.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
 
@@ -18,24 +20,19 @@ pub(super) fn compare(world: &World) -> anyhow::Result<usize> {
     let mut wrong = Vec::new();
     for (number, (cluster, _, region)) in CLUSTERS.iter().enumerate() {
         for (app, namespace) in &world.repository.apps {
-            let mut wanted = 0;
-            for object in in_git(world, app, region)? {
-                let hooked = HOOKS
-                    .iter()
-                    .any(|hook| object["metadata"]["annotations"][*hook].is_string());
-                // a hook is made once for a Release, and may be gone
-                if hooked {
-                    continue;
-                }
-                wanted += 1;
-                if let Some(difference) = different(world, number, namespace, &object)? {
-                    wrong.push(format!("{cluster}: {app}: {difference}"));
-                }
-            }
-            if wanted == 0 {
+            let mut objects = in_git(world, app, region)?;
+            // a hook is made once for a Release, and may be gone
+            objects.retain(|object| {
+                let annotations = &object["metadata"]["annotations"];
+                !HOOKS.iter().any(|hook| annotations[*hook].is_string())
+            });
+            if objects.is_empty() {
                 bail!("{app} has no objects in Git");
             }
-            count += wanted;
+            count += objects.len();
+            for difference in different(world, number, namespace, objects)? {
+                wrong.push(format!("{cluster}: {app}: {difference}"));
+            }
         }
     }
     if !wrong.is_empty() {
@@ -93,54 +90,82 @@ fn read(text: &str, file: &str, objects: &mut Vec<Value>) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// Says how an object differs from what it would be if somebody else applied the one in Git over it now.
+/// Says how objects differ from what they would be if somebody else applied those in Git over them now.
 fn different(
     world: &World,
     number: usize,
     namespace: &str,
-    object: &Value,
-) -> anyhow::Result<Option<String>> {
-    let kind = text(object, "/kind").to_owned();
-    let name = text(object, "/metadata/name").to_owned();
-    let namespace = match text(object, "/metadata/namespace") {
-        "" => namespace,
-        own => own,
-    };
-    let group = text(object, "/apiVersion").split_once('/');
-    let resource = match group {
-        Some((group, _)) => format!("{}.{group}", kind.to_lowercase()),
-        None => kind.to_lowercase(),
-    };
-    let Some(live) = world.object(number, namespace, &resource, &name)? else {
-        return Ok(Some(format!("{kind} {namespace}/{name} is not there")));
-    };
-    let space = format!("--namespace={namespace}");
-    let apply = [
-        &space,
-        "apply",
-        "--server-side",
-        "--force-conflicts",
-        "--dry-run=server",
-        "--field-manager=e2e",
-        "-o",
-        "json",
-        "-f",
-        "-",
-    ];
-    let applied = world
-        .in_cluster(number)
-        .run(&apply, Some(&object.to_string()))?;
-    let applied: Value = serde_json::from_str(&applied)?;
-    let (live, applied) = (bare(live), bare(applied));
-    if live == applied {
-        return Ok(None);
+    objects: Vec<Value>,
+) -> anyhow::Result<Vec<String>> {
+    let mut by_namespace: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    for object in objects {
+        let namespace = match text(&object, "/metadata/namespace") {
+            "" => namespace,
+            own => own,
+        };
+        let same = by_namespace.entry(namespace.to_owned()).or_default();
+        same.push(object);
     }
-    let mut places = Vec::new();
-    differences("", &live, &applied, &mut places);
-    Ok(Some(format!(
-        "{kind} {namespace}/{name}: {}",
-        places.join(", ")
-    )))
+    let mut out = Vec::new();
+    for (namespace, objects) in by_namespace {
+        let space = format!("--namespace={namespace}");
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string();
+        let kubectl = world.in_cluster(number);
+        let get = [&space, "get", "--ignore-not-found", "-o", "json", "-f", "-"];
+        let live = by_name(&kubectl.run(&get, Some(&list))?)?;
+        let apply = [
+            &space,
+            "apply",
+            "--server-side",
+            "--force-conflicts",
+            "--dry-run=server",
+            "--field-manager=e2e",
+            "-o",
+            "json",
+            "-f",
+            "-",
+        ];
+        let applied = by_name(&kubectl.run(&apply, Some(&list))?)?;
+        for object in &objects {
+            let name = name(object);
+            let (live, applied) = (live.get(&name), applied.get(&name));
+            let mut places = Vec::new();
+            match (live, applied) {
+                (Some(live), Some(applied)) => differences("", live, applied, &mut places),
+                _ => places.push("is not there".to_owned()),
+            }
+            if !places.is_empty() {
+                out.push(format!("{name} in {namespace}: {}", places.join(", ")));
+            }
+        }
+    }
+    Ok(out)
+}
+
+fn name(object: &Value) -> String {
+    let part = |pointer| text(object, pointer);
+    format!(
+        "{} {} {}",
+        part("/apiVersion"),
+        part("/kind"),
+        part("/metadata/name")
+    )
+}
+
+/// What kubectl printed: a list, one object, or nothing.
+fn by_name(printed: &str) -> anyhow::Result<BTreeMap<String, Value>> {
+    if printed.trim().is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let printed: Value = serde_json::from_str(printed).context("no JSON from kubectl")?;
+    let objects = match printed["items"].as_array() {
+        Some(items) => items.clone(),
+        None => vec![printed],
+    };
+    Ok(objects
+        .into_iter()
+        .map(|object| (name(&object), bare(object)))
+        .collect())
 }
 
 /// Without what changes by itself.
@@ -169,6 +194,7 @@ fn differences(path: &str, live: &Value, applied: &Value, places: &mut Vec<Strin
                 }
             }
         }
+        _ if live == applied => {}
         _ => places.push(format!("{path} is {live}, in Git {applied}")),
     }
 }

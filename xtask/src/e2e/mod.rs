@@ -17,14 +17,15 @@ use anyhow::{Context as _, bail};
 use crate::Context;
 use world::{Plan, World};
 
-const USAGE: &str =
-    "usage: cargo xtask e2e [--image FILE --program FILE] [--corpus DIR] [--dir DIR] [--keep]";
+const USAGE: &str = "usage: cargo xtask e2e [--quick | --image FILE --program FILE] [--corpus DIR] [--dir DIR] [--keep]";
 
 struct Told {
     image: Option<PathBuf>,
     program: Option<PathBuf>,
     corpus: Option<PathBuf>,
     folder: Option<PathBuf>,
+    /// Build the image with little optimization.
+    quick: bool,
     /// When it fails, wait for Enter before all of it ends.
     keep: bool,
 }
@@ -36,13 +37,21 @@ impl Told {
             program: None,
             corpus: std::env::var_os("ROADSTEAD_CORPUS").map(PathBuf::from),
             folder: None,
+            quick: false,
             keep: false,
         };
         let mut flags = flags.iter();
         while let Some(flag) = flags.next() {
-            if flag == "--keep" {
-                told.keep = true;
-                continue;
+            match flag.as_str() {
+                "--keep" => {
+                    told.keep = true;
+                    continue;
+                }
+                "--quick" => {
+                    told.quick = true;
+                    continue;
+                }
+                _ => {}
             }
             let value = flags.next().map(PathBuf::from);
             let value = value.with_context(|| format!("{flag} wants a value"));
@@ -71,7 +80,7 @@ pub(crate) fn run(context: &Context, flags: &[String]) -> anyhow::Result<ExitCod
     let told = Told::read(flags)?;
     let (image, program) = match (&told.image, &told.program) {
         (Some(image), Some(program)) => (image.clone(), program.clone()),
-        _ => crate::image::built_here(context)?,
+        _ => crate::image::built_here(context, told.quick)?,
     };
     for file in [&image, &program] {
         if !file.is_file() {
@@ -103,6 +112,7 @@ pub(crate) fn run(context: &Context, flags: &[String]) -> anyhow::Result<ExitCod
             |corpus| corpus.display().to_string()
         )
     );
+    when_told_to_end(temporary.path())?;
     let begun = Instant::now();
     let mut world = World::start(&plan)?;
     told_of(begun, "three real clusters, one with a real node", "ready");
@@ -125,6 +135,39 @@ pub(crate) fn run(context: &Context, flags: &[String]) -> anyhow::Result<ExitCod
         begun.elapsed().as_secs_f64()
     );
     Ok(ExitCode::SUCCESS)
+}
+
+/// Ends in order on Ctrl-C and the like: the processes end with this one, and the files are taken away here.
+fn when_told_to_end(temporary: &Path) -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let temporary = temporary.to_owned();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let (mut interrupt, mut terminate) = {
+        let _entered = runtime.enter();
+        (
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::terminate())?,
+        )
+    };
+    std::thread::spawn(move || {
+        runtime.block_on(async {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        });
+        println!("e2e: told to end");
+        // those that write there still may have to be asked again; they end at the latest with this process
+        for _ in 0..20 {
+            if std::fs::remove_dir_all(&temporary).is_ok() {
+                break;
+            }
+        }
+        std::process::exit(130);
+    });
+    Ok(())
 }
 
 fn tell(world: &mut World) -> anyhow::Result<()> {

@@ -11,6 +11,7 @@ use anyhow::{Context as _, bail};
 pub(super) struct Proxy {
     port: u16,
     passed: Arc<AtomicUsize>,
+    refused: Arc<AtomicUsize>,
 }
 
 impl Proxy {
@@ -19,16 +20,20 @@ impl Proxy {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .context("failed to listen for those who go through the proxy")?;
         let port = listener.local_addr()?.port();
-        let passed = Arc::new(AtomicUsize::new(0));
-        let count = Arc::clone(&passed);
+        let (passed, refused) = (Arc::default(), Arc::default());
+        let counts = (Arc::clone(&passed), Arc::clone(&refused));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (only, count) = (only.clone(), Arc::clone(&count));
+                let (only, counts) = (only.clone(), counts.clone());
                 // who asked sees a broken connection
-                std::thread::spawn(move || drop(pass(stream, &only, &count)));
+                std::thread::spawn(move || drop(pass(stream, &only, &counts.0, &counts.1)));
             }
         });
-        Ok(Self { port, passed })
+        Ok(Self {
+            port,
+            passed,
+            refused,
+        })
     }
 
     /// Its URL.
@@ -40,9 +45,19 @@ impl Proxy {
     pub(super) fn passed(&self) -> usize {
         self.passed.load(Ordering::Relaxed)
     }
+
+    /// How many wanted to go elsewhere.
+    pub(super) fn refused(&self) -> usize {
+        self.refused.load(Ordering::Relaxed)
+    }
 }
 
-fn pass(mut near: TcpStream, only: &str, count: &AtomicUsize) -> anyhow::Result<()> {
+fn pass(
+    mut near: TcpStream,
+    only: &str,
+    passed: &AtomicUsize,
+    refused: &AtomicUsize,
+) -> anyhow::Result<()> {
     let mut reader = BufReader::new(near.try_clone()?);
     let mut head = String::new();
     reader.read_line(&mut head)?;
@@ -52,12 +67,13 @@ fn pass(mut near: TcpStream, only: &str, count: &AtomicUsize) -> anyhow::Result<
     }
     let target = head.split(' ').nth(1).unwrap_or_default();
     if !head.starts_with("CONNECT ") || target != only {
+        refused.fetch_add(1, Ordering::Relaxed);
         near.write_all(b"HTTP/1.1 403 Forbidden by policy\r\n\r\n")?;
         bail!("{target} is not {only}");
     }
     let mut far = TcpStream::connect(target)?;
     near.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")?;
-    count.fetch_add(1, Ordering::Relaxed);
+    passed.fetch_add(1, Ordering::Relaxed);
     let (mut from_far, mut to_near) = (far.try_clone()?, near.try_clone()?);
     std::thread::spawn(move || {
         drop(std::io::copy(&mut from_far, &mut to_near));

@@ -36,13 +36,13 @@ spec:
         matchLabels: { ring: canary }
       # long enough for the hub to be killed in the middle
       soak: 5s
-      deadline: 4m
+      deadline: 9m
     - name: main
       clusters:
         matchLabels: { ring: main }
       waves:
         - percent: 50
-      deadline: 4m
+      deadline: 9m
       maxSetAside: 50%
   onFailure: RollBack
 ";
@@ -153,6 +153,12 @@ impl Repository {
             bail!("{path} does not hold {old:?}");
         }
         self.write(path, &text.replacen(old, new, 1))
+    }
+
+    /// Removes a file.
+    pub(super) fn remove(&self, path: &str) -> anyhow::Result<()> {
+        let file = self.folder.join(path);
+        std::fs::remove_file(&file).with_context(|| format!("failed to remove {}", file.display()))
     }
 
     /// Reads a file.

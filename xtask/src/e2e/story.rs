@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::proxy::Proxy;
 use super::tools::text;
-use super::world::{CLUSTERS, World, hold, until};
+use super::world::{AGENT, CLUSTERS, World, hold, until};
 
 const WEB: &str = "apps/shop/web.yaml";
 
@@ -39,6 +39,10 @@ pub(super) const PARTS: &[Part] = &[
     }),
     ("the first commit reaches all three, stage by stage", first),
     ("what each kind needs to be healthy is waited for", kinds),
+    (
+        "an autoscaler without metrics is waited for and named, and undone",
+        blind,
+    ),
     ("one changed image is one write in each cluster", second),
     (
         "an image that cannot be pulled stops at the canary, which goes back",
@@ -64,9 +68,23 @@ pub(super) const PARTS: &[Part] = &[
         "a cluster is let go and joins again by Helm, without a restart of a pod",
         again,
     ),
+    (
+        "a cluster joins again with rights to one namespace, and says what it lacks for the rest",
+        limited,
+    ),
     ("every object is still as in Git", |world| {
         let count = super::compare::compare(world)?;
-        Ok(format!("{count} objects"))
+        let proxy = world.proxy.as_ref().context("no proxy")?;
+        hold(proxy.refused() == 0, || {
+            format!(
+                "{} times an agent wanted to go elsewhere than to its hub",
+                proxy.refused()
+            )
+        })?;
+        Ok(format!(
+            "{count} objects; {} connections went through the proxy, all to the hub",
+            proxy.passed()
+        ))
     }),
 ];
 
@@ -261,6 +279,49 @@ fn kinds(world: &mut World) -> anyhow::Result<String> {
     Ok(format!(
         "{really} real pods; ready at {last}, passed at {passed}"
     ))
+}
+
+/// Nobody measures pods here.
+fn blind(world: &mut World) -> anyhow::Result<String> {
+    let file = "apps/kinds/blind.yaml";
+    let asleep = world.repository.read("apps/kinds/autoscalers.yaml")?;
+    let (autoscaler, _) = asleep.split_once("---").context("one document")?;
+    world
+        .repository
+        .write(file, &autoscaler.replace("asleep", "slow"))?;
+    let bad = commit(world, "Scale what nobody measures")?;
+    let why = until("the reason of the autoscaler", || {
+        let why = ["why", "kinds", "--cluster", CLUSTERS[0].0];
+        let why = world.roadstead.run(&why, None)?;
+        Ok(why.contains("unable to fetch metrics").then_some(why))
+    })?;
+    let rollout = world.rollout_of("kinds", &bad)?.context("no Rollout")?;
+    hold(rollout["status"]["phase"] == "Progressing", || {
+        rollout["status"].to_string()
+    })?;
+    let undo = ["rollout", "undo", "kinds", "--reason=nobody measures here"];
+    world.roadstead.run(&undo, None)?;
+    until("the autoscaler to go", || {
+        let left = world.object(0, "kinds", "horizontalpodautoscaler", "slow")?;
+        Ok(left.is_none().then_some(()))
+    })?;
+    world.repository.remove(file)?;
+    commit(world, "Scale it no more")?;
+    until("the canary to be healthy again", || {
+        healthy(world, "kinds", CLUSTERS[0].0)
+    })?;
+    Ok(why.lines().next().unwrap_or_default().to_owned())
+}
+
+/// Says whether an App is healthy in a cluster.
+fn healthy(world: &World, app: &str, cluster: &str) -> anyhow::Result<Option<()>> {
+    let all = world.at_hub().items(&["get", "assignments"])?;
+    let ours = all
+        .iter()
+        .find(|one| text(one, "/spec/app") == app && text(one, "/spec/cluster") == cluster);
+    Ok(ours
+        .filter(|one| text(one, "/status/state") == "Healthy")
+        .map(drop))
 }
 
 fn generation(world: &World, number: usize) -> anyhow::Result<u64> {
@@ -547,13 +608,7 @@ fn again(world: &mut World) -> anyhow::Result<String> {
         .collect();
     for app in &apps {
         until(&format!("{app} to be healthy there again"), || {
-            let all = world.at_hub().items(&["get", "assignments"])?;
-            let ours = all
-                .iter()
-                .find(|one| text(one, "/spec/app") == app && text(one, "/spec/cluster") == name);
-            Ok(ours
-                .filter(|one| text(one, "/status/state") == "Healthy")
-                .map(drop))
+            healthy(world, app, name)
         })?;
     }
     let after = pods(world)?;
@@ -561,4 +616,74 @@ fn again(world: &mut World) -> anyhow::Result<String> {
         format!("pods before: {before:?}, after: {after:?}")
     })?;
     Ok(format!("{} pods as they were", before.len()))
+}
+
+/// The third cluster's agent may write in one namespace from now on, as the account of the one Project.
+fn limited(world: &mut World) -> anyhow::Result<String> {
+    const NUMBER: usize = 2;
+    let (name, ring, region) = CLUSTERS[NUMBER];
+    let before = versions(world, NUMBER)?;
+    world
+        .roadstead
+        .run(&["cluster", "remove", name, "--yes"], None)?;
+    until("the agent's Deployment to go", || {
+        let left = world.object(NUMBER, AGENT, "deployment", AGENT)?;
+        Ok(left.is_none().then_some(()))
+    })?;
+    world.kill_agent(NUMBER);
+    // the rest belongs to whoever installed it
+    let rest = ["uninstall", AGENT, "--namespace=roadstead-agent"];
+    world.helm_in(NUMBER).run(&rest, None)?;
+    let own = ["delete", "secrets", "--all", "--namespace=roadstead-agent"];
+    world.in_cluster(NUMBER).run(&own, None)?;
+    let (ring, region) = (
+        format!("--label=ring={ring}"),
+        format!("--label=region={region}"),
+    );
+    let values = [
+        "cluster",
+        "join",
+        name,
+        &ring,
+        &region,
+        "--output=values",
+        "--limited",
+        "--allow=default:shop",
+    ];
+    let values = world.roadstead.run(&values, None)?;
+    world.install_agent(NUMBER, &values)?;
+    let token = ["get", "secret", "roadstead-agent-join"];
+    let token = world.secret(NUMBER, &token, "token")?;
+    world.run_agent(NUMBER, Some(&token))?;
+    world.until_connection(NUMBER, "Connected")?;
+    until("the shop to be healthy there", || {
+        healthy(world, "shop", name)
+    })?;
+    hold(versions(world, NUMBER)? == before, || {
+        "what did not change was written".to_owned()
+    })?;
+    // it heals as the Project's account
+    let kubectl = world.in_cluster(NUMBER);
+    let change = json!({"data": {"currency": "USD"}}).to_string();
+    let patch = [
+        "--namespace=shop",
+        "patch",
+        "configmap",
+        "shop",
+        "--patch",
+        &change,
+    ];
+    kubectl.run(&patch, None)?;
+    until("the changed ConfigMap to be healed", || {
+        let config = world.must(NUMBER, "shop", "configmap", "shop")?;
+        Ok((config["data"]["currency"] == "EUR").then_some(()))
+    })?;
+    let why = until("what it lacks for the kinds", || {
+        let why = ["why", "kinds", "--cluster", name];
+        let why = world.roadstead.run(&why, None)?;
+        let rule = "the rule {apiGroups: [\"apiextensions.k8s.io\"]";
+        Ok(why.contains(rule).then_some(why))
+    })?;
+    let (_, rule) = why.split_once("; ").unwrap_or_default();
+    Ok(format!("for the rest it says {}", rule.trim()))
 }

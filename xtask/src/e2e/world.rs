@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use oracle_cluster::{ControlPlane, Lifetime, Process, Settings, Tools, wait_until};
+use oracle_cluster::{ControlPlane, Lifetime, Process, Settings, Tools};
 use serde_json::{Value, json};
 
 use super::git_host::GitHost;
@@ -14,14 +14,16 @@ use super::repository::Repository;
 use super::tools::{Program, text};
 
 /// A loaded machine is slow.
-pub(super) const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_secs(600);
+/// So often is said what is waited for.
+const TELL: Duration = Duration::from_secs(20);
 pub(super) const CLUSTERS: [(&str, &str, &str); 3] = [
     ("real-1", "canary", "eu"),
     ("real-2", "main", "us"),
     ("real-3", "main", "ap"),
 ];
 const NODE_PORT: u16 = 30443;
-const AGENT: &str = "roadstead-agent";
+pub(super) const AGENT: &str = "roadstead-agent";
 
 /// What is started, from what.
 pub(super) struct Plan<'a> {
@@ -98,7 +100,7 @@ impl World {
         self.kubectl.clone().with("KUBECONFIG", &config)
     }
 
-    fn helm_in(&self, number: usize) -> Program {
+    pub(super) fn helm_in(&self, number: usize) -> Program {
         let config = self.planes[number].kubeconfig();
         self.helm.clone().with("KUBECONFIG", &config)
     }
@@ -251,18 +253,21 @@ impl World {
         self.in_cluster(0).run(&apply, Some(&manifests))?;
 
         let [ring, region] = labels(second);
+        let only = self.hub_url().replace("https://", "");
+        let proxy = Proxy::start(only)?;
+        let through = format!("--https-proxy={}", proxy.url());
         let values = [
             "cluster",
             "join",
             second.0,
             &ring,
             &region,
+            &through,
             "--output=values",
         ];
         let values = self.roadstead.run(&values, None)?;
         self.install_agent(1, &values)?;
-        let only = self.hub_url().replace("https://", "");
-        self.proxy = Some(Proxy::start(only)?);
+        self.proxy = Some(proxy);
         let token = ["get", "secret", "roadstead-agent-join"];
         let token = self.secret(1, &token, "token")?;
         self.run_agent(1, Some(&token))?;
@@ -309,7 +314,7 @@ impl World {
         Ok(())
     }
 
-    fn secret(&self, number: usize, get: &[&str], key: &str) -> anyhow::Result<String> {
+    pub(super) fn secret(&self, number: usize, get: &[&str], key: &str) -> anyhow::Result<String> {
         let template = format!("--template={{{{index .data {key:?} | base64decode}}}}");
         let get = [&["--namespace=roadstead-agent"], get, &[&template]].concat();
         self.in_cluster(number).run(&get, None)
@@ -330,19 +335,13 @@ impl World {
         let config = self.planes[number].kubeconfig_with(&json!({ "token": account.trim() }));
         let path = self.folder.join(format!("{name}-agent.yaml"));
         std::fs::write(&path, config)?;
-        let mut args = vec![
-            "--log=info".to_owned(),
-            "agent".to_owned(),
-            format!("--hub={}", self.hub_url()),
-            format!("--name={name}"),
-            format!("--kubeconfig={}", path.display()),
-            "--state=secrets".to_owned(),
-            format!("--own-namespace={AGENT}"),
-            format!("--own-name={AGENT}"),
-        ];
-        if let Some(proxy) = self.proxy.as_ref().filter(|_| number == 1) {
-            args.push(format!("--https-proxy={}", proxy.url()));
-        }
+        // what its pod would be told, but for how it reaches its cluster and who looks at its health
+        let deployment = self.must(number, AGENT, "deployment", AGENT)?;
+        let told = deployment["spec"]["template"]["spec"]["containers"][0]["args"].clone();
+        let mut args: Vec<String> = serde_json::from_value(told)?;
+        args.retain(|arg| !arg.starts_with("--health="));
+        args.push(format!("--kubeconfig={}", path.display()));
+        args.push(format!("--own-namespace={AGENT}"));
         args.extend(token.map(|token| format!("--token={token}")));
         let log = self.folder.join(format!("{name}-agent.log"));
         let agent = Process::start("agent", &self.program, &args, &log, Lifetime::Tied)?;
@@ -509,21 +508,32 @@ pub(super) fn until<T>(
     what: &str,
     mut look: impl FnMut() -> anyhow::Result<Option<T>>,
 ) -> anyhow::Result<T> {
-    let mut last = None;
-    let found = wait_until(what, PATIENCE, || match look() {
-        Ok(found) => {
-            last = None;
-            Ok(found)
+    let begun = Instant::now();
+    let mut told = TELL;
+    loop {
+        let outcome = look();
+        if let Ok(Some(found)) = outcome {
+            return Ok(found);
         }
-        Err(error) => {
-            last = Some(error);
-            Ok(None)
+        let waited = begun.elapsed();
+        if waited > PATIENCE {
+            let error = anyhow::anyhow!("waited {} s for {what}", PATIENCE.as_secs());
+            return Err(match outcome {
+                Err(last) => error.context(format!("{last:#}")),
+                Ok(_) => error,
+            });
         }
-    });
-    found.map_err(|error| match last {
-        Some(last) => error.context(format!("{last:#}")),
-        None => error,
-    })
+        if waited > told {
+            println!(
+                "e2e: for {:.0} s now it waits for {what}",
+                waited.as_secs_f64()
+            );
+            told += TELL;
+        }
+        // what takes long is asked for seldom: each question is a process of its own
+        let pause = (waited / 10).clamp(Duration::from_millis(50), Duration::from_secs(1));
+        std::thread::sleep(pause);
+    }
 }
 
 /// Fails unless something holds.

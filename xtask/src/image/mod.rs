@@ -30,6 +30,9 @@ const MOST: u64 = 30_000_000;
 /// Cargo's profile; not `image`, since cargo keeps what it builds with in target/PROFILE.
 const PROFILE: &str = "shipped";
 
+/// The profile of what only tests run: built in a fraction of the time, and slower.
+const QUICK: &str = "quick";
+
 /// What is built.
 pub(crate) struct Arch {
     /// As OCI names it.
@@ -60,14 +63,15 @@ const ARCHS: &[Arch] = &[
     },
 ];
 
-/// Runs it: `[--arch NAME]… [--again]`.
+/// Runs it: `[--arch NAME]… [--quick] [--again]`.
 pub(crate) fn run(context: &Context, args: &[String]) -> anyhow::Result<ExitCode> {
     let mut chosen: Vec<&Arch> = Vec::new();
-    let mut again = false;
+    let (mut again, mut profile) = (false, PROFILE);
     let mut rest = args.iter();
     while let Some(arg) = rest.next() {
         match arg.as_str() {
             "--again" => again = true,
+            "--quick" => profile = QUICK,
             "--arch" => {
                 let name = rest.next().map(String::as_str).unwrap_or_default();
                 let Some(arch) = ARCHS.iter().find(|arch| arch.name == name) else {
@@ -75,7 +79,7 @@ pub(crate) fn run(context: &Context, args: &[String]) -> anyhow::Result<ExitCode
                 };
                 chosen.push(arch);
             }
-            _ => bail!("expected --arch NAME or --again, got {arg:?}"),
+            _ => bail!("expected --arch NAME, --quick or --again, got {arg:?}"),
         }
     }
     if chosen.is_empty() {
@@ -83,14 +87,17 @@ pub(crate) fn run(context: &Context, args: &[String]) -> anyhow::Result<ExitCode
     }
     let target = target_dir(context);
     let out = target.join("image");
-    let digest = build(context, &chosen, &target, &out)?;
+    let source = Source::here(context);
+    let digest = build(&source, &chosen, profile, &target, &out)?;
     println!("image     {digest}");
     if again {
-        // everything anew in another folder: the same source must give the same bytes
+        // everything anew, source and all, in another folder: neither may leave a trace
         let other = target.join("image-again");
+        let copied = copy_source(context, &other.join("source-of-another-name"))?;
         let second = build(
-            context,
+            &copied,
             &chosen,
+            profile,
             &other.join("target"),
             &other.join("image"),
         )?;
@@ -102,18 +109,89 @@ pub(crate) fn run(context: &Context, args: &[String]) -> anyhow::Result<ExitCode
     Ok(ExitCode::SUCCESS)
 }
 
-/// Builds the image for this machine; returns its archive and the program in it.
-pub(crate) fn built_here(context: &Context) -> anyhow::Result<(PathBuf, PathBuf)> {
+/// Builds the image for this machine, or quickly one that is the same but for its speed; returns its archive and the
+/// program in it.
+pub(crate) fn built_here(context: &Context, quickly: bool) -> anyhow::Result<(PathBuf, PathBuf)> {
     let name = layout::arch_here();
     let arch = ARCHS.iter().find(|arch| arch.name == name);
     let arch = arch.with_context(|| format!("no image is built for {name}"))?;
     let target = target_dir(context);
     let out = target.join("image-here");
-    build(context, &[arch], &target, &out)?;
+    let profile = if quickly { QUICK } else { PROFILE };
+    build(&Source::here(context), &[arch], profile, &target, &out)?;
     Ok((
         out.join(format!("roadstead-{name}.tar")),
         out.join(format!("roadstead-linux-{name}")),
     ))
+}
+
+/// What is built.
+struct Source {
+    root: PathBuf,
+    /// Seconds since 1970 of the commit; what is built of it has this time everywhere.
+    time: i64,
+}
+
+impl Source {
+    fn here(context: &Context) -> Self {
+        let set = std::env::var("SOURCE_DATE_EPOCH").ok();
+        let set = set.and_then(|text| text.parse().ok());
+        let time = set.unwrap_or_else(|| {
+            let text = git(&context.root, &["log", "-1", "--format=%ct"]);
+            String::from_utf8_lossy(&text.unwrap_or_default())
+                .trim()
+                .parse()
+                .unwrap_or(0)
+        });
+        Self {
+            root: context.root.clone(),
+            time,
+        }
+    }
+}
+
+fn git(root: &Path, args: &[&str]) -> anyhow::Result<Vec<u8>> {
+    let out = Command::new("git").args(args).current_dir(root).output();
+    let out = out.context("failed to run git")?;
+    if !out.status.success() {
+        bail!(
+            "git {}: {}",
+            args.join(" "),
+            String::from_utf8_lossy(&out.stderr).trim()
+        );
+    }
+    Ok(out.stdout)
+}
+
+/// Copies what git knows of, as it stands in the folder now.
+fn copy_source(context: &Context, to: &Path) -> anyhow::Result<Source> {
+    if to.exists() {
+        std::fs::remove_dir_all(to).with_context(|| format!("failed to clear {}", to.display()))?;
+    }
+    let listed = [
+        "ls-files",
+        "-z",
+        "--cached",
+        "--others",
+        "--exclude-standard",
+    ];
+    let listed = git(&context.root, &listed)?;
+    for path in String::from_utf8_lossy(&listed).split_terminator('\0') {
+        let (from, to) = (context.root.join(path), to.join(path));
+        // one that was removed, and not yet from the index
+        if !from.is_file() {
+            continue;
+        }
+        if let Some(parent) = to.parent() {
+            std::fs::create_dir_all(parent)
+                .with_context(|| format!("failed to make {}", parent.display()))?;
+        }
+        std::fs::copy(&from, &to).with_context(|| format!("failed to copy {}", from.display()))?;
+    }
+    Ok(Source {
+        root: to.to_owned(),
+        ..Source::here(context)
+    })
 }
 
 fn target_dir(context: &Context) -> PathBuf {
@@ -121,8 +199,14 @@ fn target_dir(context: &Context) -> PathBuf {
     set.unwrap_or_else(|| context.root.join("target"))
 }
 
-fn build(context: &Context, archs: &[&Arch], target: &Path, out: &Path) -> anyhow::Result<String> {
-    let time = commit_time(context);
+fn build(
+    source: &Source,
+    archs: &[&Arch],
+    profile: &str,
+    target: &Path,
+    out: &Path,
+) -> anyhow::Result<String> {
+    let time = source.time;
     if out.exists() {
         std::fs::remove_dir_all(out)
             .with_context(|| format!("failed to clear {}", out.display()))?;
@@ -131,9 +215,9 @@ fn build(context: &Context, archs: &[&Arch], target: &Path, out: &Path) -> anyho
     let mut layout = Layout::default();
     let mut sums = String::new();
     for arch in archs {
-        let binary = compile(context, arch, target)?;
+        let binary = compile(&source.root, arch, profile, target)?;
         check_static(&binary, arch)?;
-        let parts = parts::list(context, arch.target, time)?;
+        let parts = parts::list(&source.root, arch.target, time)?;
         let image = Platform::build(arch.name, &binary, &parts, time);
         println!(
             "{:<9} {:.1} MB compressed, binary {:.1} MB, {} parts",
@@ -175,21 +259,7 @@ fn executable(path: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("failed to change {}", path.display()))
 }
 
-/// Seconds since 1970 of the commit; what is built of it has this time everywhere.
-fn commit_time(context: &Context) -> i64 {
-    let set = std::env::var("SOURCE_DATE_EPOCH").ok();
-    let set = set.and_then(|text| text.parse().ok());
-    set.unwrap_or_else(|| {
-        let git = Command::new("git")
-            .args(["log", "-1", "--format=%ct"])
-            .current_dir(&context.root)
-            .output();
-        let text = git.map(|out| out.stdout).unwrap_or_default();
-        String::from_utf8_lossy(&text).trim().parse().unwrap_or(0)
-    })
-}
-
-fn compile(context: &Context, arch: &Arch, target: &Path) -> anyhow::Result<Vec<u8>> {
+fn compile(root: &Path, arch: &Arch, profile: &str, target: &Path) -> anyhow::Result<Vec<u8>> {
     let found = Command::new(arch.compiler).arg("--version").output();
     if !found.is_ok_and(|out| out.status.success()) {
         bail!("{} is missing: install {}", arch.compiler, arch.package);
@@ -198,13 +268,13 @@ fn compile(context: &Context, arch: &Arch, target: &Path) -> anyhow::Result<Vec<
     let upper = under.to_uppercase();
     let mut cargo = crate::cargo();
     cargo
-        .current_dir(&context.root)
+        .current_dir(root)
         .args([
             "build",
             "--locked",
             "--quiet",
             "--profile",
-            PROFILE,
+            profile,
             "--package",
             "roadstead",
         ])
@@ -226,7 +296,7 @@ fn compile(context: &Context, arch: &Arch, target: &Path) -> anyhow::Result<Vec<
     if !status.success() {
         bail!("the build for {} failed", arch.target);
     }
-    let path = target.join(arch.target).join(PROFILE).join("roadstead");
+    let path = target.join(arch.target).join(profile).join("roadstead");
     std::fs::read(&path).with_context(|| format!("failed to read {}", path.display()))
 }
 

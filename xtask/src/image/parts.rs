@@ -1,11 +1,10 @@
 //! The list of parts of a program (CycloneDX 1.5), from what cargo itself knows.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
-
-use crate::Context;
 
 /// The list.
 pub(super) struct Parts {
@@ -14,9 +13,9 @@ pub(super) struct Parts {
 }
 
 /// Lists what the program is made of for one target: its packages, and those that build them.
-pub(super) fn list(context: &Context, target: &str, time: i64) -> anyhow::Result<Parts> {
+pub(super) fn list(root: &Path, target: &str, time: i64) -> anyhow::Result<Parts> {
     let out = crate::cargo()
-        .current_dir(&context.root)
+        .current_dir(root)
         .args([
             "metadata",
             "--locked",
@@ -34,7 +33,7 @@ pub(super) fn list(context: &Context, target: &str, time: i64) -> anyhow::Result
     }
     let metadata: Value =
         serde_json::from_slice(&out.stdout).context("cargo metadata is no JSON")?;
-    let sums = checksums(&std::fs::read_to_string(context.root.join("Cargo.lock"))?);
+    let sums = checksums(&std::fs::read_to_string(root.join("Cargo.lock"))?);
     made(&metadata, &sums, time)
 }
 

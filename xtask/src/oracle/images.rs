@@ -18,6 +18,9 @@ const WEB: [&str; 5] = [
 /// Programs that manifests of real projects call by name; here they end well.
 const CALLED: [&str; 3] = ["http", "psql", "sh"];
 
+/// A stage that kwok lacks.
+const READY_AGAIN: &str = include_str!("pod-ready-again.yaml");
+
 /// Builds the images.
 pub(super) fn build(root: &Path) -> anyhow::Result<()> {
     let folder = cache().join("images");
@@ -64,7 +67,7 @@ pub(super) fn build(root: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Takes the stages through which kwok moves nodes and pods from its module.
+/// Takes the stages through which kwok moves nodes and pods from its module, and adds one.
 pub(super) fn stages(root: &Path) -> anyhow::Result<()> {
     let out = Command::new("go")
         .args(["list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/kwok"])
@@ -93,5 +96,6 @@ pub(super) fn stages(root: &Path) -> anyhow::Result<()> {
         all.push_str("---\n");
         all.push_str(&text);
     }
+    all.push_str(READY_AGAIN);
     crate::image::write(&cache().join("bin/kwok-stages.yaml"), all.as_bytes())
 }

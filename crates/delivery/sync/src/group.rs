@@ -572,7 +572,12 @@ impl AppSync {
                     .hooks
                     .insert(id.clone(), Run::Started(core.now.wall));
                 self.check_hooks(core);
-                Tended::Busy
+                // one that ended before it was seen says nothing more
+                match self.record.runs.hooks.get(id) {
+                    Some(Run::Succeeded) => Tended::Settled,
+                    Some(Run::Failed(_)) => Tended::Error,
+                    _ => Tended::Busy,
+                }
             }
             Some(live) if live.marked => self.replace(id, core),
             // one that an App left behind from which this one takes over; while it runs, it is waited for

@@ -417,6 +417,24 @@ fn runs_a_hook_once() {
 }
 
 #[test]
+fn a_hook_that_ended_under_an_agent_before_is_not_run_again() {
+    for (hint, state) in [("", AppState::Healthy), ("fail", AppState::Failed)] {
+        let mut world = World::default();
+        let hook = item(job("migrate", hint)).hook(Phase::PreSync);
+        world.deliver("shop", vec![hook, item(config("a", "1"))]);
+        world.expect("shop", state);
+        let made = world.fake.writes.len();
+        // the cluster was let go of and joined again: nothing is remembered of it
+        world.persisted.clear();
+        world.apps.clear();
+        world.restart();
+        world.run(5_000);
+        world.expect("shop", state);
+        assert_eq!(world.fake.writes[made..], [] as [String; 0]);
+    }
+}
+
+#[test]
 fn a_failed_hook_stops_the_sync_and_runs_what_follows_a_failure() {
     let mut world = World::default();
     world.deliver(

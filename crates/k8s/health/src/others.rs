@@ -80,21 +80,30 @@ pub(crate) fn autoscaler(view: &View<'_>) -> Health {
                 "AbleToScale" => {
                     matches!(condition.reason(), "FailedGetScale" | "FailedUpdateScale")
                 }
-                "ScalingActive" => matches!(
-                    condition.reason(),
-                    "FailedGetResourceMetric"
-                        | "FailedGetObjectMetric"
-                        | "FailedGetPodsMetric"
-                        | "FailedGetExternalMetric"
-                        | "FailedGetContainerResourceMetric"
-                        | "FailedComputeMetricsReplicas"
-                        | "InvalidSelector"
-                ),
+                "ScalingActive" => condition.reason() == "InvalidSelector",
                 _ => false,
             }
     });
     if let Some(broken) = broken {
         return Health::degraded(broken.reason(), broken.message());
+    }
+    // Each new autoscaler is without metrics until those of its new pods arrive, half a minute or more: that is no failure
+    // yet, and where there are none at all the caller's deadline tells.
+    let blind = conditions.iter().find(|condition| {
+        condition.is("False")
+            && condition.kind() == "ScalingActive"
+            && matches!(
+                condition.reason(),
+                "FailedGetResourceMetric"
+                    | "FailedGetObjectMetric"
+                    | "FailedGetPodsMetric"
+                    | "FailedGetExternalMetric"
+                    | "FailedGetContainerResourceMetric"
+                    | "FailedComputeMetricsReplicas"
+            )
+    });
+    if let Some(blind) = blind {
+        return Health::progressing(blind.reason(), blind.message());
     }
     let works = conditions.iter().find(|condition| {
         condition.is("True") && matches!(condition.kind(), "AbleToScale" | "ScalingLimited")

@@ -1,9 +1,10 @@
 //! `roadstead cluster join`: a token, and what uses it.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{anyhow, bail};
+use anyhow::{Context as _, anyhow, bail};
 use clap::{Args as ClapArgs, ValueEnum};
 use http::Method;
 use roadstead_model::{DurationMs, Time};
@@ -67,6 +68,19 @@ pub(crate) struct Args {
     /// The proxy on the agent's way to the hub
     #[arg(long, value_name = "URL", help_heading = "The agent")]
     https_proxy: Option<String>,
+    /// Hosts that the agent reaches without the proxy, by commas
+    #[arg(
+        long,
+        value_name = "HOSTS",
+        requires = "https_proxy",
+        default_value = "",
+        hide_default_value = true,
+        help_heading = "The agent"
+    )]
+    no_proxy: String,
+    /// Files with further CAs (PEM) that the agent trusts, for a hub behind what opens TLS on purpose
+    #[arg(long = "extra-ca", value_name = "FILE", help_heading = "The agent")]
+    extra_cas: Vec<PathBuf>,
     /// Let the agent write only what and where the next two flags say, as one service account a Project
     #[arg(long, requires = "allow", help_heading = "The agent")]
     limited: bool,
@@ -115,6 +129,7 @@ pub(crate) async fn run(args: Args, global: &Global) -> Outcome {
         .limited
         .then(|| Limits::parse(&args.allow, &args.kinds))
         .transpose()?;
+    let extra_cas = authorities(&args.extra_cas)?;
     let client = args.hub.client()?;
     let asked = format!("{}/join", path(&client, &args.name).await?);
     let labels: BTreeMap<String, String> = args.labels.into_iter().collect();
@@ -152,9 +167,17 @@ pub(crate) async fn run(args: Args, global: &Global) -> Outcome {
         ),
     );
     if output == Output::Command {
-        output::line(format!(
-            "roadstead agent --hub {url} --name {name} --token {token}"
-        ))?;
+        let mut line = format!("roadstead agent --hub {url} --name {name} --token {token}");
+        if let Some(proxy) = &args.https_proxy {
+            line.push_str(&format!(" --https-proxy {proxy}"));
+        }
+        if !args.no_proxy.is_empty() {
+            line.push_str(&format!(" --no-proxy {}", args.no_proxy));
+        }
+        for file in &args.extra_cas {
+            line.push_str(&format!(" --extra-ca {}", file.display()));
+        }
+        output::line(line)?;
         return Ok(ExitCode::SUCCESS);
     }
     let manifests = Manifests {
@@ -165,6 +188,8 @@ pub(crate) async fn run(args: Args, global: &Global) -> Outcome {
         namespace: &args.agent_namespace,
         image: args.image.as_deref(),
         https_proxy: args.https_proxy.as_deref(),
+        no_proxy: &args.no_proxy,
+        extra_cas: &extra_cas,
         limits: limits.as_ref(),
     };
     let text = match output {
@@ -173,4 +198,19 @@ pub(crate) async fn run(args: Args, global: &Global) -> Outcome {
     };
     output::print(&text)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the files hold, one after the other.
+fn authorities(files: &[PathBuf]) -> anyhow::Result<String> {
+    let mut all = String::new();
+    for file in files {
+        let text = std::fs::read_to_string(file)
+            .with_context(|| format!("failed to read {}", file.display()))?;
+        if !text.contains("-----BEGIN CERTIFICATE-----") {
+            bail!("{} holds no certificate in PEM", file.display());
+        }
+        all.push_str(text.trim_end());
+        all.push('\n');
+    }
+    Ok(all)
 }

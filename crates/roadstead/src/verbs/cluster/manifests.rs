@@ -84,6 +84,9 @@ pub(crate) struct Manifests<'a> {
     pub(crate) namespace: &'a str,
     pub(crate) image: Option<&'a str>,
     pub(crate) https_proxy: Option<&'a str>,
+    pub(crate) no_proxy: &'a str,
+    /// In PEM; empty for none.
+    pub(crate) extra_cas: &'a str,
     pub(crate) limits: Option<&'a Limits>,
 }
 
@@ -105,8 +108,13 @@ pub(crate) fn values(of: &Manifests<'_>) -> Value {
             None => {}
         }
     }
-    if let Some(proxy) = of.https_proxy {
-        values["proxy"] = json!({ "https": proxy });
+    let proxy = [
+        ("https", of.https_proxy.unwrap_or_default()),
+        ("noProxy", of.no_proxy),
+        ("extraCAs", of.extra_cas),
+    ];
+    for (key, value) in proxy.iter().filter(|(_, value)| !value.is_empty()) {
+        values["proxy"][key] = json!(value);
     }
     if let Some(limits) = of.limits {
         let projects = limits.projects.iter();
@@ -200,7 +208,13 @@ impl Manifests<'_> {
         }
         match kind.as_str() {
             "Secret" => object["stringData"] = json!({ "token": self.token }),
-            "ConfigMap" => object["data"] = json!({ "hub-ca.pem": self.ca_pem }),
+            "ConfigMap" => {
+                object["data"] = json!({ "hub-ca.pem": self.ca_pem });
+                if !self.extra_cas.is_empty() {
+                    object["data"]["extra-cas.pem"] = json!(self.extra_cas);
+                }
+            }
+            "NetworkPolicy" => self.network_policy(object),
             "Deployment" => self.deployment(object),
             "Role" | "ClusterRole" => self.role(object),
             _ => {}
@@ -225,6 +239,27 @@ impl Manifests<'_> {
         }
         if let Some(proxy) = self.https_proxy {
             args.push(json!(format!("--https-proxy={proxy}")));
+        }
+        if !self.no_proxy.is_empty() {
+            args.push(json!(format!("--no-proxy={}", self.no_proxy)));
+        }
+        if !self.extra_cas.is_empty() {
+            args.push(json!("--extra-ca=/etc/roadstead/trust/extra-cas.pem"));
+        }
+    }
+
+    /// Lets the agent out to the ports of its hub and its proxy, whatever they are.
+    fn network_policy(&self, object: &mut Value) {
+        let rules = object["spec"]["egress"].as_array_mut();
+        let Some(ports) = rules
+            .and_then(|rules| rules.last_mut())
+            .and_then(|rule| rule["ports"].as_array_mut())
+        else {
+            return;
+        };
+        for url in [Some(self.url), self.https_proxy].into_iter().flatten() {
+            let wanted = port(url).map(|port| json!({ "protocol": "TCP", "port": port }));
+            ports.extend(wanted.filter(|wanted| !ports.contains(wanted)));
         }
     }
 
@@ -274,6 +309,13 @@ impl Manifests<'_> {
     }
 }
 
+/// The port that a URL names.
+fn port(url: &str) -> Option<u16> {
+    let authority = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = authority.split('/').next()?;
+    authority.rsplit_once(':')?.1.parse().ok()
+}
+
 fn replace(value: &mut Value, with: &impl Fn(&str) -> String) {
     match value {
         Value::String(text) => *text = with(text),
@@ -289,13 +331,15 @@ mod tests {
 
     fn of<'a>(limits: Option<&'a Limits>) -> Manifests<'a> {
         Manifests {
-            url: "https://hub.test:8443",
+            url: "https://hub.test:30443",
             ca_pem: "PEM",
             name: "eu-1",
             token: "rs1.a.b.c",
             namespace: "elsewhere",
             image: Some("registry.test:5000/roadstead:2"),
             https_proxy: Some("http://proxy.test:3128"),
+            no_proxy: "10.0.0.0/8,.local",
+            extra_cas: "MORE",
             limits,
         }
     }
@@ -324,9 +368,11 @@ mod tests {
         assert_eq!(container["image"], "registry.test:5000/roadstead:2");
         let args = container["args"].as_array().expect("args");
         for wanted in [
-            "--hub=https://hub.test:8443",
+            "--hub=https://hub.test:30443",
             "--name=eu-1",
             "--https-proxy=http://proxy.test:3128",
+            "--no-proxy=10.0.0.0/8,.local",
+            "--extra-ca=/etc/roadstead/trust/extra-cas.pem",
         ] {
             assert!(args.contains(&json!(wanted)), "{wanted} not in {args:?}");
         }
@@ -338,6 +384,16 @@ mod tests {
             one(&objects, "ConfigMap", "roadstead-agent-trust")["data"]["hub-ca.pem"],
             "PEM"
         );
+        let trust = &one(&objects, "ConfigMap", "roadstead-agent-trust")["data"];
+        assert_eq!(trust["extra-cas.pem"], "MORE");
+        let policy = one(&objects, "NetworkPolicy", "roadstead-agent");
+        let ports = policy["spec"]["egress"][1]["ports"].as_array();
+        let ports: Vec<&Value> = ports
+            .into_iter()
+            .flatten()
+            .map(|one| &one["port"])
+            .collect();
+        assert_eq!(ports, [443, 6443, 8443, 30443, 3128]);
         for object in &objects {
             let cluster_wide = ["Namespace", "ClusterRole", "ClusterRoleBinding"]
                 .contains(&k8s_object::kind(object));
@@ -416,6 +472,13 @@ mod tests {
             values["rbac"]["limited"]["projects"],
             json!([{"name": "shop", "namespaces": ["web"]}])
         );
+        assert_eq!(
+            values["proxy"],
+            json!({"https": "http://proxy.test:3128", "noProxy": "10.0.0.0/8,.local", "extraCAs": "MORE"})
+        );
+        assert_eq!(port("https://hub.test"), None);
+        assert_eq!(port("http://jo:pw@proxy.test:3128/"), Some(3128));
+        assert_eq!(port("proxy.test:3128"), Some(3128));
         assert_eq!(split_image("a/b@sha256:1"), ("a/b", Some("sha256:1")));
         assert_eq!(split_image("host:5000/b"), ("host:5000/b", None));
     }
