@@ -1,7 +1,7 @@
 //! Why is it as it is? One answer for anything that waits.
 
 use roadstead_dispatch::AppState;
-use roadstead_model::{AppKey, ClusterId, Key, Time};
+use roadstead_model::{AppKey, ClusterId, Key, ReleaseId, Time};
 use roadstead_rollout::{Phase, Sighting};
 
 use crate::index::Index;
@@ -120,6 +120,23 @@ fn overall(
     out
 }
 
+/// Why a Release has no variant for a cluster.
+fn unrenderable(
+    index: &Index,
+    app: &AppKey,
+    release: &ReleaseId,
+    placed: Option<&Placed>,
+) -> Option<String> {
+    let input = match &placed?.input {
+        Err(error) => return Some(error.clone()),
+        Ok(input) => input,
+    };
+    match index.release(app, release)?.variants.get(&input.digest())? {
+        VariantOutcome::Error(error) => Some(error.clone()),
+        VariantOutcome::Variant { .. } => None,
+    }
+}
+
 fn on_cluster(
     index: &mut Index,
     app: &AppKey,
@@ -220,6 +237,14 @@ fn on_cluster(
         }
     };
     out.push(format!("{}.", headline.trim_end_matches('.')));
+    if let Some((number, newer)) = newest.filter(|(_, newer)| *newer != assignment.release)
+        && let Some(error) = unrenderable(index, app, &newer, placed.as_ref())
+    {
+        out.push(format!(
+            "Release {number} cannot be rendered for it: {}.",
+            error.trim_end_matches('.')
+        ));
+    }
     if let Some(outcome) = assignment
         .outcome
         .as_ref()

@@ -417,9 +417,11 @@ impl Reader {
 
     /// Polls once; the head to write if it changed.
     pub(crate) fn poll(&self, wanted: &Wanted) -> Result<Option<Head>, String> {
+        // what could not be read, such as a base elsewhere, is tried again though no commit came
+        let read = |input: &HeadInput| !matches!(input, HeadInput::Error(_));
         let known = wanted.head.as_ref().filter(|head| {
-            head.origin == wanted.origin
-                && wanted.reads.keys().all(|key| head.inputs.contains_key(key))
+            let mut keys = wanted.reads.keys();
+            head.origin == wanted.origin && keys.all(|key| head.inputs.get(key).is_some_and(read))
         });
         let last = known.map(|head| head.commit.as_str());
         let tip = match &wanted.ask {
@@ -460,7 +462,7 @@ impl Reader {
             ),
             Tip::Artifact(artifact) => (String::new(), artifact.title.clone(), artifact.created_at),
         };
-        Ok(Some(Head {
+        let head = Head {
             commit: tip.revision().to_owned(),
             author,
             message,
@@ -468,7 +470,15 @@ impl Reader {
             fetched_at: now(),
             origin: wanted.origin.clone(),
             inputs,
-        }))
+        };
+        let same = wanted.head.as_ref().is_some_and(|old| {
+            let fetched_at = old.fetched_at;
+            *old == Head {
+                fetched_at,
+                ..head.clone()
+            }
+        });
+        Ok((!same).then_some(head))
     }
 
     fn head_input(

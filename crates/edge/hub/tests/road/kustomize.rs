@@ -199,6 +199,11 @@ async fn bases_charts_and_files_elsewhere_are_pinned_when_the_source_is_read() {
     let parts = ["/files/page.yaml", "404"];
     world.why_says("far", "", &parts).await;
     assert!(find(&world.cluster("one"), MAPS, ("far", "page-1")).is_some());
+    // and is tried again, without another commit
+    host.page("/files/page.yaml", page("three"));
+    world.poll().await;
+    let at = ("far", "page-1");
+    world.object("one", MAPS, at, holds("three")).await;
     world.end().await;
 }
 
