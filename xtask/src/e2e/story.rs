@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::proxy::Proxy;
 use super::tools::text;
-use super::world::{AGENT, CLUSTERS, World, hold, until};
+use super::world::{AGENT, CLUSTERS, SIMULATED_NODES, World, hold, until};
 
 const WEB: &str = "apps/shop/web.yaml";
 
@@ -211,9 +211,9 @@ fn kinds(world: &mut World) -> anyhow::Result<String> {
         })?;
         let everywhere = get("daemonset", "everywhere")?;
         let status = &everywhere["status"];
+        let nodes = if number == 0 { 1 } else { SIMULATED_NODES };
         hold(
-            status["numberReady"] == status["desiredNumberScheduled"]
-                && status["numberReady"].as_u64() > Some(0),
+            status["numberReady"] == nodes && status["desiredNumberScheduled"] == nodes,
             || status.to_string(),
         )?;
         let job = get("job", "plain")?;

@@ -22,6 +22,8 @@ pub(super) const CLUSTERS: [(&str, &str, &str); 3] = [
     ("real-2", "main", "us"),
     ("real-3", "main", "ap"),
 ];
+/// The clusters without a real node have so many that kwok plays.
+pub(super) const SIMULATED_NODES: usize = 20;
 const NODE_PORT: u16 = 30443;
 pub(super) const AGENT: &str = "roadstead-agent";
 
@@ -62,7 +64,7 @@ impl World {
             if planes.is_empty() {
                 settings.node = Some("node-1".to_owned());
             } else {
-                settings.simulated_nodes = 2;
+                settings.simulated_nodes = SIMULATED_NODES;
             }
             planes.push(ControlPlane::start(&tools, settings)?);
         }

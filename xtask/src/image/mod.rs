@@ -93,7 +93,7 @@ pub(crate) fn run(context: &Context, args: &[String]) -> anyhow::Result<ExitCode
     if again {
         // everything anew, source and all, in another folder: neither may leave a trace
         let other = target.join("image-again");
-        let copied = copy_source(context, &other.join("source-of-another-name"))?;
+        let copied = copy_source(&source, &other.join("source-of-another-name"))?;
         let second = build(
             &copied,
             &chosen,
@@ -164,7 +164,7 @@ fn git(root: &Path, args: &[&str]) -> anyhow::Result<Vec<u8>> {
 }
 
 /// Copies what git knows of, as it stands in the folder now.
-fn copy_source(context: &Context, to: &Path) -> anyhow::Result<Source> {
+fn copy_source(source: &Source, to: &Path) -> anyhow::Result<Source> {
     if to.exists() {
         std::fs::remove_dir_all(to).with_context(|| format!("failed to clear {}", to.display()))?;
     }
@@ -175,9 +175,9 @@ fn copy_source(context: &Context, to: &Path) -> anyhow::Result<Source> {
         "--others",
         "--exclude-standard",
     ];
-    let listed = git(&context.root, &listed)?;
+    let listed = git(&source.root, &listed)?;
     for path in String::from_utf8_lossy(&listed).split_terminator('\0') {
-        let (from, to) = (context.root.join(path), to.join(path));
+        let (from, to) = (source.root.join(path), to.join(path));
         // one that was removed, and not yet from the index
         if !from.is_file() {
             continue;
@@ -190,7 +190,7 @@ fn copy_source(context: &Context, to: &Path) -> anyhow::Result<Source> {
     }
     Ok(Source {
         root: to.to_owned(),
-        ..Source::here(context)
+        time: source.time,
     })
 }
 
