@@ -15,12 +15,14 @@ use roadstead_dispatch::{OrderDelta, OrderError, OrderHeader, Report, apply_delt
 use roadstead_model::{Now, Time};
 use roadstead_sync::{Effect, Input, Machine, Settings};
 use roadstead_wire::{
-    AgentClient, AgentSays, Answer, ContentError, DetailRequest, HubSays, MAX_WANTS, ToHub, Want,
+    AgentClient, AgentSays, Answer, ContentError, DetailKind, DetailRequest, HubSays, MAX_WANTS,
+    ToHub, Want,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::clusters::Clusters;
+use crate::detail::About;
 use crate::health::{Doing, Health};
 use crate::hub::{self, FromSession, Holding, chain};
 use crate::lease::Elector;
@@ -632,20 +634,37 @@ impl Shell {
             return;
         };
         let DetailRequest { id, kind, object } = request;
+        let about = match kind {
+            DetailKind::Survey(survey) => {
+                // as the App's Project may look
+                let cluster = self.clusters.of(Some(&survey.app));
+                self.tasks.spawn(async move {
+                    let outcome = detail::survey(cluster, *survey).await;
+                    answered(&mut client, Answer { id, outcome }).await;
+                });
+                return;
+            }
+            DetailKind::Object => About::Itself,
+            DetailKind::Events => About::Events,
+        };
         let gvk = self.machine.may_show(&object);
         let cluster = self.clusters.agent();
         self.tasks.spawn(async move {
             let outcome = match gvk {
-                Some(gvk) => detail::answer(cluster, kind, gvk, object).await,
+                Some(gvk) => detail::answer(cluster, about, gvk, object).await,
                 None => Err(format!(
                     "{} belongs to no App of this cluster",
                     object.readable()
                 )),
             };
-            if let Err(error) = client.answer(Answer { id, outcome }).await {
-                tracing::warn!(error = %chain(&error), "cannot answer a request for detail");
-            }
+            answered(&mut client, Answer { id, outcome }).await;
         });
+    }
+}
+
+async fn answered(client: &mut AgentClient, answer: Answer) {
+    if let Err(error) = client.answer(answer).await {
+        tracing::warn!(error = %chain(&error), "cannot answer a request for detail");
     }
 }
 
