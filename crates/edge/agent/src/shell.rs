@@ -82,9 +82,14 @@ pub async fn serve(
         health.serve(listener).map_err(AgentError::Health)?;
     }
     let Some(own) = surroundings.own else {
-        let mut state = State::Folder(StateDir::open(&config.state_dir)?);
-        let identity = tokio::select! {
-            identity = known(&config, &mut state) => identity?,
+        let begun = async {
+            let folder = opened(&config, &health).await?;
+            let mut state = State::Folder(folder);
+            let identity = patiently(&config, &mut state, &health).await?;
+            Ok::<_, AgentError>((state, identity))
+        };
+        let (state, identity) = tokio::select! {
+            begun = begun => begun?,
             () = &mut shutdown => return Ok(()),
         };
         let clusters = Clusters::new(Arc::clone(&config.cluster), surroundings.on_behalf, None);
@@ -125,7 +130,7 @@ pub async fn serve(
             &own.holder,
         )));
         let identity = tokio::select! {
-            identity = patiently(&config, &mut state) => Some(identity?),
+            identity = patiently(&config, &mut state, &health) => Some(identity?),
             () = term.lost() => None,
             () = &mut shutdown => {
                 term.release().await;
@@ -179,17 +184,50 @@ async fn known(config: &AgentConfig, state: &mut State) -> Result<Identity, Agen
     }
 }
 
-/// The same, in a cluster that may not answer yet.
-async fn patiently(config: &AgentConfig, state: &mut State) -> Result<Identity, AgentError> {
+/// The same, in a cluster that may not answer yet, or on a disk that is full: ending would only begin it again.
+async fn patiently(
+    config: &AgentConfig,
+    state: &mut State,
+    health: &Health,
+) -> Result<Identity, AgentError> {
+    let since = Instant::now();
     loop {
         match known(config, state).await {
-            Err(AgentError::State(error)) if !error.taken => {
-                tracing::error!(error = %chain(&error), "cannot read the agent's state; trying again");
-                tokio::time::sleep(DISK_PAUSE).await;
+            Err(AgentError::State(error)) if passes(&error, state) => {
+                refused(&error, since, health).await;
             }
-            other => return other,
+            other => {
+                health.doing(Doing::Starting);
+                return other;
+            }
         }
     }
+}
+
+/// Opens the folder of the agent's state, as soon as that can be done.
+async fn opened(config: &AgentConfig, health: &Health) -> Result<StateDir, AgentError> {
+    let since = Instant::now();
+    loop {
+        match StateDir::open(&config.state_dir) {
+            Err(error) if error.may_pass() => refused(&error, since, health).await,
+            other => return Ok(other?),
+        }
+    }
+}
+
+fn passes(error: &StateError, state: &State) -> bool {
+    match state {
+        State::Folder(_) => error.may_pass(),
+        State::Secrets(_) => !error.taken,
+    }
+}
+
+/// Tells that the state cannot be used, and waits.
+async fn refused(error: &StateError, since: Instant, health: &Health) {
+    let error = chain(error);
+    tracing::error!(%error, "cannot use the agent's state; trying again");
+    health.cannot_keep(since, error);
+    tokio::time::sleep(DISK_PAUSE).await;
 }
 
 /// Why an agent stopped.
@@ -216,7 +254,9 @@ async fn lead(
     let records = loop {
         match state.records().await {
             Ok(records) => break records,
-            Err(error) if matches!(state, State::Folder(_)) => return Err(error.into()),
+            Err(error) if matches!(state, State::Folder(_)) && !error.may_pass() => {
+                return Err(error.into());
+            }
             Err(error) if error.taken => return Ok(Ended::Replaced),
             Err(error) => {
                 tracing::error!(error = %chain(&error), "cannot read the agent's records; trying again");
@@ -379,6 +419,7 @@ impl Shell {
             identity = Some(self.identity.clone());
         }
         let since = Instant::now();
+        let mut told = false;
         loop {
             let kept = async {
                 if let Some(identity) = &identity {
@@ -393,15 +434,39 @@ impl Shell {
                 Err(error) => {
                     let error = chain(&error);
                     tracing::error!(%error, "cannot keep a record; trying again");
+                    if !std::mem::replace(&mut told, true) {
+                        self.unkept(error.clone());
+                    }
                     self.health.cannot_keep(since, error);
                     tokio::time::sleep(DISK_PAUSE).await;
                 }
             }
         }
+        if told {
+            self.unkept(String::new());
+        }
         for effect in std::mem::take(&mut self.pending) {
             self.effect(effect);
         }
         Ok(())
+    }
+
+    /// Tells the hub that nothing is done, and why, or that all is well again. It hangs on no record, and goes past all
+    /// that does.
+    fn unkept(&mut self, why: String) {
+        let Some((_, hub)) = self.hub.clone() else {
+            return;
+        };
+        let report = Report {
+            clock: Some(wall()),
+            unkept: Some(why),
+            ..Report::default()
+        };
+        self.tasks.spawn(async move {
+            if let Err(error) = hub.send(&AgentSays::Report(Box::new(report))).await {
+                tracing::warn!(error = %chain(&error), "cannot tell the hub");
+            }
+        });
     }
 
     /// Tells that there is nothing to do but to wait.
@@ -518,6 +583,7 @@ impl Shell {
                     self.input(Input::Disconnected);
                 }
             }
+            FromSession::Refused(why) => self.health.refused(why),
             FromSession::Renewed(identity) => {
                 if identity.keys.ids().len() > self.identity.keys.ids().len() {
                     // asking helped; a key that comes soon after may be asked for at once
