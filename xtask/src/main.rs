@@ -2,8 +2,10 @@
 
 mod conformance;
 mod e2e;
+mod git_host;
 mod image;
 mod manifests;
+mod measured;
 mod nouns;
 mod oracle;
 mod proto;

@@ -1,7 +1,6 @@
 //! The end-to-end test: real clusters, a hub and agents in them as their users install them, and all that goes wrong.
 
 mod compare;
-mod git_host;
 mod proxy;
 mod repository;
 mod story;
@@ -14,7 +13,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, bail};
 
-use crate::Context;
+use crate::{Context, git_host};
 use world::{Plan, World};
 
 const USAGE: &str = "usage: cargo xtask e2e [--quick | --image FILE --program FILE] [--corpus DIR] [--dir DIR] [--keep]";

@@ -1,6 +1,6 @@
 //! Real Kubernetes on this machine: builds it, starts control planes and ends them.
 
-pub(crate) mod agent;
+mod agent;
 mod build;
 mod images;
 mod up;

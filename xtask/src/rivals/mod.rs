@@ -3,21 +3,21 @@
 //! Requests are counted from the API server's audit log, of the measured programs alone. When everything is there is
 //! seen by the same eyes for all: the API server is asked how many objects it has.
 
-mod git;
 mod start;
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use oracle_cluster::{ControlPlane, Process, Settings, Tools, wait_until};
-use serde_json::{Value, json};
+use oracle_cluster::{Process, Tools, wait_until};
+use serde_json::Value;
 
 use crate::Context;
-use crate::oracle::agent::{Asked, USER, commit, git, objects};
+use crate::git_host::GitHost;
+use crate::measured::{Asked, Measured, objects};
 
-const JSON: &str = "application/json";
 const PATIENCE: Duration = Duration::from_secs(600);
 /// How long a deleted object is waited for.
 const HEALS: Duration = Duration::from_secs(33);
@@ -34,80 +34,45 @@ pub(super) struct Contender {
     pub(super) begin: Box<dyn Fn() -> anyhow::Result<()>>,
     /// Says that there is a new commit.
     pub(super) ask: Box<dyn Fn() -> anyhow::Result<()>>,
+    /// It looks at everything again and again, so that there is no quiet to wait for: what it asks for a commit is counted
+    /// until the commit is there.
+    pub(super) restless: bool,
+    /// When it noticed the last commit, in seconds of the day, if it tells.
+    pub(super) noticed: Option<Box<dyn Fn() -> anyhow::Result<f64>>>,
 }
 
 /// What a contender is put on.
 pub(super) struct Ground {
-    pub(super) folder: PathBuf,
-    pub(super) plane: ControlPlane,
-    pub(super) tools: Tools,
+    pub(super) on: Measured,
     pub(super) program: PathBuf,
     pub(super) root: PathBuf,
     pub(super) apps: usize,
-    /// The port that serves the repository.
-    pub(super) git: u16,
+    /// Where the repository is served.
+    pub(super) url: String,
 }
 
 impl Ground {
     fn new(told: &Told, tools: &Tools, folder: &Path, apps: usize) -> anyhow::Result<Self> {
-        let file = |name: &str| folder.join(name).display().to_string();
-        let policy = json!({
-            "apiVersion": "audit.k8s.io/v1",
-            "kind": "Policy",
-            "omitStages": ["RequestReceived"],
-            "rules": [{"level": "Metadata", "users": [USER]}, {"level": "None"}],
-        });
-        std::fs::write(folder.join("policy.json"), policy.to_string())?;
-        let mut settings = Settings::new("measured", &folder.join("plane"));
-        settings.api_flags = vec![
-            format!("--audit-policy-file={}", file("policy.json")),
-            format!("--audit-log-path={}", file("audit.log")),
-            "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
-        ];
-        let plane = ControlPlane::start(tools, settings)?;
-        let binding = json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "ClusterRoleBinding",
-            "metadata": {"name": USER},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
-            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": USER}],
-        });
-        let bindings = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings";
-        plane
-            .admin()
-            .put_through("POST", bindings, JSON, &binding)?;
-        std::fs::write(folder.join("cluster.yaml"), plane.kubeconfig_for(USER, "")?)?;
-        let repository = folder.join("repository");
-        for app in 0..apps {
-            let folder = repository.join(format!("apps/{app:03}"));
-            std::fs::create_dir_all(&folder)?;
-            let objects: Vec<String> = objects(app).iter().map(Value::to_string).collect();
-            std::fs::write(folder.join("all.yaml"), objects.join("\n---\n"))?;
-        }
-        git(&repository, &["init", "-q", "-b", "main"])?;
-        commit(&repository)?;
+        let on = Measured::start(tools, folder)?;
+        on.fill(apps)?;
+        let git = GitHost::on(Ipv4Addr::LOCALHOST, folder)?;
         Ok(Self {
-            git: self::git::serve(folder)?,
-            folder: folder.to_owned(),
-            plane,
-            tools: tools.clone(),
+            on,
             program: told.program.clone(),
             root: told.root.clone(),
             apps,
+            url: git.url(Ipv4Addr::LOCALHOST, "repository"),
         })
-    }
-
-    pub(super) fn file(&self, name: &str) -> String {
-        self.folder.join(name).display().to_string()
-    }
-
-    pub(super) fn repository(&self) -> PathBuf {
-        self.folder.join("repository")
     }
 
     /// How many objects of a kind there are.
     fn count(&self, path: &str) -> anyhow::Result<usize> {
-        let list = self.plane.admin().get(&format!("{path}?limit=1"))?.json()?;
+        let list = self
+            .on
+            .plane
+            .admin()
+            .get(&format!("{path}?limit=1"))?
+            .json()?;
         let shown = list["items"].as_array().map_or(0, Vec::len);
         let rest = list["metadata"]["remainingItemCount"].as_u64().unwrap_or(0);
         Ok(shown + usize::try_from(rest)?)
@@ -126,7 +91,7 @@ impl Ground {
                 return Ok(false);
             }
         }
-        let list = self.plane.admin().get("/api/v1/configmaps")?.json()?;
+        let list = self.on.plane.admin().get("/api/v1/configmaps")?.json()?;
         let items = list["items"].as_array().context("no list")?;
         let ours = items.iter().filter(|item| {
             let name = item["metadata"]["name"].as_str();
@@ -143,20 +108,15 @@ impl Ground {
         .with_context(|| contender.map_or_else(String::new, Contender::last_words))
     }
 
-    fn audit(&self) -> anyhow::Result<Vec<Value>> {
-        let text = std::fs::read_to_string(self.folder.join("audit.log"))?;
-        let lines = text.lines();
-        Ok(lines
-            .filter_map(|line| serde_json::from_str(line).ok())
-            .collect())
-    }
-
     /// Waits until nothing is asked any more; watches and leases are no work.
-    fn until_quiet(&self) -> anyhow::Result<()> {
+    fn until_quiet(&self, contender: &Contender) -> anyhow::Result<()> {
+        if contender.restless {
+            return Ok(());
+        }
         let mut last = (0, Instant::now());
         wait_until("quiet", PATIENCE, || {
             std::thread::sleep(Duration::from_millis(500));
-            let count = Asked::of(&self.audit()?).total();
+            let count = Asked::of(&self.on.audit()?).total();
             if count != last.0 {
                 last = (count, Instant::now());
             }
@@ -277,37 +237,39 @@ fn measure(told: &Told, tools: &Tools, apps: usize, start: Start) -> anyhow::Res
     let begun = Instant::now();
     (contender.begin)()?;
     let first = ground.until_whole(begun, Some(&contender))?;
-    ground.until_quiet()?;
+    ground.until_quiet(&contender)?;
     let (memory, cpu) = (contender.memory()?, contender.cpu()?);
     // the controllers take their time; who waits for health would be measured by theirs
     let all = "/apis/apps/v1/deployments";
     wait_until("the controllers", PATIENCE, || {
-        let found = ground.plane.admin().get(all)?.json()?;
+        let found = ground.on.plane.admin().get(all)?.json()?;
         let mut items = found["items"].as_array().into_iter().flatten();
         let seen = |it: &Value| it["status"]["observedGeneration"] == it["metadata"]["generation"];
         Ok(items.all(seen).then_some(()))
-    })?;
-    ground.until_quiet()?;
+    })
+    .with_context(|| contender.last_words())?;
+    ground.until_quiet(&contender)?;
 
-    let file = ground.repository().join("apps/000/all.yaml");
-    let text = std::fs::read_to_string(&file)?.replacen("value-0\"", "changed-0\"", 1);
-    std::fs::write(&file, text)?;
-    commit(&ground.repository())?;
-    let before = ground.audit()?.len();
+    ground.on.change_one()?;
+    let before = ground.on.audit()?.len();
     let begun = Instant::now();
     (contender.ask)()?;
-    let admin = ground.plane.admin();
+    let admin = ground.on.plane.admin();
     let path = "/api/v1/namespaces/app-000/configmaps/config-0";
     let changed = wait_until("the commit", PATIENCE, || {
         let found = admin.get(path)?.json()?;
         Ok((found["data"]["key"] == "changed-0").then(|| begun.elapsed().as_secs_f64()))
     })?;
-    ground.until_quiet()?;
-    let one = Asked::of(&ground.audit()?[before..]);
+    ground.until_quiet(&contender)?;
+    let one = Asked::of(&ground.on.audit()?[before..]);
+    let noticed = match &contender.noticed {
+        Some(noticed) => format!(" ({:.2} s after it was noticed)", one.done - noticed()?),
+        None => String::new(),
+    };
 
-    let before = ground.audit()?.len();
+    let before = ground.on.audit()?.len();
     std::thread::sleep(Duration::from_secs(20));
-    let quiet = Asked::of(&ground.audit()?[before..]);
+    let quiet = Asked::of(&ground.on.audit()?[before..]);
 
     let path = "/apis/apps/v1/namespaces/app-000/deployments/web-0";
     let old = admin.get(path)?.json()?["metadata"]["uid"].clone();
@@ -324,7 +286,7 @@ fn measure(told: &Told, tools: &Tools, apps: usize, start: Start) -> anyhow::Res
     );
     let memory: Vec<String> = memory.iter().map(|it| format!("{it:.0}")).collect();
     println!(
-        "| {} | {} | {first:.1} s | {changed:.2} s | {} ({}) | {} ({}) | {} MB | {cpu:.1} s | {back} |",
+        "| {} | {} | {first:.1} s | {changed:.2} s{noticed} | {} ({}) | {} ({}) | {} MB | {cpu:.1} s | {back} |",
         contender.name,
         apps * 50,
         one.total(),
@@ -345,7 +307,7 @@ fn floor(told: &Told, tools: &Tools, apps: usize) -> anyhow::Result<()> {
         .enable_all()
         .build()?;
     let seconds = runtime.block_on(async {
-        let kubeconfig = ground.folder.join("cluster.yaml");
+        let kubeconfig = ground.on.folder.join("cluster.yaml");
         let cluster =
             roadstead_cluster_kube::KubeCluster::from_kubeconfig(&kubeconfig, None).await?;
         cluster.call(Call::Discover).await?;

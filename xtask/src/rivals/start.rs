@@ -5,17 +5,11 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use oracle_cluster::{Lifetime, Process, wait_until};
+use oracle_cluster::{Lifetime, Process};
 use serde_json::{Value, json};
 
 use super::{Contender, Ground};
-use crate::oracle::agent::kubectl;
-
-fn port() -> anyhow::Result<u16> {
-    Ok(std::net::TcpListener::bind("127.0.0.1:0")?
-        .local_addr()?
-        .port())
-}
+use crate::measured::{Pair, kubectl, nouns, port};
 
 /// Starts a program with these variables in its environment.
 fn spawn(
@@ -29,7 +23,7 @@ fn spawn(
     let mut all = variables.to_vec();
     all.push(program.display().to_string());
     all.extend_from_slice(args);
-    let log = ground.folder.join(format!("{name}.log"));
+    let log = ground.on.folder.join(format!("{name}.log"));
     Process::start(name, Path::new("/usr/bin/env"), &all, &log, Lifetime::Tied)
 }
 
@@ -39,75 +33,15 @@ fn strings(words: &[&str]) -> Vec<String> {
 
 /// A hub, and the agent that is measured.
 pub(super) fn roadstead(ground: &Ground) -> anyhow::Result<Contender> {
-    if !ground.program.is_file() {
-        bail!(
-            "no program {}: `cargo build --release --package roadstead` makes it",
-            ground.program.display()
-        );
-    }
-    let listen = format!("127.0.0.1:{}", port()?);
-    let kubeconfig = ground.folder.join("hub.yaml");
-    let hub = strings(&[
-        "hub",
-        "--data",
-        &ground.file("hub"),
-        "--listen",
-        &listen,
-        "--name",
-        "127.0.0.1",
-        "--kubeconfig",
-        &ground.file("hub.yaml"),
-    ]);
-    let hub = spawn(ground, "hub", &ground.program, &[], &hub)?;
-    let tools = ground.tools.clone();
-    wait_until("the hub", Duration::from_secs(60), || {
-        Ok(kubectl(&tools, &kubeconfig, &["get", "projects"], None).ok())
-    })?;
-    let join = "/apis/roadstead.dev/v1alpha1/clusters/measured/join";
-    let create = ["create", "--raw", join, "-f", "-"];
-    let answer: Value = serde_json::from_str(&kubectl(&tools, &kubeconfig, &create, Some("{}"))?)?;
-    let token = answer["token"].as_str().context("no token")?;
-    let agent = strings(&[
-        "agent",
-        "--hub",
-        &format!("https://{listen}"),
-        "--name",
-        "measured",
-        "--kubeconfig",
-        &ground.file("cluster.yaml"),
-        "--state",
-        &ground.file("state"),
-        "--token",
-        token,
-    ]);
-    let agent = spawn(ground, "agent", &ground.program, &[], &agent)?;
-    wait_until("the agent's joining", Duration::from_secs(60), || {
-        let jsonpath = "jsonpath={.status.connection}";
-        let get = ["get", "cluster", "measured", "-o", jsonpath];
-        // before it has joined there is none
-        let found = kubectl(&tools, &kubeconfig, &get, None).unwrap_or_default();
-        Ok((found == "Connected").then_some(()))
-    })?;
-    let mut nouns = vec![json!({
-        "apiVersion": "roadstead.dev/v1alpha1",
-        "kind": "Source",
-        "metadata": {"name": "measured", "namespace": "default"},
-        "spec": {"git": {"url": format!("http://127.0.0.1:{}/repository/.git", ground.git), "branch": "main"}, "interval": "60s"},
-    })];
-    nouns.extend((0..ground.apps).map(|app| {
-        json!({
-            "apiVersion": "roadstead.dev/v1alpha1",
-            "kind": "App",
-            "metadata": {"name": format!("app-{app:03}"), "namespace": "default"},
-            "spec": {
-                "inputs": [{"source": "measured", "path": format!("apps/{app:03}")}],
-                "targets": [{"name": "all"}],
-            },
-        })
-    }));
-    let nouns: Vec<String> = nouns.iter().map(Value::to_string).collect();
-    let nouns = nouns.join("\n---\n");
+    let Pair {
+        hub,
+        agent,
+        kubeconfig,
+    } = Pair::start(&ground.on, &ground.program)?;
+    let nouns = nouns(&ground.url, "60s", ground.apps);
+    let tools = ground.on.tools.clone();
     let (to, place) = (tools.clone(), kubeconfig.clone());
+    let folder = ground.on.folder.clone();
     Ok(Contender {
         name: "Roadstead's agent",
         processes: vec![agent],
@@ -121,6 +55,8 @@ pub(super) fn roadstead(ground: &Ground) -> anyhow::Result<Contender> {
             let create = ["create", "--raw", path, "-f", "-"];
             kubectl(&to, &place, &create, Some("{}")).map(drop)
         }),
+        restless: false,
+        noticed: Some(Box::new(move || crate::measured::noticed(&folder))),
     })
 }
 
@@ -142,7 +78,7 @@ fn source_of(root: &Path, module: &str, path: &str) -> anyhow::Result<PathBuf> {
 
 /// Flux's source-controller and kustomize-controller.
 pub(super) fn flux(ground: &Ground) -> anyhow::Result<Contender> {
-    let admin = ground.plane.kubeconfig();
+    let admin = ground.on.plane.kubeconfig();
     for (module, path) in [
         ("flux-source", "github.com/fluxcd/source-controller"),
         ("flux-kustomize", "github.com/fluxcd/kustomize-controller"),
@@ -150,13 +86,13 @@ pub(super) fn flux(ground: &Ground) -> anyhow::Result<Contender> {
         let definitions = source_of(&ground.root, module, path)?.join("config/crd/bases");
         let definitions = definitions.display().to_string();
         let apply = ["apply", "--server-side", "-f", &definitions];
-        kubectl(&ground.tools, &admin, &apply, None)?;
+        kubectl(&ground.on.tools, &admin, &apply, None)?;
     }
     let names = r#"{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"flux-system"}}"#;
-    kubectl(&ground.tools, &admin, &["apply", "-f", "-"], Some(names))?;
+    kubectl(&ground.on.tools, &admin, &["apply", "-f", "-"], Some(names))?;
     let storage = port()?;
     let variables = [
-        format!("KUBECONFIG={}", ground.file("cluster.yaml")),
+        format!("KUBECONFIG={}", ground.on.file("cluster.yaml")),
         "RUNTIME_NAMESPACE=flux-system".to_owned(),
     ];
     let common = |health: u16| {
@@ -169,13 +105,13 @@ pub(super) fn flux(ground: &Ground) -> anyhow::Result<Contender> {
         ])
     };
     let mut flags = common(port()?);
-    std::fs::create_dir_all(ground.folder.join("storage"))?;
-    flags.push(format!("--storage-path={}", ground.file("storage")));
+    std::fs::create_dir_all(ground.on.folder.join("storage"))?;
+    flags.push(format!("--storage-path={}", ground.on.file("storage")));
     flags.push(format!("--storage-addr=127.0.0.1:{storage}"));
     flags.push(format!("--storage-adv-addr=127.0.0.1:{storage}"));
-    let path = ground.tools.path("flux-source");
+    let path = ground.on.tools.path("flux-source");
     let source = spawn(ground, "flux-source", &path, &variables, &flags)?;
-    let path = ground.tools.path("flux-kustomize");
+    let path = ground.on.tools.path("flux-kustomize");
     let kustomize = spawn(
         ground,
         "flux-kustomize",
@@ -188,7 +124,7 @@ pub(super) fn flux(ground: &Ground) -> anyhow::Result<Contender> {
         "apiVersion": "source.toolkit.fluxcd.io/v1",
         "kind": "GitRepository",
         "metadata": {"name": "measured", "namespace": "flux-system"},
-        "spec": {"url": format!("http://127.0.0.1:{}/repository/.git", ground.git), "ref": {"branch": "main"}, "interval": "1m"},
+        "spec": {"url": ground.url, "ref": {"branch": "main"}, "interval": "1m"},
     })];
     nouns.extend((0..ground.apps).map(|app| {
         json!({
@@ -203,7 +139,11 @@ pub(super) fn flux(ground: &Ground) -> anyhow::Result<Contender> {
     }));
     let nouns: Vec<String> = nouns.iter().map(Value::to_string).collect();
     let nouns = nouns.join("\n---\n");
-    let (tools, to, place) = (ground.tools.clone(), ground.tools.clone(), admin.clone());
+    let (tools, to, place) = (
+        ground.on.tools.clone(),
+        ground.on.tools.clone(),
+        admin.clone(),
+    );
     Ok(Contender {
         name: "Flux (kustomize-controller + source-controller)",
         processes: vec![kustomize, source],
@@ -222,16 +162,18 @@ pub(super) fn flux(ground: &Ground) -> anyhow::Result<Contender> {
             ];
             kubectl(&to, &place, &annotate, None).map(drop)
         }),
+        restless: false,
+        noticed: None,
     })
 }
 
 /// Argo CD's gitops-engine agent. It has no way to wait: it begins with its start.
 pub(super) fn gitops_engine(ground: &Ground) -> anyhow::Result<Contender> {
     let port = port()?;
-    let repository = ground.repository().display().to_string();
+    let repository = ground.on.repository().display().to_string();
     // it takes a repository that it did not make itself only so
     let variables = [
-        format!("KUBECONFIG={}", ground.file("cluster.yaml")),
+        format!("KUBECONFIG={}", ground.on.file("cluster.yaml")),
         "GIT_CONFIG_COUNT=1".to_owned(),
         "GIT_CONFIG_KEY_0=safe.directory".to_owned(),
         "GIT_CONFIG_VALUE_0=*".to_owned(),
@@ -243,7 +185,7 @@ pub(super) fn gitops_engine(ground: &Ground) -> anyhow::Result<Contender> {
         "--resync-seconds=5",
         &format!("--port={port}"),
     ]);
-    let path = ground.tools.path("gitops-engine");
+    let path = ground.on.tools.path("gitops-engine");
     let agent = spawn(ground, "gitops-engine", &path, &variables, &args)?;
     Ok(Contender {
         name: "Argo CD's gitops-engine agent, resync 5 s",
@@ -258,5 +200,7 @@ pub(super) fn gitops_engine(ground: &Ground) -> anyhow::Result<Contender> {
             });
             Ok(())
         }),
+        restless: true,
+        noticed: None,
     })
 }

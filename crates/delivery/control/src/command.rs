@@ -37,7 +37,8 @@ pub enum Command {
         #[serde(default)]
         list: Option<String>,
     },
-    /// Let clusters go back to what the hub knows, which is older than what they held when it came back from a backup.
+    /// Let clusters go back to what the hub knows, which is older than what they held when it came back from a backup. An
+    /// App that the hub does not know at all is let go of: its objects stay, and nobody looks after them.
     ApproveGoingBack {
         /// The list that was seen; what waits now unless named.
         #[serde(default)]
@@ -302,10 +303,14 @@ fn approve_going_back(
         return Err(changed("the list of clusters", &digest));
     }
     restored::let_go_back(&waiting.clusters, writes);
-    let said = format!(
-        "{} of {app} may go back to what this hub knows",
-        clusters(waiting.clusters.len())
-    );
+    let those = clusters(waiting.clusters.len());
+    let said = if index.app(app).is_some() {
+        format!("{those} of {app} may go back to what this hub knows")
+    } else {
+        format!(
+            "{app}, which this hub does not know, is let go of by {those}; its objects stay as they are"
+        )
+    };
     writes.event(0, event(by, "Approved", &said));
     Ok(said)
 }

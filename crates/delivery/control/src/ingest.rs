@@ -41,12 +41,21 @@ pub fn ingest(index: &Index, cluster: &ClusterId, report: &Report, now: Time) ->
         }
         seen.facts = facts;
     }
+    if let Some(clock) = report.clock {
+        seen.clock_off = clock_off(seen.clock_off, clock, now);
+    }
+    match &report.unkept {
+        Some(why) => seen.unkept.clone_from(why),
+        // an agent that cannot keep its records says nothing else
+        None => seen.unkept.clear(),
+    }
     let first = report.whole && index.awaits_inventory(cluster);
     if report.whole {
         seen.epoch = index.epoch;
     }
     if old.is_none_or(|old| {
-        old.root != seen.root || old.facts != seen.facts || old.epoch != seen.epoch
+        let known = |seen: &Seen| (seen.epoch, seen.clock_off, seen.unkept.clone());
+        old.root != seen.root || old.facts != seen.facts || known(old) != known(&seen)
     }) {
         seen.last = now;
         put(keys::seen(cluster), encode(&seen));
@@ -104,6 +113,22 @@ pub fn ingest(index: &Index, cluster: &ClusterId, report: &Report, now: Time) ->
         }
     }
     ops
+}
+
+/// By how much a clock counts as wrong, in milliseconds: a report that was held up on its way says as much as that.
+const CLOCK_OFF: i64 = 60_000;
+
+/// How far an agent's clock is off, as it is kept: not at all, or in tens of seconds. What is known stays until it is
+/// off by more than that, so that no report costs a write.
+fn clock_off(known: i64, clock: Time, now: Time) -> i64 {
+    let off = clock.0.saturating_sub(now.0);
+    let off = if off.abs() < CLOCK_OFF {
+        0
+    } else {
+        off / 10_000 * 10_000
+    };
+    let near = (off == 0) == (known == 0) && off.saturating_sub(known).abs() <= 20_000;
+    if near { known } else { off }
 }
 
 /// Notes when a cluster was heard of, for when it comes and goes.

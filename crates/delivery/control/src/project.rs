@@ -422,6 +422,46 @@ fn rollout(index: &Index, app: &AppKey, rollout: &Rollout, now: Time) -> Project
     }
 }
 
+/// The minor versions of Kubernetes 1 that this release is meant for.
+const KUBERNETES: std::ops::RangeInclusive<u32> = 31..=36;
+
+/// What is to be said of a cluster of another version.
+fn skew(version: &str) -> Option<String> {
+    let mut numbers = version.strip_prefix('v')?.split(['.', '-', '+']);
+    let (major, minor) = (
+        numbers.next()?.parse::<u32>().ok()?,
+        numbers.next()?.parse::<u32>().ok()?,
+    );
+    let (first, last) = (KUBERNETES.start(), KUBERNETES.end());
+    if major == 1 && KUBERNETES.contains(&minor) {
+        return None;
+    }
+    let (than, hint) = if (major, minor) < (1, *first) {
+        ("older", "bring the cluster to a newer one")
+    } else {
+        ("newer", "see whether there is a newer agent")
+    };
+    Some(format!(
+        "Kubernetes {version} is {than} than this release is meant for (1.{first} to 1.{last}): the agent works on, and \
+         names what it cannot do there; {hint}"
+    ))
+}
+
+/// What is to be said of an agent's clock.
+fn clocks_differ(off: i64) -> Option<String> {
+    let seconds = off.unsigned_abs() / 1000;
+    let (minutes, rest) = (seconds / 60, seconds % 60);
+    let way = match off {
+        0 => return None,
+        1.. => "ahead of",
+        _ => "behind",
+    };
+    Some(format!(
+        "the clock of the agent's node is {minutes}m{rest:02}s {way} the hub's: holds and deadlines end by that clock there, and \
+         certificates may seem not to be valid; set the clock that is wrong"
+    ))
+}
+
 impl Index {
     /// Writes how a cluster looks.
     pub fn project_cluster(&self, id: &ClusterId, now: Time) -> Option<Projection> {
@@ -472,12 +512,26 @@ impl Index {
         let newer: Vec<String> = self.kept_by(id).map(ToString::to_string).collect();
         let newer = match newer.len() {
             0 => String::new(),
-            _ => format!(
-                "it holds a newer Release than this restored hub knows, and keeps it: {}",
-                newer.join(", ")
+            _ => {
+                let unknown = self
+                    .kept_by(id)
+                    .find_map(|app| crate::restored::unknown(self, app));
+                let unknown = unknown.map_or_else(String::new, |unknown| format!("; {unknown}"));
+                format!(
+                    "it holds a newer Release than this restored hub knows, and keeps it: {}{unknown}",
+                    newer.join(", ")
+                )
+            }
+        };
+        let unkept = seen.map(|seen| seen.unkept.as_str()).unwrap_or_default();
+        let unkept = match unkept {
+            "" => String::new(),
+            why => format!(
+                "the agent does nothing until it can keep its records; what was delivered stays as it is: {why}"
             ),
         };
         let (ready, reason, message) = match connection {
+            "Connected" if !unkept.is_empty() => (false, "CannotKeepRecords", unkept.as_str()),
             "Connected" if !refused.is_empty() => (false, "OrderRefused", refused),
             "Connected" if self.awaits_inventory(id) => (
                 false,
@@ -509,6 +563,31 @@ impl Index {
                 noun.metadata.generation,
             ),
         );
+        let warnings = [
+            (
+                "VersionSkew",
+                "OtherVersion",
+                skew(&status.facts.kubernetes_version),
+            ),
+            (
+                "ClockSkew",
+                "ClocksDiffer",
+                clocks_differ(seen.map_or(0, |seen| seen.clock_off)),
+            ),
+        ];
+        for (kind, reason, message) in warnings {
+            let there = status.conditions.iter().any(|known| known.kind == kind);
+            let (holds, reason, message) = match message {
+                Some(message) => (true, reason, message),
+                // a warning that never was needs no word
+                None if there => (false, "AsExpected", String::new()),
+                None => continue,
+            };
+            set_condition(
+                &mut status.conditions,
+                condition(kind, holds, reason, &message, now, noun.metadata.generation),
+            );
+        }
         Some(Projection {
             plural: "clusters",
             namespace: String::new(),

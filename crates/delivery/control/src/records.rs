@@ -306,9 +306,20 @@ pub struct Seen {
     /// Facts about the cluster.
     #[serde(default)]
     pub facts: AgentFacts,
+    /// By how many milliseconds the agent's clock is ahead of the hub's, if that is much; behind it, if negative.
+    #[serde(default, skip_serializing_if = "is_not_off")]
+    pub clock_off: i64,
+    /// Why its agent cannot keep its records; empty if it can.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub unkept: String,
     /// The newest epoch of the hub in which its agent has said everything that it holds.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub epoch: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_not_off(ms: &i64) -> bool {
+    *ms == 0
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]

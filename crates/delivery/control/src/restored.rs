@@ -129,6 +129,23 @@ pub fn going_back(index: &Index, app: &AppKey) -> GoingBack {
     GoingBack { clusters, digest }
 }
 
+/// What to do about an App that clusters hold and this hub, which came back from a backup, does not know; `None` if there
+/// is no such thing.
+pub(crate) fn unknown(index: &Index, app: &AppKey) -> Option<String> {
+    if index.app(app).is_some() {
+        return None;
+    }
+    let waiting = going_back(index, app);
+    let digest = waiting.digest?;
+    Some(format!(
+        "this restored hub does not know App {app}, and {} ({}) keep what they hold of it: make an App of that name again, \
+         or let it go, so that its objects stay and are nobody's: `roadstead rollout approve {app} --going-back --list {}`",
+        clusters(waiting.clusters.len()),
+        names(index, &waiting.clusters),
+        digest.short()
+    ))
+}
+
 /// Why an App waits, if clusters keep what is newer and nothing that is under way may bring them on.
 pub(crate) fn waiting(index: &Index, app: &AppKey) -> Option<(String, String)> {
     let under_way = |rollout: &Rollout| !rollout.phase.is_terminal() && !rollout.phase.yields();

@@ -185,6 +185,7 @@ pub(crate) fn wanted_release(
         .rev()
         .find(|record| record.basis == basis)
     {
+        asked_again(index, app, record, inputs, writes);
         return Ok(Some(record.number));
     }
     let renderer = roadstead_render::RENDERER_VERSION;
@@ -224,6 +225,57 @@ pub(crate) fn wanted_release(
         ),
     );
     Ok(None)
+}
+
+/// A newer commit asks for what an older one asked for, after something else was delivered: from here on the Release is
+/// that commit's, for people and for Apps that wait for the same commit. A commit that changes nothing of the App is
+/// none of its.
+fn asked_again(
+    index: &Index,
+    app: &AppKey,
+    record: &ReleaseRecord,
+    inputs: Vec<InputFact>,
+    writes: &mut Writes<'_>,
+) {
+    let Some(input) = inputs.first() else {
+        return;
+    };
+    let latest = index.rollouts(app).next_back();
+    let delivered = latest.is_none_or(|rollout| rollout.release == record.id);
+    if delivered
+        || record.barred.is_some()
+        || !record.error.is_empty()
+        || record.commit == input.commit
+    {
+        return;
+    }
+    let head = index.head(&Key::new(app.project.clone(), input.source.clone()));
+    let kept = index
+        .releases
+        .get(app)
+        .and_then(|of| of.get(&record.number));
+    let (Some(head), Some(kept)) = (head, kept) else {
+        return;
+    };
+    let record = ReleaseRecord {
+        commit: head.commit.clone(),
+        author: head.author.clone(),
+        message: head.message.clone(),
+        committed_at: head.committed_at,
+        inputs,
+        ..record.clone()
+    };
+    let number = record.number;
+    let text = format!(
+        "release {number} is asked for again, by commit {}",
+        short_revision(&record.commit)
+    );
+    writes.put(
+        keys::release(app, number),
+        &record,
+        Expect::At(kept.revision),
+    );
+    writes.event(0, Event::own(writes.now, "ReleaseAgain", text));
 }
 
 /// Does `pattern`, in which `*` stands for any text, match?

@@ -17,7 +17,8 @@ pub fn why(
     now: Time,
 ) -> Vec<String> {
     if index.app(app).is_none() && index.assigned.get(app).is_none_or(|of| of.is_empty()) {
-        return vec![format!("there is no App {app}")];
+        let said = crate::restored::unknown(index, app);
+        return vec![said.unwrap_or_else(|| format!("there is no App {app}"))];
     }
     match cluster {
         Some(cluster) => on_cluster(index, app, cluster, waiting, now),

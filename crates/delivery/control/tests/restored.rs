@@ -137,6 +137,53 @@ fn an_app_that_the_backup_does_not_know_is_kept() {
 }
 
 #[test]
+fn an_app_that_the_backup_does_not_know_can_be_let_go() {
+    let mut world = World::new();
+    let clusters = world.fleet(2);
+    let backup = world.facts.clone();
+    world.app("web", &serde_json::json!({}));
+    world.git("web", &[("a.yaml", config("a", "1"))]);
+    world.delivers(&clusters);
+    world.starts_from(backup, 2);
+    clusters.iter().for_each(|name| world.comes_back(name));
+    let list = going_back(&world.index, &app("web")).digest.unwrap();
+    let shown = world.index.project_cluster(&id("c1"), world.now).unwrap();
+    let said = shown.status["conditions"][0]["message"].to_string();
+    let way = format!(
+        "`roadstead rollout approve default/web --going-back --list {}`",
+        list.short()
+    );
+    assert!(said.contains(&way), "{said}");
+    assert!(
+        world.why(&app("web"), None)[0].contains(&way),
+        "{:?}",
+        world.why(&app("web"), None)
+    );
+    let done = world.command(
+        &app("web"),
+        &Command::ApproveGoingBack {
+            list: Some(list.short()),
+        },
+    );
+    assert_eq!(
+        done.unwrap(),
+        "default/web, which this hub does not know, is let go of by 2 clusters; its objects stay as they are"
+    );
+    world.settle();
+    for name in &clusters {
+        assert!(
+            world.orders[&id(name)].is_empty(),
+            "{:?}",
+            world.orders[&id(name)]
+        );
+        world.obeys(name);
+        let shown = world.index.project_cluster(&id(name), world.now).unwrap();
+        assert_eq!(shown.status["conditions"][0]["reason"], "Connected");
+    }
+    assert!(world.keys("d/ahead/").is_empty());
+}
+
+#[test]
 fn what_the_backup_says_that_a_cluster_holds_is_no_ground_for_removing() {
     let (mut world, _) = restored();
     // the agent has lost everything

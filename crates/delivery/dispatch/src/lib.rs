@@ -7,6 +7,7 @@
 mod order;
 mod removal;
 mod report;
+mod survey;
 mod variant;
 
 pub use order::{
@@ -18,6 +19,7 @@ pub use report::{
     AgentFacts, AppReport, AppState, Capacity, DriftItem, DriftKind, HealthCounts, Inventory,
     LeftOver, Problem, ProblemKind, Report, RootAck, served_digest,
 };
+pub use survey::{Existing, Survey, Surveyed};
 pub use variant::{
     APP_LABEL, HookDelete, OWNER_ANNOTATION, Owner, Phase, Variant, VariantObject, app_label,
     owner_annotation, parse_owner,

@@ -25,6 +25,12 @@ pub struct Report {
     /// Apps that the agent has let go of.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gone: Vec<AppKey>,
+    /// What the agent's clock said when it made the report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<Time>,
+    /// Why the agent cannot keep its records, so that it does nothing until it can; empty when it can again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unkept: Option<String>,
     /// `apps` holds everything that the agent holds: the first report of a connection.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub whole: bool,

@@ -1,10 +1,11 @@
 //! Many clusters: those with the same change are one group.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base_json::Digest;
 use bytes::Bytes;
-use roadstead_dispatch::{DriftItem, Variant};
+use k8s_object::ObjectId;
+use roadstead_dispatch::{DriftItem, Existing, Variant};
 use roadstead_model::{OnLeave, SyncOptions, Time, VariantId};
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,8 @@ pub struct ClusterState {
     pub name: String,
     /// The variant that it confirmed last.
     pub confirmed: Option<VariantId>,
+    /// The objects that it holds, where they are others than those of that variant: what it could not apply is not there.
+    pub holds: Option<BTreeSet<ObjectId>>,
     /// When it was heard of last; `None` if never.
     pub heard: Option<Time>,
     /// What its agent says differs there now.
@@ -81,6 +84,12 @@ pub struct Group {
     /// What differs there by hand of others; a sync heals it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drift: Vec<DriftItem>,
+    /// What of the new objects exists there already, by somebody else's hand.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub existing: Vec<Existing>,
+    /// Why that is not known; empty if it is, or if nothing is new.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub unasked: String,
 }
 
 /// A cluster without an answer.
@@ -103,9 +112,18 @@ pub struct Summary {
     pub failed: usize,
     /// Clusters where removals wait for approval.
     pub waiting: usize,
+    /// Clusters where objects of others are taken over.
+    pub adopting: usize,
+    /// Clusters where an object belongs to somebody else and is refused.
+    pub refused: usize,
 }
 
 impl Group {
+    /// Does an object there belong to somebody that it may not be taken from?
+    pub fn is_refused(&self) -> bool {
+        self.existing.iter().any(|found| !found.refused.is_empty())
+    }
+
     /// Does nothing happen there?
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty() && self.drift.is_empty() && self.leaves.is_none()
@@ -124,13 +142,45 @@ impl Plan {
             changing: count(&|group| !group.is_empty()),
             failed: self.failures.len(),
             waiting: count(&|group| group.changes.verdict.needs_approval()),
+            adopting: count(&|group| group.existing.iter().any(|found| found.refused.is_empty())),
+            refused: count(&|group| group.is_refused()),
         }
     }
 
-    /// The exit code of `plan`: 0 nothing changes, 2 something does, 1 a cluster has no answer.
+    /// Adds what the agents of clusters found there of the objects that are new to them, or why they were not asked.
+    /// Clusters that answered differently are groups of their own from then on.
+    pub fn found(&mut self, answers: &BTreeMap<String, Result<Vec<Existing>, String>>) {
+        let mut out: Vec<Group> = Vec::new();
+        for group in std::mem::take(&mut self.groups) {
+            let mut parts: Vec<Group> = Vec::new();
+            for cluster in &group.clusters {
+                let (existing, unasked) = match answers.get(cluster) {
+                    None => (Vec::new(), String::new()),
+                    Some(Ok(existing)) => (existing.clone(), String::new()),
+                    Some(Err(why)) => (Vec::new(), why.clone()),
+                };
+                let same = parts
+                    .iter_mut()
+                    .find(|part| part.existing == existing && part.unasked == unasked);
+                match same {
+                    Some(part) => part.clusters.push(cluster.clone()),
+                    None => parts.push(Group {
+                        clusters: vec![cluster.clone()],
+                        existing,
+                        unasked,
+                        ..group.clone()
+                    }),
+                }
+            }
+            out.append(&mut parts);
+        }
+        self.groups = out;
+    }
+
+    /// The exit code of `plan`: 0 nothing changes, 2 something does, 1 a cluster has no answer or would refuse an object.
     pub fn exit_code(&self) -> u8 {
         let summary = self.summary();
-        match (summary.failed, summary.changing) {
+        match (summary.failed + summary.refused, summary.changing) {
             (0, 0) => 0,
             (0, _) => 2,
             _ => 1,
@@ -185,7 +235,7 @@ pub fn plan(
     variant: &dyn Fn(&VariantId) -> Option<Variant>,
     fetch: &dyn Fn(&Digest) -> Option<Bytes>,
 ) -> Plan {
-    let mut compared: BTreeMap<Key, Result<Changes, PlanError>> = BTreeMap::new();
+    let mut compared: BTreeMap<Key<'_>, Result<Changes, PlanError>> = BTreeMap::new();
     let mut out = Plan {
         app: settings.app.clone(),
         what: settings.what.clone(),
@@ -201,14 +251,19 @@ pub fn plan(
                 });
                 continue;
             }
-            Next::Variant(next) => (cluster.confirmed, Some(*next)),
+            Next::Variant(next) => (cluster.confirmed, Some(*next), cluster.holds.as_ref()),
             // what is let go of is neither removed nor changed
-            Next::Leaves(OnLeave::Keep) => (None, None),
-            Next::Leaves(OnLeave::Remove) => (cluster.confirmed, None),
+            Next::Leaves(OnLeave::Keep) => (None, None, None),
+            Next::Leaves(OnLeave::Remove) => (cluster.confirmed, None, cluster.holds.as_ref()),
         };
         let changes = compared.entry(key).or_insert_with(|| {
             let find = |id: &VariantId| variant(id).ok_or(PlanError::Variant(*id));
-            let old = key.0.as_ref().map(find).transpose()?;
+            let mut old = key.0.as_ref().map(find).transpose()?;
+            if let (Some(old), Some(holds)) = (&mut old, key.2) {
+                // what runs once is done when it is gone
+                old.objects
+                    .retain(|object| object.hook || object.once || holds.contains(&object.id));
+            }
             let new = key.1.as_ref().map(find).transpose()?.unwrap_or_default();
             compare(old.as_ref(), &new, &settings.sync, fetch)
         });
@@ -241,6 +296,8 @@ pub fn plan(
                 first,
                 leaves,
                 drift: cluster.drift.clone(),
+                existing: Vec::new(),
+                unasked: String::new(),
             }),
         }
     }
@@ -257,7 +314,11 @@ pub fn plan(
     out
 }
 
-type Key = (Option<VariantId>, Option<VariantId>);
+type Key<'c> = (
+    Option<VariantId>,
+    Option<VariantId>,
+    Option<&'c BTreeSet<ObjectId>>,
+);
 
 /// The same fields of the same objects, whenever that was seen.
 fn same_drift(a: &[DriftItem], b: &[DriftItem]) -> bool {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use roadstead_dispatch::DriftKind;
+use roadstead_dispatch::{DriftKind, Existing};
 use roadstead_model::{ImmutablePolicy, OnLeave};
 use serde_json::Value;
 
@@ -84,6 +84,16 @@ fn summary(plan: &Plan) -> String {
     if numbers.waiting > 0 {
         let _ = write!(text, "; removals on {} wait for approval", numbers.waiting);
     }
+    if numbers.adopting > 0 {
+        let _ = write!(
+            text,
+            "; objects of others are taken over on {}",
+            numbers.adopting
+        );
+    }
+    if numbers.refused > 0 {
+        let _ = write!(text, "; {} would refuse objects of others", numbers.refused);
+    }
     if numbers.failed > 0 {
         let _ = write!(text, "; {} without an answer", numbers.failed);
     }
@@ -135,7 +145,14 @@ impl Writer<'_> {
             None if group.first => self.line(Mark::Note, "  has nothing of this App yet"),
             None => {}
         }
-        self.changes(&group.changes);
+        self.changes(&group.changes, &group.existing);
+        if !group.unasked.is_empty() {
+            let text = format!(
+                "  ? whether some of the new objects exist already is not known: {}",
+                group.unasked
+            );
+            self.line(Mark::Note, &text);
+        }
         for item in &group.drift {
             let what = match item.kind {
                 DriftKind::Changed if item.fields.is_empty() => "was changed by hand".to_owned(),
@@ -147,7 +164,44 @@ impl Writer<'_> {
         }
     }
 
-    fn changes(&mut self, changes: &Changes) {
+    /// An object that is new to the App and exists already.
+    fn existing(&mut self, found: &Existing) {
+        let name = found.object.readable();
+        if !found.refused.is_empty() {
+            self.line(Mark::Alert, &format!("  ! {}", found.refused));
+            return;
+        }
+        let managers = found.managers.join(", ");
+        let whose = match (found.owner.as_str(), managers.as_str()) {
+            ("", "") => "nobody".to_owned(),
+            ("", managers) => format!("nobody (written by {managers})"),
+            (owner, "") => owner.to_owned(),
+            (owner, managers) => format!("{owner} (written by {managers})"),
+        };
+        let secret = found.object.kind == "Secret" && found.object.group.is_empty();
+        let what = match (found.unknown.is_empty(), found.fields.is_empty()) {
+            (false, _) => format!("; what changes is not known: {}", found.unknown),
+            (true, true) if secret => {
+                "; its keys stay as they are, its values are not compared".to_owned()
+            }
+            (true, true) => "; nothing of it changes".to_owned(),
+            (true, false) => "; this changes:".to_owned(),
+        };
+        let mark = if found.fields.is_empty() {
+            Mark::Note
+        } else {
+            Mark::Changed
+        };
+        self.line(
+            mark,
+            &format!("  ^ {name} exists and is taken over from {whose}{what}"),
+        );
+        for field in &found.fields {
+            self.line(Mark::Changed, &format!("      {field}"));
+        }
+    }
+
+    fn changes(&mut self, changes: &Changes, existing: &[Existing]) {
         for namespace in &changes.namespaces {
             self.line(
                 Mark::Added,
@@ -155,6 +209,10 @@ impl Writer<'_> {
             );
         }
         for created in &changes.created {
+            if let Some(found) = existing.iter().find(|found| found.object == created.id) {
+                self.existing(found);
+                continue;
+            }
             self.line(Mark::Added, &format!("  + {}", created.id.readable()));
             self.lines(Mark::Added, "      + ", &shown(&created.object));
         }

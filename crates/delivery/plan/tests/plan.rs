@@ -1,16 +1,16 @@
 //! Each file in `tests/cases` holds what runs, what would run, the clusters, and the plan as text.
 //!
 //! A case is `=== name`; manifests under `--- old` and `--- new`; options under `--- sync`; clusters under `--- clusters`,
-//! a line each: `name next [drift]`, where the cluster holds `old` unless the line begins with `new-here`. `>>>` is what
-//! is expected, with the exit code first. `UPDATE_EXPECT=1` writes what was found.
+//! a line each: `name next [drift]`, where the cluster holds `old` unless the line begins with `fresh`, or nothing of it if
+//! it begins with `bare`; under `--- found` what agents said, a line each: `name JSON`. `>>>` is what is expected, with the exit code first. `UPDATE_EXPECT=1` writes what was found.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
 
 use base_json::Digest;
 use bytes::Bytes;
-use roadstead_dispatch::{DriftItem, DriftKind, Variant};
+use roadstead_dispatch::{DriftItem, DriftKind, Existing, Variant};
 use roadstead_model::{AppKey, AppSpec, OnLeave, SyncOptions, Time, VariantId};
 use roadstead_plan::{ClusterState, Next, Plan, PlanSettings, plan, text};
 use roadstead_release::Prepared;
@@ -86,6 +86,7 @@ fn make(case: &str) -> Plan {
             });
             ClusterState {
                 confirmed: old.filter(|_| !name.starts_with("fresh")),
+                holds: name.starts_with("bare").then(BTreeSet::new),
                 heard: Some(heard.plus_ms(1000 * number as u64)),
                 drift: drift.collect(),
                 next,
@@ -98,12 +99,21 @@ fn make(case: &str) -> Plan {
         what: "commit 1a2b3c4".to_owned(),
         sync,
     };
-    plan(
+    let mut out = plan(
         &settings,
         &clusters,
         &|id| world.variants.get(id).cloned(),
         &|digest| world.blobs.get(digest).cloned(),
-    )
+    );
+    let found = section("found")
+        .lines()
+        .filter_map(|line| line.split_once(' '));
+    let found = found.map(|(name, said)| {
+        let said = serde_json::from_str::<Vec<Existing>>(said).map_err(|_| said.to_owned());
+        (name.to_owned(), said)
+    });
+    out.found(&found.collect());
+    out
 }
 
 #[test]

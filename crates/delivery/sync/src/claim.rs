@@ -83,7 +83,8 @@ pub(crate) fn claim(
     }
 }
 
-fn applied_by_kubectl(live: &Value) -> bool {
+/// Did kubectl write it?
+pub(crate) fn applied_by_kubectl(live: &Value) -> bool {
     annotation(live, "kubectl.kubernetes.io/last-applied-configuration").is_some()
         || live
             .pointer("/metadata/managedFields")

@@ -29,10 +29,12 @@ mod record;
 mod reply;
 mod report;
 mod steady;
+mod survey;
 
 pub use io::{CallId, Effect, Input, Persisted};
 pub use machine::{Machine, Settings};
 pub use record::{APP_PREFIX, BLOB_PREFIX, ORDER_KEY};
+pub use survey::survey;
 
 /// The field manager that applies.
 pub const MANAGER: &str = "roadstead";

@@ -152,6 +152,14 @@ impl AppSync {
             AppState::Healthy => {
                 format!("{} removals wait for approval", self.pruning.awaiting.len())
             }
+            AppState::Synced => self.first_unhealthy().map_or_else(String::new, |id| {
+                let counts = self.objects.counts();
+                let more = match counts.total.saturating_sub(counts.healthy) {
+                    0 | 1 => String::new(),
+                    all => format!(" (and {} more)", all - 1),
+                };
+                format!("waits: {}{more}", self.explain(id))
+            }),
             _ => self.waiting.clone(),
         };
         if message.is_empty() && !self.pruning.awaiting.is_empty() {

@@ -4,9 +4,13 @@ use std::sync::Arc;
 
 use base_json::{Value, json};
 use bytes::Bytes;
-use k8s_cluster::{Call, Cluster, Reply};
+use futures_util::StreamExt as _;
+use k8s_cluster::{Call, Cluster, ErrorKind, Reply};
 use k8s_object::{Gvk, ObjectId};
-use roadstead_wire::DetailKind;
+use roadstead_dispatch::{Existing, Survey};
+
+/// How many objects of a survey are asked for at once.
+const ABREAST: usize = 8;
 
 /// What stands in the place of a secret value.
 const MASK: &str = "***";
@@ -34,15 +38,78 @@ pub fn mask(object: &mut Value) {
     }
 }
 
+/// What is asked of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum About {
+    /// The object itself.
+    Itself,
+    /// Its events.
+    Events,
+}
+
+/// Says of each object that exists and is not the App's yet whose it is, and what taking it over would change. No content
+/// leaves the cluster by it, and nothing is written.
+pub(crate) async fn survey(cluster: Arc<dyn Cluster>, asked: Survey) -> Result<Bytes, String> {
+    let asked = Arc::new(asked);
+    let looks =
+        (0..asked.objects.len()).map(|at| look(Arc::clone(&cluster), Arc::clone(&asked), at));
+    let found: Vec<Option<Existing>> = futures_util::stream::iter(looks)
+        .buffered(ABREAST)
+        .collect()
+        .await;
+    let found: Vec<Existing> = found.into_iter().flatten().collect();
+    serde_json::to_vec(&found)
+        .map(Bytes::from)
+        .map_err(|error| error.to_string())
+}
+
+async fn look(cluster: Arc<dyn Cluster>, asked: Arc<Survey>, at: usize) -> Option<Existing> {
+    let wanted = asked.objects.get(at)?;
+    let id = &wanted.id;
+    let gvk = Gvk {
+        group: id.group.clone(),
+        version: wanted.version.clone(),
+        kind: id.kind.clone(),
+    };
+    let unknown = |why: String| Existing {
+        object: id.clone(),
+        owner: String::new(),
+        managers: Vec::new(),
+        fields: Vec::new(),
+        refused: String::new(),
+        unknown: why,
+    };
+    match cluster
+        .call(Call::Get {
+            gvk,
+            id: id.clone(),
+        })
+        .await
+    {
+        Ok(Reply::Object(bytes)) => match serde_json::from_slice::<Value>(&bytes) {
+            Ok(live) => roadstead_sync::survey(&asked, wanted, &live),
+            Err(error) => Some(unknown(format!("the cluster's answer is no JSON: {error}"))),
+        },
+        Ok(_) => Some(unknown(
+            "the cluster gave another answer than an object".to_owned(),
+        )),
+        Err(error) => match error.kind {
+            // where there is no such kind there is no such object
+            ErrorKind::NotFound | ErrorKind::NamespaceMissing | ErrorKind::UnknownKind => None,
+            _ => Some(unknown(error.message)),
+        },
+    }
+}
+
 /// Answers a request for detail.
 pub(crate) async fn answer(
     cluster: Arc<dyn Cluster>,
-    kind: DetailKind,
+    about: About,
     gvk: Gvk,
     id: ObjectId,
 ) -> Result<Bytes, String> {
-    match kind {
-        DetailKind::Object => {
+    match about {
+        About::Itself => {
             let call = Call::Get { gvk, id };
             let Reply::Object(bytes) = cluster.call(call).await.map_err(|error| error.message)?
             else {
@@ -53,7 +120,7 @@ pub(crate) async fn answer(
             mask(&mut object);
             Ok(base_json::canonical(&object).into())
         }
-        DetailKind::Events => {
+        About::Events => {
             let mut fields = format!(
                 "involvedObject.kind={},involvedObject.name={}",
                 id.kind, id.name

@@ -43,6 +43,8 @@ struct Pulse {
     hub: Option<bool>,
     /// Why its records cannot be kept.
     problem: String,
+    /// Why the hub will not have it.
+    refused: String,
 }
 
 /// What the loop tells, and the endpoint shows.
@@ -56,6 +58,7 @@ impl Health {
             due: None,
             hub: None,
             problem: String::new(),
+            refused: String::new(),
         })))
     }
 
@@ -76,7 +79,16 @@ impl Health {
     }
 
     pub(crate) fn hub(&self, reached: bool) {
-        self.0.lock().hub = Some(reached);
+        let mut pulse = self.0.lock();
+        pulse.hub = Some(reached);
+        if reached {
+            pulse.refused.clear();
+        }
+    }
+
+    /// The hub will not have this agent; the cluster is looked after all the same.
+    pub(crate) fn refused(&self, why: String) {
+        self.0.lock().refused = why;
     }
 
     pub(crate) fn cannot_keep(&self, since: Instant, problem: String) {
@@ -118,6 +130,7 @@ impl Health {
         let shown = json!({
             "state": if stuck.is_some() { "stuck" } else { state },
             "hub": match pulse.hub { Some(true) => "connected", Some(false) => "away", None => "unknown" },
+            "refused": pulse.refused,
             "problem": stuck.clone().unwrap_or_else(|| pulse.problem.clone()),
         });
         (ready && stuck.is_none(), shown)

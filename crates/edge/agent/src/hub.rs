@@ -40,6 +40,8 @@ pub(crate) enum FromSession {
     Says(HubSays),
     /// It is away.
     Down,
+    /// It will not have this agent, and why.
+    Refused(String),
     /// The certificate was renewed, or keys came.
     Renewed(Box<Identity>),
 }
@@ -143,8 +145,80 @@ pub(crate) async fn sessions(
             }
             Err(error) => {
                 tracing::error!(hub = %config.hub.url, error = %chain(&error), "the hub refuses this agent; what it ordered is kept as it is");
+                let why = chain(&error);
+                if is_over(&error) && rejoined(&config, &mut identity, &to).await {
+                    pause = Pause(PAUSE_MIN);
+                    continue;
+                }
+                if to
+                    .send(Event::Hub(FromSession::Refused(why)))
+                    .await
+                    .is_err()
+                {
+                    return;
+                }
                 pause.wait(PAUSE_REFUSED).await;
             }
+        }
+    }
+}
+
+/// Is this certificate good for nothing any more?
+const fn is_over(error: &WireError) -> bool {
+    matches!(
+        error,
+        WireError::CertificateEnded | WireError::CertificateRevoked
+    )
+}
+
+/// Joins again by the token that somebody gave this agent, if the token is for the same cluster: its certificate ended
+/// for too long, or was revoked. What it holds and obeys stays.
+async fn rejoined(config: &AgentConfig, identity: &mut Identity, to: &mpsc::Sender<Event>) -> bool {
+    let Some(token) = config.hub.token.as_deref().map(str::trim) else {
+        return false;
+    };
+    let asked = async {
+        let pin = token.parse::<JoinToken>()?.ca_hash();
+        let key = TlsKey::generate()?;
+        let request = JoinRequest {
+            token: token.to_owned(),
+            name: config.name.clone(),
+            request_pem: key.request_pem()?,
+            agent_version: config.version.clone(),
+            facts: None,
+        };
+        let endpoint = endpoint(config, HubTrust::Pin(pin), None);
+        let reply = AgentClient::connect(&endpoint)
+            .await?
+            .join(&request)
+            .await?;
+        let keys = KeySet::from_json(&reply.keys_json)?;
+        let identity = Identity {
+            cluster: reply.cluster,
+            certificate_pem: reply.certificate_pem,
+            key_pem: key.to_pem(),
+            ca_pem: reply.ca_pem,
+            keys,
+        };
+        Ok::<_, AgentError>(identity)
+    };
+    match asked.await {
+        Ok(made) if made.cluster == identity.cluster => {
+            tracing::info!(cluster = %made.cluster, "joined again");
+            *identity = made;
+            let renewed = Event::Hub(FromSession::Renewed(Box::new(identity.clone())));
+            to.send(renewed).await.is_ok()
+        }
+        Ok(made) => {
+            tracing::error!(
+                own = %identity.cluster, token = %made.cluster,
+                "the join token is for another cluster than this agent looks after; make one for this cluster, or remove the agent's state"
+            );
+            false
+        }
+        Err(error) => {
+            tracing::error!(error = %chain(&error), "cannot join again by the token that this agent has");
+            false
         }
     }
 }

@@ -15,12 +15,14 @@ use roadstead_dispatch::{OrderDelta, OrderError, OrderHeader, Report, apply_delt
 use roadstead_model::{Now, Time};
 use roadstead_sync::{Effect, Input, Machine, Settings};
 use roadstead_wire::{
-    AgentClient, AgentSays, Answer, ContentError, DetailRequest, HubSays, MAX_WANTS, ToHub, Want,
+    AgentClient, AgentSays, Answer, ContentError, DetailKind, DetailRequest, HubSays, MAX_WANTS,
+    ToHub, Want,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::clusters::Clusters;
+use crate::detail::About;
 use crate::health::{Doing, Health};
 use crate::hub::{self, FromSession, Holding, chain};
 use crate::lease::Elector;
@@ -80,9 +82,14 @@ pub async fn serve(
         health.serve(listener).map_err(AgentError::Health)?;
     }
     let Some(own) = surroundings.own else {
-        let mut state = State::Folder(StateDir::open(&config.state_dir)?);
-        let identity = tokio::select! {
-            identity = known(&config, &mut state) => identity?,
+        let begun = async {
+            let folder = opened(&config, &health).await?;
+            let mut state = State::Folder(folder);
+            let identity = patiently(&config, &mut state, &health).await?;
+            Ok::<_, AgentError>((state, identity))
+        };
+        let (state, identity) = tokio::select! {
+            begun = begun => begun?,
             () = &mut shutdown => return Ok(()),
         };
         let clusters = Clusters::new(Arc::clone(&config.cluster), surroundings.on_behalf, None);
@@ -123,7 +130,7 @@ pub async fn serve(
             &own.holder,
         )));
         let identity = tokio::select! {
-            identity = patiently(&config, &mut state) => Some(identity?),
+            identity = patiently(&config, &mut state, &health) => Some(identity?),
             () = term.lost() => None,
             () = &mut shutdown => {
                 term.release().await;
@@ -177,17 +184,50 @@ async fn known(config: &AgentConfig, state: &mut State) -> Result<Identity, Agen
     }
 }
 
-/// The same, in a cluster that may not answer yet.
-async fn patiently(config: &AgentConfig, state: &mut State) -> Result<Identity, AgentError> {
+/// The same, in a cluster that may not answer yet, or on a disk that is full: ending would only begin it again.
+async fn patiently(
+    config: &AgentConfig,
+    state: &mut State,
+    health: &Health,
+) -> Result<Identity, AgentError> {
+    let since = Instant::now();
     loop {
         match known(config, state).await {
-            Err(AgentError::State(error)) if !error.taken => {
-                tracing::error!(error = %chain(&error), "cannot read the agent's state; trying again");
-                tokio::time::sleep(DISK_PAUSE).await;
+            Err(AgentError::State(error)) if passes(&error, state) => {
+                refused(&error, since, health).await;
             }
-            other => return other,
+            other => {
+                health.doing(Doing::Starting);
+                return other;
+            }
         }
     }
+}
+
+/// Opens the folder of the agent's state, as soon as that can be done.
+async fn opened(config: &AgentConfig, health: &Health) -> Result<StateDir, AgentError> {
+    let since = Instant::now();
+    loop {
+        match StateDir::open(&config.state_dir) {
+            Err(error) if error.may_pass() => refused(&error, since, health).await,
+            other => return Ok(other?),
+        }
+    }
+}
+
+fn passes(error: &StateError, state: &State) -> bool {
+    match state {
+        State::Folder(_) => error.may_pass(),
+        State::Secrets(_) => !error.taken,
+    }
+}
+
+/// Tells that the state cannot be used, and waits.
+async fn refused(error: &StateError, since: Instant, health: &Health) {
+    let error = chain(error);
+    tracing::error!(%error, "cannot use the agent's state; trying again");
+    health.cannot_keep(since, error);
+    tokio::time::sleep(DISK_PAUSE).await;
 }
 
 /// Why an agent stopped.
@@ -214,7 +254,9 @@ async fn lead(
     let records = loop {
         match state.records().await {
             Ok(records) => break records,
-            Err(error) if matches!(state, State::Folder(_)) => return Err(error.into()),
+            Err(error) if matches!(state, State::Folder(_)) && !error.may_pass() => {
+                return Err(error.into());
+            }
             Err(error) if error.taken => return Ok(Ended::Replaced),
             Err(error) => {
                 tracing::error!(error = %chain(&error), "cannot read the agent's records; trying again");
@@ -377,6 +419,7 @@ impl Shell {
             identity = Some(self.identity.clone());
         }
         let since = Instant::now();
+        let mut told = false;
         loop {
             let kept = async {
                 if let Some(identity) = &identity {
@@ -391,15 +434,39 @@ impl Shell {
                 Err(error) => {
                     let error = chain(&error);
                     tracing::error!(%error, "cannot keep a record; trying again");
+                    if !std::mem::replace(&mut told, true) {
+                        self.unkept(error.clone());
+                    }
                     self.health.cannot_keep(since, error);
                     tokio::time::sleep(DISK_PAUSE).await;
                 }
             }
         }
+        if told {
+            self.unkept(String::new());
+        }
         for effect in std::mem::take(&mut self.pending) {
             self.effect(effect);
         }
         Ok(())
+    }
+
+    /// Tells the hub that nothing is done, and why, or that all is well again. It hangs on no record, and goes past all
+    /// that does.
+    fn unkept(&mut self, why: String) {
+        let Some((_, hub)) = self.hub.clone() else {
+            return;
+        };
+        let report = Report {
+            clock: Some(wall()),
+            unkept: Some(why),
+            ..Report::default()
+        };
+        self.tasks.spawn(async move {
+            if let Err(error) = hub.send(&AgentSays::Report(Box::new(report))).await {
+                tracing::warn!(error = %chain(&error), "cannot tell the hub");
+            }
+        });
     }
 
     /// Tells that there is nothing to do but to wait.
@@ -516,6 +583,7 @@ impl Shell {
                     self.input(Input::Disconnected);
                 }
             }
+            FromSession::Refused(why) => self.health.refused(why),
             FromSession::Renewed(identity) => {
                 if identity.keys.ids().len() > self.identity.keys.ids().len() {
                     // asking helped; a key that comes soon after may be asked for at once
@@ -632,20 +700,37 @@ impl Shell {
             return;
         };
         let DetailRequest { id, kind, object } = request;
+        let about = match kind {
+            DetailKind::Survey(survey) => {
+                // as the App's Project may look
+                let cluster = self.clusters.of(Some(&survey.app));
+                self.tasks.spawn(async move {
+                    let outcome = detail::survey(cluster, *survey).await;
+                    answered(&mut client, Answer { id, outcome }).await;
+                });
+                return;
+            }
+            DetailKind::Object => About::Itself,
+            DetailKind::Events => About::Events,
+        };
         let gvk = self.machine.may_show(&object);
         let cluster = self.clusters.agent();
         self.tasks.spawn(async move {
             let outcome = match gvk {
-                Some(gvk) => detail::answer(cluster, kind, gvk, object).await,
+                Some(gvk) => detail::answer(cluster, about, gvk, object).await,
                 None => Err(format!(
                     "{} belongs to no App of this cluster",
                     object.readable()
                 )),
             };
-            if let Err(error) = client.answer(Answer { id, outcome }).await {
-                tracing::warn!(error = %chain(&error), "cannot answer a request for detail");
-            }
+            answered(&mut client, Answer { id, outcome }).await;
         });
+    }
+}
+
+async fn answered(client: &mut AgentClient, answer: Answer) {
+    if let Err(error) = client.answer(answer).await {
+        tracing::warn!(error = %chain(&error), "cannot answer a request for detail");
     }
 }
 

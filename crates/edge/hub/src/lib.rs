@@ -26,6 +26,7 @@ pub mod seal;
 mod serve;
 mod shown;
 mod sources;
+mod survey;
 mod tasks;
 mod variants;
 mod vault;

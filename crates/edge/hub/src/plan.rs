@@ -3,13 +3,14 @@
 //! A plan goes the same road as a Release: the files are read, clusters are placed, variants are rendered, all by the
 //! code that delivers. Then, instead of being stored, they are compared with what each cluster confirmed last.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use base_json::Digest;
 use base_store::Store;
 use bytes::Bytes;
 use k8s_apiserver::{Status, SubresourceRequest, SubresourceResponse};
+use k8s_object::ObjectId;
 use roadstead_control::{
     Index, InputFact, Placing, ReleaseRecord, RenderJob, Rendered, VariantOutcome,
 };
@@ -24,6 +25,7 @@ use serde_json::{Value, json};
 use crate::api::{Api, app_of, ending, text};
 use crate::clock::now;
 use crate::reader::{Files, Loaded, Reader, Wanted, request_of};
+use crate::survey::Questions;
 
 /// What is asked of a plan. Without files and revision, the newest commit is planned.
 #[derive(Debug, Default, Deserialize)]
@@ -83,8 +85,9 @@ impl Api {
         }
 
         let (store, key) = (Arc::clone(self.registry.store()), app.clone());
-        let (plan, warnings) =
+        let (mut plan, warnings, questions) =
             blocking(move || compare(&key, &known, prepared, placed, &*store)).await??;
+        plan.found(&crate::survey::ask(&self.details, questions).await);
         let summary = plan.summary();
         let text = roadstead_plan::text(&plan, &|_, text| text.to_owned());
         Ok(SubresourceResponse::Object(json!({
@@ -365,6 +368,7 @@ struct Placed {
 struct Now {
     name: String,
     confirmed: Option<VariantId>,
+    holds: Option<BTreeSet<ObjectId>>,
     heard: Option<Time>,
     drift: Vec<roadstead_dispatch::DriftItem>,
 }
@@ -372,14 +376,17 @@ struct Now {
 fn place(index: &mut Index, app: &AppKey, record: &ReleaseRecord) -> Placed {
     let placing = index.place(app, record);
     let assigned = index.assignments_of(app).map(|(id, _)| id.clone());
-    let ids: std::collections::BTreeSet<ClusterId> =
-        assigned.chain(placing.clusters.keys().cloned()).collect();
+    let ids: BTreeSet<ClusterId> = assigned.chain(placing.clusters.keys().cloned()).collect();
     let clusters = ids.into_iter().map(|id| {
         let assignment = index.assignment(&id, app).map(|(found, _)| found);
         let observed = index.observed(&id, app);
         let now = Now {
             name: index.cluster_name(&id).to_owned(),
             confirmed: confirmed(observed, assignment),
+            holds: observed.and_then(|observed| {
+                let objects = observed.inventory.objects.as_ref()?;
+                Some(objects.iter().cloned().collect())
+            }),
             heard: index.seen(&id).map(|seen| seen.last),
             drift: observed.map(|o| o.drift.clone()).unwrap_or_default(),
         };
@@ -413,7 +420,7 @@ fn compare(
     prepared: Prepared,
     placed: Placed,
     store: &dyn Store,
-) -> Result<(Plan, Vec<String>), Status> {
+) -> Result<(Plan, Vec<String>, Questions), Status> {
     let Prepared {
         record,
         inputs,
@@ -445,7 +452,7 @@ fn compare(
         return Err(refuse(error));
     }
     warnings.splice(0..0, placed.placing.warnings.iter().cloned());
-    let states: Vec<ClusterState> = placed
+    let states: Vec<(ClusterId, ClusterState)> = placed
         .clusters
         .iter()
         .map(|(id, cluster)| {
@@ -458,13 +465,15 @@ fn compare(
                     None => Next::Failed("it was not rendered".to_owned()),
                 },
             };
-            ClusterState {
+            let state = ClusterState {
                 name: cluster.name.clone(),
                 confirmed: cluster.confirmed,
+                holds: cluster.holds.clone(),
                 heard: cluster.heard,
                 drift: cluster.drift.clone(),
                 next,
-            }
+            };
+            (id.clone(), state)
         })
         .collect();
     let blobs: BTreeMap<Digest, Bytes> = blobs.into_iter().collect();
@@ -480,8 +489,10 @@ fn compare(
         what,
         sync: known.spec.sync.clone(),
     };
-    let plan = roadstead_plan::plan(&settings, &states, &variant, &fetch);
-    Ok((plan, warnings))
+    let all: Vec<ClusterState> = states.iter().map(|(_, state)| state.clone()).collect();
+    let plan = roadstead_plan::plan(&settings, &all, &variant, &fetch);
+    let asked = crate::survey::questions(&plan, app, &known.spec, &states, &variant, &fetch);
+    Ok((plan, warnings, asked))
 }
 
 fn desired_objects(variant: &VariantId, store: &dyn Store) -> Result<Vec<Value>, Status> {
@@ -502,7 +513,7 @@ fn desired_objects(variant: &VariantId, store: &dyn Store) -> Result<Vec<Value>,
 }
 
 /// Hides what a Secret holds, as agents do.
-fn mask(object: &mut Value) {
+pub(crate) fn mask(object: &mut Value) {
     if k8s_object::kind(object) != "Secret" || k8s_object::api_version(object) != "v1" {
         return;
     }

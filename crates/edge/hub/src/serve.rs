@@ -126,7 +126,7 @@ impl Hub {
         std::fs::set_permissions(&config.data, own).map_err(folder(&config.data))?;
         let path = config.data.join("hub.db");
         let options = Options {
-            holder: format!("roadstead hub, process {}", std::process::id()),
+            holder: "roadstead hub".to_owned(),
             // the log's own follower must never be too slow for a burst
             watch_bytes: 256 << 20,
             ..Options::default()

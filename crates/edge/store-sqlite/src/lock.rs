@@ -51,11 +51,22 @@ impl Lock {
             }
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
-        let line = format!("{holder} (process {})\n", std::process::id());
+        // in containers every hub is process 1: the host, which is the pod there, tells them apart
+        let on = host().map_or_else(String::new, |host| format!(" on {host}"));
+        let line = format!("{holder} (process {}{on})\n", std::process::id());
         file.set_len(0)
             .and_then(|()| file.seek(SeekFrom::Start(0)))
             .and_then(|_| file.write_all(line.as_bytes()))
             .map_err(failed)?;
         Ok(Self { _file: file })
     }
+}
+
+/// The name of this machine, or of the pod; `None` where the system does not tell it in a file.
+fn host() -> Option<String> {
+    let name = ["/proc/sys/kernel/hostname", "/etc/hostname"]
+        .iter()
+        .find_map(|path| std::fs::read_to_string(path).ok())?;
+    let name = name.trim();
+    (!name.is_empty()).then(|| name.to_owned())
 }

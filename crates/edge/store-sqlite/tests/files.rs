@@ -81,8 +81,14 @@ fn two_stores_on_one_file() {
     };
     let first = SqliteStore::open(&path, holder).expect("it opens");
     let error = open(&path).err().expect("it is refused");
+    // in a container every process is the first: the host tells them apart
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = match host.trim() {
+        "" => String::new(),
+        host => format!(" on {host}"),
+    };
     let expected = format!(
-        "hub.db is in use by hub north (process {}): stop it first, or give this one a file of its own",
+        "hub.db is in use by hub north (process {}{host}): stop it first, or give this one a file of its own",
         std::process::id()
     );
     assert_eq!(message(&error, folder.path()), expected);

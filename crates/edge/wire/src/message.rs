@@ -6,7 +6,7 @@ use std::time::Duration;
 use base_json::Digest;
 use bytes::Bytes;
 use k8s_object::ObjectId;
-use roadstead_dispatch::{AgentFacts, Known, OrderDelta, Report};
+use roadstead_dispatch::{AgentFacts, Known, OrderDelta, Report, Survey};
 use roadstead_model::ClusterId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -200,16 +200,18 @@ pub struct Welcome {
 }
 
 /// What is wanted of an object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum DetailKind {
     /// The object itself, masked.
     Object,
     /// Its events.
     Events,
+    /// Whose objects are that exist before their App; the request names the first of them.
+    Survey(Box<Survey>),
 }
 
 /// A request for something that only the cluster knows.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct DetailRequest {
     /// What the answer will name.
     pub id: u64,
@@ -229,7 +231,7 @@ pub struct Answer {
 }
 
 /// What a hub says in a session.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum HubSays {
     /// The first message, and only that.
     Welcome(Welcome),
@@ -411,9 +413,14 @@ impl HubSays {
                 kind: match request.kind {
                     DetailKind::Object => pb::DetailKind::Object,
                     DetailKind::Events => pb::DetailKind::Events,
+                    DetailKind::Survey(_) => pb::DetailKind::Survey,
                 }
                 .into(),
                 object: request.object.to_string(),
+                body: match &request.kind {
+                    DetailKind::Survey(survey) => Some(pack("survey", &**survey)?),
+                    DetailKind::Object | DetailKind::Events => None,
+                },
             }),
             Self::NeedStatus => Says::NeedStatus(pb::NeedStatus {}),
             Self::Ended { reason } => Says::Ended(pb::Ended {
@@ -444,6 +451,9 @@ impl HubSays {
                 kind: match pb::DetailKind::try_from(request.kind) {
                     Ok(pb::DetailKind::Object) => DetailKind::Object,
                     Ok(pb::DetailKind::Events) => DetailKind::Events,
+                    Ok(pb::DetailKind::Survey) => {
+                        DetailKind::Survey(unpack("survey", &request.body.unwrap_or_default())?)
+                    }
                     // a later hub's kind: it will hear nothing, as from an agent that is away
                     Ok(pb::DetailKind::Unknown) | Err(_) => return Ok(None),
                 },

@@ -84,11 +84,11 @@ pub struct Validity {
 }
 
 impl Validity {
-    /// From five minutes ago, for clocks that are slow, until `duration` from now.
+    /// From an hour ago, for clocks that are slow, until `duration` from now.
     pub fn starting(now: Time, duration: Duration) -> Self {
         let ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         Self {
-            from: Time(now.0.saturating_sub(300_000)),
+            from: Time(now.0.saturating_sub(3_600_000)),
             until: now.plus_ms(ms),
         }
     }

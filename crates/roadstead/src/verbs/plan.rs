@@ -25,9 +25,12 @@ const MOST: usize = 2 << 20;
 /// Shows what would change.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
-The hub renders by the code that delivers, and compares with what each cluster confirmed last. Nothing is written.
+The hub renders by the code that delivers, and compares with what each cluster confirmed last. Of objects that are new to
+a cluster its agent says which are there already, whose they are and what taking them over would change. Nothing is
+written.
 
-Exit codes: 0 nothing would change, 2 something would, 1 it failed, or a cluster has no answer.")]
+Exit codes: 0 nothing would change, 2 something would, 1 it failed, a cluster has no answer, or an object that is there
+belongs to somebody else.")]
 pub(crate) struct Args {
     /// The App
     app: String,

@@ -62,7 +62,7 @@ Exit codes with --watch: 0 completed, 3 failed, rolled back or aborted, 1 anythi
         /// Remove the objects that wait for it
         #[arg(long, conflicts_with = "going_back")]
         removals: bool,
-        /// Let clusters go back to what a restored hub knows, from what is newer
+        /// Let clusters go back to what a restored hub knows, from what is newer; or let go of an App that it does not know
         #[arg(long)]
         going_back: bool,
         /// Only if this list is still what waits: its digest, or at least 8 characters of it, as `why` shows

@@ -62,6 +62,7 @@ impl Machine {
         if report == Report::default() {
             return;
         }
+        report.clock = Some(self.core.now.wall);
         // one of many objects costs more to make and to send, and says little that the next does not say better
         let objects = report.apps.values().map(|app| u64::from(app.health.total));
         let pause = (objects.sum::<u64>() / 10).clamp(REPORT_MS, REPORT_MOST_MS);

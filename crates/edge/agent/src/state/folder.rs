@@ -118,7 +118,8 @@ impl StateDir {
                     continue;
                 };
                 if name.ends_with(".tmp") {
-                    fs::remove_file(&path).map_err(failed("remove", &path))?;
+                    // left by a crash; where nothing can be removed nothing can be written either, and that is told then
+                    drop(fs::remove_file(&path));
                     continue;
                 }
                 let bytes = fs::read(&path).map_err(failed("read", &path))?;

@@ -29,6 +29,23 @@ pub struct StateError {
     pub source: Box<dyn std::error::Error + Send + Sync>,
 }
 
+impl StateError {
+    /// Is it something that passes when somebody makes room or gives rights: worth another try?
+    pub(crate) fn may_pass(&self) -> bool {
+        use std::io::ErrorKind;
+        let error = self.source.downcast_ref::<std::io::Error>();
+        error.is_some_and(|error| {
+            matches!(
+                error.kind(),
+                ErrorKind::StorageFull
+                    | ErrorKind::QuotaExceeded
+                    | ErrorKind::ReadOnlyFilesystem
+                    | ErrorKind::PermissionDenied
+            )
+        })
+    }
+}
+
 /// Who an agent is.
 #[derive(Clone)]
 pub struct Identity {

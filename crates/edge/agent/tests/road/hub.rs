@@ -1,6 +1,6 @@
 //! A hub of a few lines over real TLS, simulated clusters, and agents on them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -52,6 +52,19 @@ pub(crate) struct Hub {
     pub(crate) detail: watch::Sender<Option<DetailRequest>>,
     pub(crate) answers: watch::Sender<Vec<Answer>>,
     pub(crate) facts: watch::Sender<String>,
+    /// What the agent said last of its records.
+    pub(crate) unkept: watch::Sender<Option<String>>,
+    /// The serial numbers of the certificates that were made, and of those that are good no more.
+    pub(crate) made: Mutex<Vec<String>>,
+    pub(crate) revoked: Arc<Mutex<BTreeSet<String>>>,
+    /// By how many milliseconds its clock is ahead of the agent's.
+    ahead: i64,
+}
+
+impl Hub {
+    fn now(&self) -> Time {
+        Time(now().0 + self.ahead)
+    }
 }
 
 #[async_trait]
@@ -68,9 +81,10 @@ impl Gateway for Hub {
             .agent(
                 &request.request_pem,
                 &cluster,
-                Validity::starting(now(), DAY),
+                Validity::starting(self.now(), DAY),
             )
             .map_err(|error| Refusal::new(RefusalKind::Denied, error.to_string()))?;
+        self.made.lock().expect("a lock").push(made.serial.clone());
         Ok(JoinReply {
             cluster,
             certificate_pem: made.certificate_pem,
@@ -83,7 +97,11 @@ impl Gateway for Hub {
     async fn renew(&self, agent: &AgentIdentity, request_pem: &str) -> Result<RenewReply, Refusal> {
         let made = self
             .ca
-            .agent(request_pem, &agent.cluster, Validity::starting(now(), DAY))
+            .agent(
+                request_pem,
+                &agent.cluster,
+                Validity::starting(self.now(), DAY),
+            )
             .map_err(|error| Refusal::new(RefusalKind::Denied, error.to_string()))?;
         Ok(RenewReply {
             certificate_pem: made.certificate_pem,
@@ -123,7 +141,7 @@ impl Gateway for Hub {
                             cluster: cluster.unwrap_or_else(|| session.agent.cluster.clone()),
                             epoch: 1,
                             sequence,
-                            issued_at: now(),
+                            issued_at: self.now(),
                             root: root_of(&entries),
                             critical: Vec::new(),
                         };
@@ -132,6 +150,9 @@ impl Gateway for Hub {
                     }
                     Some(AgentSays::Report(report)) => {
                         let report = *report;
+                        if report.unkept.is_some() {
+                            self.unkept.send_replace(report.unkept);
+                        }
                         if let Some(root) = report.root {
                             self.refused.send_replace(root.refused);
                         }
@@ -254,15 +275,22 @@ impl Hub {
 }
 
 pub(crate) async fn start() -> (Arc<Hub>, String, String) {
-    let validity = Validity::starting(now(), 100 * DAY);
+    start_ahead(0).await
+}
+
+/// A hub whose clock is so many milliseconds ahead of the agent's.
+pub(crate) async fn start_ahead(ahead: i64) -> (Arc<Hub>, String, String) {
+    let validity = Validity::starting(Time(now().0 + ahead), 100 * DAY);
     let ca = Ca::generate("test", validity).expect("a CA");
     let server = ca
         .server(&["127.0.0.1".to_owned()], validity)
         .expect("a certificate");
+    let revoked: Arc<Mutex<BTreeSet<String>>> = Arc::default();
+    let none = Arc::clone(&revoked);
     let clients = ClientTrust {
         ca_pems: vec![ca.certificate_pem()],
         offline_grace: DAY,
-        is_revoked: Arc::new(|_| false),
+        is_revoked: Arc::new(move |serial| none.lock().expect("a lock").contains(serial)),
     };
     let chain = server.certificate.certificate_pem.clone() + &ca.certificate_pem();
     let tls = ServerTls::new(&chain, &server.key_pem, clients).expect("TLS");
@@ -281,6 +309,10 @@ pub(crate) async fn start() -> (Arc<Hub>, String, String) {
         detail: watch::Sender::default(),
         answers: watch::Sender::default(),
         facts: watch::Sender::default(),
+        unkept: watch::Sender::default(),
+        made: Mutex::default(),
+        revoked,
+        ahead,
     });
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
         .await

@@ -4,3 +4,4 @@ mod deliver;
 mod hub;
 mod real;
 mod replicas;
+mod trouble;

@@ -314,7 +314,7 @@ async fn a_store_that_cannot_be_used_says_why_and_stays_as_it_is() {
     says(
         &refused(&data).await,
         &[
-            "hub.db is in use by roadstead hub, process",
+            "hub.db is in use by roadstead hub (process ",
             "stop it first",
         ],
     );

@@ -382,7 +382,11 @@ async fn a_bad_release_goes_no_further_and_people_can_undo_pin_and_hold() {
             .assignment("shop", cluster, "healthy with release 1", good)
             .await;
     }
-    says(&world.why("shop", "").await, &["barred"]);
+    until("the Release that was undone is barred", || async {
+        let said = world.why("shop", "").await;
+        said.contains("barred").then_some(()).ok_or(said)
+    })
+    .await;
 
     // a pin holds an older Release, whatever is committed
     let releases = world

@@ -1,5 +1,6 @@
 //! The whole road: a hub, real Git repositories, simulated clusters, and an agent for each over real mTLS.
 
+mod adopting;
 mod api;
 mod bad_apps;
 mod bad_clusters;

@@ -100,12 +100,12 @@ pub enum WireError {
     },
     /// Our certificate has ended for too long.
     #[error(
-        "hub refuses this agent's certificate: it ended, and the time in which it could be renewed is over; join again with a token for this cluster"
+        "hub refuses this agent's certificate: it ended, and the time in which it could be renewed is over; make a token for this cluster with `roadstead cluster join NAME`, and start the agent again with it"
     )]
     CertificateEnded,
     /// Our certificate was revoked.
     #[error(
-        "hub refuses this agent's certificate: it was revoked; the cluster was forgotten, or another agent joined in its place"
+        "hub refuses this agent's certificate: it was revoked; the cluster was forgotten, or another agent joined in its place. If this one is to come back, make a token for the cluster with `roadstead cluster join NAME`, and start the agent again with it"
     )]
     CertificateRevoked,
     /// Our certificate is of another CA.

@@ -167,9 +167,12 @@ pub struct DetailRequest {
     pub request_id: u64,
     #[prost(enumeration = "DetailKind", tag = "2")]
     pub kind: i32,
-    /// The object: group/Kind/namespace/name.
+    /// The object: group/Kind/namespace/name. Of a survey, the first.
     #[prost(string, tag = "3")]
     pub object: ::prost::alloc::string::String,
+    /// JSON of Survey, for a survey.
+    #[prost(message, optional, tag = "4")]
+    pub body: ::core::option::Option<Payload>,
 }
 /// The hub asks for everything that a report can hold.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -262,6 +265,8 @@ pub enum DetailKind {
     Unknown = 0,
     Object = 1,
     Events = 2,
+    /// Whose are objects that exist already?
+    Survey = 3,
 }
 impl DetailKind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -273,6 +278,7 @@ impl DetailKind {
             Self::Unknown => "DETAIL_KIND_UNKNOWN",
             Self::Object => "DETAIL_KIND_OBJECT",
             Self::Events => "DETAIL_KIND_EVENTS",
+            Self::Survey => "DETAIL_KIND_SURVEY",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -281,6 +287,7 @@ impl DetailKind {
             "DETAIL_KIND_UNKNOWN" => Some(Self::Unknown),
             "DETAIL_KIND_OBJECT" => Some(Self::Object),
             "DETAIL_KIND_EVENTS" => Some(Self::Events),
+            "DETAIL_KIND_SURVEY" => Some(Self::Survey),
             _ => None,
         }
     }

@@ -1,4 +1,4 @@
-//! Serves a repository over HTTP by the real `git http-backend`, where pods can reach it.
+//! Serves repositories over HTTP by the real `git http-backend`.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -9,14 +9,19 @@ use std::process::{Command, Stdio};
 use anyhow::Context as _;
 
 /// A Git server; it ends with this process.
-pub(super) struct GitHost {
+pub(crate) struct GitHost {
     port: u16,
 }
 
 impl GitHost {
-    /// Serves what is below a folder, to everybody who asks.
-    pub(super) fn start(root: &Path) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0))
+    /// Serves what is below a folder, to everybody who asks: pods too.
+    pub(crate) fn start(root: &Path) -> anyhow::Result<Self> {
+        Self::on(Ipv4Addr::UNSPECIFIED, root)
+    }
+
+    /// Serves what is below a folder, at one address.
+    pub(crate) fn on(address: Ipv4Addr, root: &Path) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind((address, 0))
             .context("failed to listen for those who want the repository")?;
         let port = listener.local_addr()?.port();
         let root = root.to_owned();
@@ -31,7 +36,7 @@ impl GitHost {
     }
 
     /// The URL of a repository's folder, for those who reach this machine at an address.
-    pub(super) fn url(&self, host: Ipv4Addr, folder: &str) -> String {
+    pub(crate) fn url(&self, host: Ipv4Addr, folder: &str) -> String {
         format!("http://{host}:{}/{folder}/.git", self.port)
     }
 }
