@@ -131,6 +131,7 @@ fn changes(
         now: "",
         schema: schema.clone(),
         reset_fields: None,
+        versions: None,
     };
     Ok(match k8s_apply::apply(Some(&before), &object, &options) {
         Ok(after) => k8s_apply::changed_paths(&before, &after, &schema),
