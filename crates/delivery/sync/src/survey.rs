@@ -193,6 +193,7 @@ mod tests {
             now: "2026-01-01T00:00:00Z",
             schema,
             reset_fields: None,
+            versions: None,
         };
         let mut made = k8s_apply::track_update(None, &object, &options);
         made["metadata"]["resourceVersion"] = json!("1");
