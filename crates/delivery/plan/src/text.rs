@@ -180,7 +180,8 @@ impl Writer<'_> {
         };
         let secret = found.object.kind == "Secret" && found.object.group.is_empty();
         let what = match (found.unknown.is_empty(), found.fields.is_empty()) {
-            (false, _) => format!("; what changes is not known: {}", found.unknown),
+            (false, true) => format!("; what changes is not known: {}", found.unknown),
+            (false, false) => format!("; this may change ({}):", found.unknown),
             (true, true) if secret => {
                 "; its keys stay as they are, its values are not compared".to_owned()
             }

@@ -34,7 +34,7 @@ mod survey;
 pub use io::{CallId, Effect, Input, Persisted};
 pub use machine::{Machine, Settings};
 pub use record::{APP_PREFIX, BLOB_PREFIX, ORDER_KEY};
-pub use survey::survey;
+pub use survey::{lasting, survey, trial};
 
 /// The field manager that applies.
 pub const MANAGER: &str = "roadstead";

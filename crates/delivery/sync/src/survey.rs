@@ -58,6 +58,48 @@ pub fn survey(asked: &Survey, wanted: &Surveyed, live: &Value) -> Option<Existin
     Some(out)
 }
 
+/// What to ask the API server to make for a trial, so that its defaults are known: the object under another name, and of
+/// a Secret its keys alone.
+pub fn trial(wanted: &Surveyed) -> Value {
+    let mut object = wanted.object.clone();
+    let name: String = wanted.id.name.chars().take(50).collect();
+    object["metadata"]["name"] =
+        Value::from(format!("{}-trial", name.trim_end_matches(['-', '.'])));
+    if is_secret(wanted) {
+        hide(&mut object, "");
+    }
+    object
+}
+
+/// Those of the fields that differ after the API server has put its defaults in: `made` is what it would make of
+/// [`trial`]. What a tool owned because it was defaulted when the tool made it would go, and come again.
+pub fn lasting(fields: &[String], wanted: &Surveyed, live: &Value, made: &Value) -> Vec<String> {
+    let Some(gvk) = Gvk::of(&wanted.object) else {
+        return fields.to_vec();
+    };
+    let schema = TypeRef::builtin_or_deduced(&gvk);
+    let (mut live, mut made) = (live.clone(), made.clone());
+    if is_secret(wanted) {
+        hide(&mut live, VALUE);
+        hide(&mut made, VALUE);
+    }
+    let differ = k8s_apply::changed_paths(&live, &made, &schema);
+    let within = |a: &str, b: &str| {
+        a.strip_prefix(b)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+    };
+    let lasts = |field: &&String| {
+        differ
+            .iter()
+            .any(|other| within(field, other) || within(other, field))
+    };
+    fields.iter().filter(lasts).cloned().collect()
+}
+
+fn is_secret(wanted: &Surveyed) -> bool {
+    wanted.id.group.is_empty() && wanted.id.kind == "Secret"
+}
+
 fn tool(live: &Value) -> Option<String> {
     match claim::other_tool(live) {
         Some((AdoptFrom::Kubectl, _)) | None => {
@@ -105,9 +147,9 @@ fn changes(
     let content = base_json::canonical(&wanted.object);
     let mut object =
         desired::marked(content.as_ref(), &asked.app, id).ok_or("it is no JSON object")?;
-    if id.group.is_empty() && id.kind == "Secret" {
-        hide(&mut before);
-        hide(&mut object);
+    if is_secret(wanted) {
+        hide(&mut before, VALUE);
+        hide(&mut object, VALUE);
     }
     // a field that is left to others keeps its value: before it is let go it is given to somebody who keeps it
     for pointer in desired::ignored(&asked.ignore, id) {
@@ -154,7 +196,7 @@ fn unmark(object: &mut Value) {
 }
 
 /// Writes the same in the place of each of a Secret's values.
-fn hide(secret: &mut Value) {
+fn hide(secret: &mut Value, value: &str) {
     let Some(map) = secret.as_object_mut() else {
         return;
     };
@@ -166,7 +208,7 @@ fn hide(secret: &mut Value) {
         }
     }
     if !keys.is_empty() {
-        let values = keys.into_iter().map(|key| (key, Value::from(VALUE)));
+        let values = keys.into_iter().map(|key| (key, Value::from(value)));
         map.insert("data".to_owned(), Value::Object(values.collect()));
     }
 }
@@ -303,6 +345,37 @@ mod tests {
             "App p/other [\"roadstead\"] [] ConfigMap shop/a belongs to App p/other, and App p/shop wants it too; take it out of \
              one of them, or let p/shop list p/other under takesOverFrom",
         );
+    }
+
+    #[test]
+    fn what_the_server_puts_in_again_is_no_change() {
+        let deployment = |spec: Value| json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "shop"}, "spec": spec});
+        let containers = |more: Value| {
+            let mut container = json!({"name": "main", "image": "i:1"});
+            for (key, value) in more.as_object().expect("a map") {
+                container[key] = value.clone();
+            }
+            json!({"spec": {"containers": [container]}})
+        };
+        let wanted = Surveyed {
+            id: "apps/Deployment/shop/web".parse().expect("an id"),
+            version: "v1".to_owned(),
+            object: deployment(json!({"template": containers(json!({}))})),
+        };
+        let policy = json!({"imagePullPolicy": "IfNotPresent"});
+        let live = json!({"minReadySeconds": 5, "revisionHistoryLimit": 10, "template": containers(policy.clone())});
+        let made = json!({"revisionHistoryLimit": 10, "template": containers(policy)});
+        let fields = [
+            ".spec.minReadySeconds",
+            ".spec.revisionHistoryLimit",
+            ".spec.template.spec.containers[name=\"main\"].imagePullPolicy",
+        ];
+        let fields: Vec<String> = fields.iter().map(|&field| field.to_owned()).collect();
+        assert_eq!(
+            lasting(&fields, &wanted, &deployment(live), &deployment(made)),
+            [".spec.minReadySeconds"]
+        );
+        assert_eq!(trial(&wanted)["metadata"]["name"], "web-trial");
     }
 
     #[test]

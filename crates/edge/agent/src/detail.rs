@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use k8s_cluster::{Call, Cluster, ErrorKind, Reply};
 use k8s_object::{Gvk, ObjectId};
-use roadstead_dispatch::{Existing, Survey};
+use roadstead_dispatch::{Existing, Survey, Surveyed};
 
 /// How many objects of a survey are asked for at once.
 const ABREAST: usize = 8;
@@ -87,7 +87,13 @@ async fn look(cluster: Arc<dyn Cluster>, asked: Arc<Survey>, at: usize) -> Optio
         .await
     {
         Ok(Reply::Object(bytes)) => match serde_json::from_slice::<Value>(&bytes) {
-            Ok(live) => roadstead_sync::survey(&asked, wanted, &live),
+            Ok(live) => {
+                let mut found = roadstead_sync::survey(&asked, wanted, &live)?;
+                if !found.fields.is_empty() {
+                    tried(&*cluster, wanted, &live, &mut found).await;
+                }
+                Some(found)
+            }
             Err(error) => Some(unknown(format!("the cluster's answer is no JSON: {error}"))),
         },
         Ok(_) => Some(unknown(
@@ -98,6 +104,27 @@ async fn look(cluster: Arc<dyn Cluster>, asked: Arc<Survey>, at: usize) -> Optio
             ErrorKind::NotFound | ErrorKind::NamespaceMissing | ErrorKind::UnknownKind => None,
             _ => Some(unknown(error.message)),
         },
+    }
+}
+
+/// Leaves out of the fields what the API server's defaults would bring again, by letting it make the object for a trial.
+async fn tried(cluster: &dyn Cluster, wanted: &Surveyed, live: &Value, found: &mut Existing) {
+    let call = Call::Apply {
+        object: base_json::canonical(&roadstead_sync::trial(wanted)).into(),
+        manager: roadstead_sync::MANAGER.to_owned(),
+        force: true,
+        dry_run: true,
+    };
+    let made = match cluster.call(call).await {
+        Ok(Reply::Object(bytes)) => {
+            serde_json::from_slice::<Value>(&bytes).map_err(|error| error.to_string())
+        }
+        Ok(_) => Err("another answer than an object".to_owned()),
+        Err(error) => Err(error.message),
+    };
+    match made {
+        Ok(made) => found.fields = roadstead_sync::lasting(&found.fields, wanted, live, &made),
+        Err(why) => found.unknown = format!("defaults may bring some of it again: {why}"),
     }
 }
 

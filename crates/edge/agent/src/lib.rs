@@ -4,6 +4,7 @@
 //! keeps its records on disk before anything that hangs on them is done, fetches content, verifies orders and sends
 //! reports. All of it runs on one thread. When the hub is away, everything but new orders goes on.
 
+mod begin;
 mod clusters;
 mod detail;
 mod health;

@@ -21,12 +21,13 @@ use roadstead_wire::{
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
+use crate::begin::{opened, patiently};
 use crate::clusters::Clusters;
 use crate::detail::About;
 use crate::health::{Doing, Health};
 use crate::hub::{self, FromSession, Holding, chain};
 use crate::lease::Elector;
-use crate::state::{Changes, Identity, SecretState, State, StateDir, StateError};
+use crate::state::{Changes, Identity, SecretState, State, StateError};
 use crate::{AgentConfig, AgentError, Surroundings, detail, leave, nodes};
 
 /// Features of orders that this agent knows.
@@ -34,7 +35,9 @@ const UNDERSTOOD: &[&str] = &[];
 /// How long the cluster may take to answer.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// Between two tries to write to a disk that refuses.
-const DISK_PAUSE: Duration = Duration::from_secs(2);
+pub(crate) const DISK_PAUSE: Duration = Duration::from_secs(2);
+/// After how many such tries the hub is told again.
+const TELL_AGAIN: u32 = 15;
 /// How many events are taken in before what they ask for is carried out.
 const AT_ONCE: usize = 128;
 /// The shortest time between two renewals that an unknown signing key calls for.
@@ -174,60 +177,6 @@ pub async fn serve(
         }
         tracing::warn!("this replica leads no longer; it stands by");
     }
-}
-
-/// Who the agent is; it joins if it has not.
-async fn known(config: &AgentConfig, state: &mut State) -> Result<Identity, AgentError> {
-    match state.identity().await? {
-        Some(identity) => Ok(identity),
-        None => hub::join(config, state).await,
-    }
-}
-
-/// The same, in a cluster that may not answer yet, or on a disk that is full: ending would only begin it again.
-async fn patiently(
-    config: &AgentConfig,
-    state: &mut State,
-    health: &Health,
-) -> Result<Identity, AgentError> {
-    let since = Instant::now();
-    loop {
-        match known(config, state).await {
-            Err(AgentError::State(error)) if passes(&error, state) => {
-                refused(&error, since, health).await;
-            }
-            other => {
-                health.doing(Doing::Starting);
-                return other;
-            }
-        }
-    }
-}
-
-/// Opens the folder of the agent's state, as soon as that can be done.
-async fn opened(config: &AgentConfig, health: &Health) -> Result<StateDir, AgentError> {
-    let since = Instant::now();
-    loop {
-        match StateDir::open(&config.state_dir) {
-            Err(error) if error.may_pass() => refused(&error, since, health).await,
-            other => return Ok(other?),
-        }
-    }
-}
-
-fn passes(error: &StateError, state: &State) -> bool {
-    match state {
-        State::Folder(_) => error.may_pass(),
-        State::Secrets(_) => !error.taken,
-    }
-}
-
-/// Tells that the state cannot be used, and waits.
-async fn refused(error: &StateError, since: Instant, health: &Health) {
-    let error = chain(error);
-    tracing::error!(%error, "cannot use the agent's state; trying again");
-    health.cannot_keep(since, error);
-    tokio::time::sleep(DISK_PAUSE).await;
 }
 
 /// Why an agent stopped.
@@ -419,7 +368,7 @@ impl Shell {
             identity = Some(self.identity.clone());
         }
         let since = Instant::now();
-        let mut told = false;
+        let mut tries = 0_u32;
         loop {
             let kept = async {
                 if let Some(identity) = &identity {
@@ -434,15 +383,17 @@ impl Shell {
                 Err(error) => {
                     let error = chain(&error);
                     tracing::error!(%error, "cannot keep a record; trying again");
-                    if !std::mem::replace(&mut told, true) {
+                    // an earlier report that comes after it says that all is well
+                    if tries.is_multiple_of(TELL_AGAIN) {
                         self.unkept(error.clone());
                     }
+                    tries += 1;
                     self.health.cannot_keep(since, error);
                     tokio::time::sleep(DISK_PAUSE).await;
                 }
             }
         }
-        if told {
+        if tries > 0 {
             self.unkept(String::new());
         }
         for effect in std::mem::take(&mut self.pending) {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use base_json::Digest;
 use bytes::Bytes;
@@ -18,6 +19,8 @@ use crate::gateway::Details;
 const MOST_CLUSTERS: usize = 100;
 /// How many of them at once.
 const ABREAST: usize = 16;
+/// How long one plan asks; agents of an earlier version never answer.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// How many objects one question names at most.
 const MOST_OBJECTS: usize = 200;
 /// And how many bytes of objects, unless one alone is larger.
@@ -120,11 +123,17 @@ pub(crate) async fn ask(
     details: &Arc<Details>,
     questions: Questions,
 ) -> BTreeMap<String, Result<Vec<Existing>, String>> {
+    let begun = Instant::now();
     let mut out = BTreeMap::new();
     let mut waiting = JoinSet::new();
     for (at, (name, (id, parts))) in questions.into_iter().enumerate() {
         if at >= MOST_CLUSTERS {
             let why = format!("a plan asks {MOST_CLUSTERS} clusters at most");
+            out.insert(name, Err(why));
+            continue;
+        }
+        if begun.elapsed() > PATIENCE {
+            let why = format!("others took more than {} s to answer", PATIENCE.as_secs());
             out.insert(name, Err(why));
             continue;
         }

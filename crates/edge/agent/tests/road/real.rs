@@ -9,8 +9,9 @@ use k8s_cluster::{Call, Cluster, Reply};
 use k8s_object::{Gvk, ObjectId};
 use oracle_cluster::{Client, RealCluster, wait_until};
 use roadstead_cluster_kube::KubeCluster;
-use roadstead_dispatch::{AppReport, AppState};
+use roadstead_dispatch::{AppReport, AppState, Existing, Survey, Surveyed};
 use roadstead_model::{Adopt, AdoptFrom, AppKey};
+use roadstead_wire::{DetailKind, DetailRequest};
 
 use crate::hub::{Hub, agent_on, cluster, get, start};
 
@@ -278,6 +279,64 @@ fn web(name: &str) -> Value {
                 "spec": {"containers": [{"name": "main", "image": "i:1"}]}}}})
 }
 
+/// Before anything is taken over the agent says whose it is and what that would change, as the test then sees it change.
+async fn surveyed(hub: &Hub, tools: &[(&str, Option<AdoptFrom>)]) {
+    let objects = tools.iter().map(|(name, _)| Surveyed {
+        id: format!("apps/Deployment/shop/{name}")
+            .parse()
+            .expect("an id"),
+        version: "v1".to_owned(),
+        object: web(name),
+    });
+    let mut survey = Survey {
+        app: key("plan"),
+        adopt: Adopt::From(vec![
+            AdoptFrom::Kubectl,
+            AdoptFrom::Helm,
+            AdoptFrom::Argocd,
+            AdoptFrom::Flux,
+        ]),
+        takes_over_from: Vec::new(),
+        ignore: Vec::new(),
+        objects: objects.collect(),
+    };
+    let first = survey.objects[0].id.clone();
+    let mut answers = hub.answers.subscribe();
+    let mut found = Vec::new();
+    for id in [71, 72] {
+        hub.detail.send_replace(Some(DetailRequest {
+            id,
+            kind: DetailKind::Survey(Box::new(survey.clone())),
+            object: first.clone(),
+        }));
+        let of = |answer: &&roadstead_wire::Answer| answer.id == id;
+        let came = answers.wait_for(|answers| answers.iter().any(|answer| of(&answer)));
+        let came = tokio::time::timeout(PATIENCE, came).await.expect("in time");
+        let came = came.expect("answers");
+        let answer = came.iter().find(of).expect("there");
+        let bytes = answer.outcome.as_ref().expect("an answer");
+        found = serde_json::from_slice::<Vec<Existing>>(bytes).expect("what exists");
+        if id == 71 {
+            for (found, (name, _)) in found.iter().zip(tools) {
+                assert_eq!(found.refused, "", "{name}");
+                assert_eq!(found.unknown, "", "{name}");
+                assert_eq!(found.fields, [".spec.minReadySeconds"], "{name}");
+                assert!(!found.managers.is_empty(), "{name}");
+            }
+            assert_eq!(found.len(), tools.len());
+            survey.adopt = Adopt::Unowned;
+        }
+    }
+    for (found, (name, tool)) in found.iter().zip(tools) {
+        assert_eq!(
+            found.refused.is_empty(),
+            tool.is_none(),
+            "{name}: {}",
+            found.refused
+        );
+    }
+}
+
 /// What tools applied is taken over: nothing of the pods changes, and what Git leaves out goes.
 async fn adopts(cluster: Arc<dyn Cluster>) {
     let create = |object: Value, manager: &str| Call::Create {
@@ -390,6 +449,8 @@ async fn adopts(cluster: Arc<dyn Cluster>) {
             assert!(report.message.contains(words), "{}", report.message);
         }
     }
+    let names = tools.each_ref().map(|(name, .., tool)| (*name, *tool));
+    surveyed(&hub, &names).await;
     hub.order.send_replace((2, taken));
     for (name, ..) in &tools {
         hub.until_of(&key(name), "taken over", PATIENCE, |report| {

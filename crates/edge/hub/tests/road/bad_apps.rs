@@ -78,10 +78,13 @@ fn cases() -> Vec<Bad> {
             &["a.yaml:1", "name"],
         ),
         bad(
-            "kustomized",
-            &[("kustomization.yaml", "resources: []\n")],
+            "of-two-renderers",
+            &[
+                ("kustomization.yaml", "resources: []\n"),
+                ("Chart.yaml", "apiVersion: v2\nname: both\nversion: 1.0.0\n"),
+            ],
             "RenderFailed",
-            &["kustomization.yaml", "plain renderer"],
+            &["Chart.yaml and a kustomization", "spec.render"],
         ),
         bad(
             "not-there",
