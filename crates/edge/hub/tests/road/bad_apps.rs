@@ -79,9 +79,9 @@ fn cases() -> Vec<Bad> {
         ),
         bad(
             "kustomized",
-            &[("kustomization.yaml", "resources: []\n")],
+            &[("kustomization.yaml", "resources: [gone.yaml]\n")],
             "RenderFailed",
-            &["kustomization.yaml", "plain renderer"],
+            &["apps/kustomized/kustomization.yaml:1:13", "gone.yaml"],
         ),
         bad(
             "not-there",
