@@ -169,7 +169,18 @@ impl Prepared {
         if Kustomization::wanted(spec, inputs)? {
             let kustomization = Kustomization::of(app, spec, release, inputs)?;
             let uses = uses_of(spec, &[])?;
-            let content = Content::Kustomization(Box::new(kustomization));
+            let mut overlays = spec.overlays.iter();
+            let varies = overlays.any(|overlay| overlay.kustomize.is_some());
+            let content = match kustomize_input(spec, &TargetInput::default()) {
+                // the same for every cluster: what is wrong with it is wrong with the Release
+                Ok(changes) if !varies && uses.render.is_empty() => {
+                    let (rendered, warnings) = kustomization.build(&changes)?;
+                    let mut objects = Objects::new(rendered, false, &namespaces(spec, app));
+                    objects.warnings.extend(warnings);
+                    Content::Shared(Arc::new(objects))
+                }
+                _ => Content::Kustomization(Box::new(kustomization)),
+            };
             return Ok(Self::with(app, spec, release, content, uses));
         }
         if Chart::wanted(spec, inputs) {

@@ -87,7 +87,7 @@ namePrefix: x-
 fn layer(place: &str, fields: &str) -> Layer {
     Layer {
         place: place.to_owned(),
-        fields: serde_json::from_str(fields).unwrap(),
+        fields: serde_json::from_str(fields).expect("a map"),
     }
 }
 

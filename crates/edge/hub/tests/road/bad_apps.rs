@@ -87,6 +87,12 @@ fn cases() -> Vec<Bad> {
             &["Chart.yaml and a kustomization", "spec.render"],
         ),
         bad(
+            "kustomized",
+            &[("kustomization.yaml", "resources: [gone.yaml]\n")],
+            "RenderFailed",
+            &["apps/kustomized/kustomization.yaml:1:13", "gone.yaml"],
+        ),
+        bad(
             "not-there",
             &[],
             "InputUnreadable",
