@@ -7,8 +7,10 @@ use roadstead_dispatch::AppState;
 
 #[test]
 fn what_is_applied_and_not_healthy_is_named() {
-    let mut world = World::default();
-    world.controllers = false;
+    let mut world = World {
+        controllers: false,
+        ..World::default()
+    };
     let objects = ["web", "api"].map(|name| item(deployment(name, "i:1")));
     world.deliver("shop", objects.into());
     world.expect("shop", AppState::Synced);

@@ -193,8 +193,10 @@ mod tests {
             (surveyed, *size)
         });
         let app = AppKey::new("p", "shop");
-        let spec = json!({ "inputs": [{ "source": "repo" }], "targets": [{ "name": "all" }] });
-        let spec: AppSpec = serde_json::from_value(spec).expect("a spec");
+        let spec: AppSpec = serde_json::from_value(
+            json!({"inputs": [{"source": "git"}], "targets": [{"name": "all"}]}),
+        )
+        .expect("a spec");
         let parts = parts(&app, &spec, wanted);
         let found: Vec<usize> = parts.iter().map(|part| part.objects.len()).collect();
         assert_eq!(found, expected, "{sizes:?}");
