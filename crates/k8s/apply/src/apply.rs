@@ -93,6 +93,16 @@ pub fn apply(
         schema: &options.schema,
         others: options.versions,
     };
+    // an entry of a version that is gone leaves its time
+    let time = managed
+        .entries
+        .iter()
+        .find(|entry| {
+            entry.operation == Operation::Apply
+                && entry.manager == manager_name(options.manager)
+                && entry.subresource == options.subresource
+        })
+        .and_then(|entry| entry.time.clone());
     as_stored &= !reconcile(&mut managed, live.unwrap_or(&empty), kind)?;
 
     let attempt = Attempt {
@@ -100,6 +110,7 @@ pub fn apply(
         config,
         options,
         kind,
+        time,
     };
     let result = attempt.run(managed.clone(), options.force);
     let outcome = match result {
@@ -149,6 +160,8 @@ struct Attempt<'a> {
     config: &'a Value,
     options: &'a ApplyOptions<'a>,
     kind: Kind<'a>,
+    /// When the manager applied last.
+    time: Option<String>,
 }
 
 struct Outcome {
@@ -171,7 +184,7 @@ impl Attempt<'_> {
             manager: manager_name(self.options.manager).to_owned(),
             operation: Operation::Apply,
             api_version: k8s_object::api_version(self.config).to_owned(),
-            time: None,
+            time: self.time.clone(),
             subresource: self.options.subresource.to_owned(),
             fields,
         };
@@ -181,9 +194,6 @@ impl Attempt<'_> {
         let same_version = last
             .as_ref()
             .is_some_and(|last| last.api_version == entry.api_version);
-        if let Some(last) = &last {
-            entry.time.clone_from(&last.time);
-        }
         let keeps_all = match &last {
             None => true,
             Some(last) => {

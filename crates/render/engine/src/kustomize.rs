@@ -49,8 +49,8 @@ pub struct Kustomization {
 }
 
 impl Kustomization {
-    /// Is the first input a kustomization? It is where the App says so, or where one stands at its path and the App says
-    /// nothing else.
+    /// Is the first input a kustomization? It is where the App says so, and, where it says nothing else, where one stands at
+    /// its path or an overlay names the folder of one.
     pub fn wanted(spec: &AppSpec, inputs: &Inputs) -> Result<bool, RenderError> {
         if spec.render.kustomize.is_some() {
             return Ok(true);
@@ -64,10 +64,15 @@ impl Kustomization {
             }
             return Ok(true);
         }
-        let mut overlays = spec.overlays.iter();
-        match overlays.find(|overlay| overlay.kustomize.is_some()) {
+        let mut changed = spec.overlays.iter().filter_map(|overlay| {
+            let changes = overlay.kustomize.as_ref()?;
+            Some((overlay, changes))
+        });
+        match changed.next() {
             None => Ok(false),
-            Some(overlay) => Err(RenderError::NotBuilt {
+            // an overlay that names a folder says where one is
+            Some((_, changes)) if silent && !changes.path.is_empty() => Ok(true),
+            Some((overlay, _)) => Err(RenderError::NotBuilt {
                 overlay: overlay.name.clone(),
                 path: path(),
             }),

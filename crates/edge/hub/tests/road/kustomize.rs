@@ -286,7 +286,7 @@ async fn real_kustomizations_become_healthy() {
     }
     // of these two the real kustomize refuses the second as well
     let regions = json!([
-        { "name": "dev", "clusters": { "names": ["one"] }, "kustomize": { "path": "envs/prod-us" } },
+        { "name": "dev", "clusters": { "names": ["one"] }, "kustomize": { "path": "envs/prod-us", "namespace": "dev" } },
         { "name": "eu", "clusters": { "names": ["two"] }, "kustomize": { "path": "envs/prod-eu" } },
     ]);
     let spec = json!({

@@ -135,6 +135,13 @@ impl Merge {
             return Ok(());
         }
         let strategy = Strategy::of(ty, key);
+        let both = |one: fn(&Value) -> bool| original.get(key).is_some_and(one) && one(value);
+        if matches!(ty.shape(), Shape::Map { .. })
+            && (both(Value::is_object) || both(Value::is_array))
+        {
+            // Kubernetes does not know how to merge what lies in a map: a user's `extra` is all that there is of it
+            return self.error("lists and maps inside of a map cannot be merged".to_owned());
+        }
         let merged = match (original.remove(key), value) {
             (Some(Value::Object(old)), Value::Object(new)) => {
                 if strategy.patch.replace {

@@ -10,6 +10,25 @@ use crate::support::shapes;
 use crate::support::{Rng, mutate};
 use crate::{FieldSet, ask, cases, fix_times, rng, same, show};
 
+/// Are two objects the same once they are stored? Where Kubernetes has null for a list or map that lost all it had, the server drops it.
+fn same_stored(ours: &Value, theirs: &Value) -> bool {
+    match (ours, theirs) {
+        (Value::Object(a), Value::Object(b)) => {
+            let of_both = a.iter().all(|(key, value)| match b.get(key) {
+                Some(other) => same_stored(value, other),
+                None => value.is_null(),
+            });
+            of_both
+                && b.iter()
+                    .all(|(key, value)| value.is_null() || a.contains_key(key))
+        }
+        (Value::Array(a), Value::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same_stored(a, b))
+        }
+        _ => same(ours, theirs),
+    }
+}
+
 const V1: &str = "example.com/v1";
 const V2: &str = "example.com/v2";
 /// A version that was served once.
@@ -228,7 +247,7 @@ fn random_kinds_in_several_versions_as_kubernetes_does() {
                 (Ok(ours), None) => {
                     fix_times(&mut theirs["Out"], &step.now);
                     let theirs = at(&step.kind, &theirs["Out"], k8s_object::api_version(ours));
-                    assert!(same(ours, &theirs), "{}", shown());
+                    assert!(same_stored(ours, &theirs), "{}", shown());
                     pruned += usize::from(step.question["Op"] == "apply");
                 }
                 (Err(ours), Some(error)) if error.starts_with("Apply failed") => {

@@ -80,6 +80,8 @@ fn ask(name: &str, questions: &[Value]) -> Option<Vec<Value>> {
     let status = Command::new(binary)
         .stdin(std::fs::File::open(&input).expect("reads"))
         .stdout(std::fs::File::create(&output).expect("writes"))
+        // it logs what it cannot track, which is compared too
+        .stderr(std::fs::File::create(folder.join(format!("{name}.err"))).expect("writes"))
         .status()
         .expect("the oracle runs");
     assert!(status.success());

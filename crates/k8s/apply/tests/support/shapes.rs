@@ -169,9 +169,6 @@ pub(crate) fn object(rng: &mut Rng, schema: &Value, api_version: &str) -> Value 
 }
 
 fn value(rng: &mut Rng, schema: &Value) -> Value {
-    if rng.chance(1) {
-        return Value::Null;
-    }
     if schema["x-kubernetes-int-or-string"] == true {
         return rng.pick(&[json!(1), json!("1"), json!("50%")]).clone();
     }
@@ -225,7 +222,12 @@ fn value(rng: &mut Rng, schema: &Value) -> Value {
             if let Some(fields) = schema["properties"].as_object() {
                 for (name, field) in fields {
                     if rng.chance(55) {
-                        out.insert(name.clone(), value(rng, field));
+                        // no item of a list is null: a server refuses that
+                        let made = match rng.chance(1) {
+                            true => Value::Null,
+                            false => value(rng, field),
+                        };
+                        out.insert(name.clone(), made);
                     }
                 }
             } else if schema["additionalProperties"].is_object() {
