@@ -437,22 +437,27 @@ fn drift(world: &mut World) -> anyhow::Result<String> {
             CLUSTERS[number].0,
             begun.elapsed().as_secs_f64()
         ));
-        let change = json!({"data": {"currency": "USD"}}).to_string();
-        let patch = [
-            "--namespace=shop",
-            "patch",
-            "configmap",
-            "shop",
-            "--patch",
-            &change,
-        ];
-        kubectl.run(&patch, None)?;
-        until("the changed ConfigMap to be healed", || {
-            let config = world.must(number, "shop", "configmap", "shop")?;
-            Ok((config["data"]["currency"] == "EUR").then_some(()))
-        })?;
+        currency_comes_back(world, number)?;
     }
     Ok(format!("a deleted Deployment is back: {}", seen.join(", ")))
+}
+
+/// Changes a ConfigMap by hand, and sees it healed.
+fn currency_comes_back(world: &World, number: usize) -> anyhow::Result<()> {
+    let change = json!({"data": {"currency": "USD"}}).to_string();
+    let patch = [
+        "--namespace=shop",
+        "patch",
+        "configmap",
+        "shop",
+        "--patch",
+        &change,
+    ];
+    world.in_cluster(number).run(&patch, None)?;
+    until("the changed ConfigMap to be healed", || {
+        let config = world.must(number, "shop", "configmap", "shop")?;
+        Ok((config["data"]["currency"] == "EUR").then_some(()))
+    })
 }
 
 fn fourth(world: &mut World) -> anyhow::Result<String> {
@@ -663,21 +668,7 @@ fn limited(world: &mut World) -> anyhow::Result<String> {
         "what did not change was written".to_owned()
     })?;
     // it heals as the Project's account
-    let kubectl = world.in_cluster(NUMBER);
-    let change = json!({"data": {"currency": "USD"}}).to_string();
-    let patch = [
-        "--namespace=shop",
-        "patch",
-        "configmap",
-        "shop",
-        "--patch",
-        &change,
-    ];
-    kubectl.run(&patch, None)?;
-    until("the changed ConfigMap to be healed", || {
-        let config = world.must(NUMBER, "shop", "configmap", "shop")?;
-        Ok((config["data"]["currency"] == "EUR").then_some(()))
-    })?;
+    currency_comes_back(world, NUMBER)?;
     let why = until("what it lacks for the kinds", || {
         let why = ["why", "kinds", "--cluster", name];
         let why = world.roadstead.run(&why, None)?;

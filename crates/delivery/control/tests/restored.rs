@@ -116,17 +116,23 @@ fn something_newer_needs_no_leave_and_going_back_does() {
     assert!(world.keys("d/ahead/").is_empty());
 }
 
-#[test]
-fn an_app_that_the_backup_does_not_know_is_kept() {
+/// Two clusters that hold an App, and a hub whose backup is from before it.
+fn unknown() -> (World, Vec<String>) {
     let mut world = World::new();
     let clusters = world.fleet(2);
     let backup = world.facts.clone();
     world.app("web", &serde_json::json!({}));
     world.git("web", &[("a.yaml", config("a", "1"))]);
     world.delivers(&clusters);
-    let held = world.held[&id("c1")][&app("web")].clone();
     world.starts_from(backup, 2);
     clusters.iter().for_each(|name| world.comes_back(name));
+    (world, clusters)
+}
+
+#[test]
+fn an_app_that_the_backup_does_not_know_is_kept() {
+    let (mut world, clusters) = unknown();
+    let held = world.held[&id("c1")][&app("web")].clone();
     // an App that an order does not name would be let go of
     assert_eq!(world.orders[&id("c1")][&app("web")].variant, held.variant);
     world.app("web", &serde_json::json!({}));
@@ -138,14 +144,7 @@ fn an_app_that_the_backup_does_not_know_is_kept() {
 
 #[test]
 fn an_app_that_the_backup_does_not_know_can_be_let_go() {
-    let mut world = World::new();
-    let clusters = world.fleet(2);
-    let backup = world.facts.clone();
-    world.app("web", &serde_json::json!({}));
-    world.git("web", &[("a.yaml", config("a", "1"))]);
-    world.delivers(&clusters);
-    world.starts_from(backup, 2);
-    clusters.iter().for_each(|name| world.comes_back(name));
+    let (mut world, clusters) = unknown();
     let list = going_back(&world.index, &app("web")).digest.unwrap();
     let shown = world.index.project_cluster(&id("c1"), world.now).unwrap();
     let said = shown.status["conditions"][0]["message"].to_string();

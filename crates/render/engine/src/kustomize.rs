@@ -6,7 +6,7 @@ use std::sync::Arc;
 use base_json::Digest;
 use bytes::Bytes;
 use roadstead_kustomize::{
-    Error, Files, HelmOptions, Kustomizer, Layer, Limits, Options, Order, Remote,
+    Error, Files, HelmOptions, Kustomizer, Layer, Limits, NAMES, Options, Order, Remote,
 };
 use roadstead_model::{
     AppKey, AppSpec, KustomizeRenderer, LoadRestrictor, PlainRenderer, RandomPolicy, ReleaseId,
@@ -17,9 +17,6 @@ use serde_json::{Map, Value};
 use crate::chart::{root, seed};
 use crate::plain::{flatten, refuse_duplicates};
 use crate::{Fetched, Inputs, Origin, RenderError, RenderSettings, Rendered};
-
-/// The names of a kustomization's file.
-pub(crate) const NAMES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
 
 /// What a kustomization gets for one target input.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]

@@ -18,7 +18,8 @@ pub use error::{Origin, RenderError};
 pub use inputs::{Fetched, Inputs};
 pub use kustomize::{Kustomization, KustomizeInput};
 pub use plain::{Limits, RenderSettings, Rendered, render};
-pub use reads::{Reading, join, outermost};
+pub use reads::{Reading, outermost};
+pub use roadstead_kustomize::join;
 
 /// The renderer's version: part of what a Release's id is made from. It grows when the same files would come out
 /// otherwise.

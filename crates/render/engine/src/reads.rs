@@ -4,10 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use roadstead_kustomize::{Entry, Files, Kustomizer, Limits, Plan, Remote};
+use roadstead_kustomize::{Entry, Files, Kustomizer, Limits, NAMES, Plan, Remote, join, within};
 use roadstead_model::{AppSpec, KustomizeChanges, PlainRenderer};
-
-use crate::kustomize::NAMES;
 
 /// How an input of an App is read.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -138,32 +136,8 @@ fn stands_at(files: &Arc<dyn Files>, folder: &str) -> bool {
     })
 }
 
-/// Joins a path to a folder; nothing if it leads out of the tree.
-pub fn join(folder: &str, path: &str) -> Option<String> {
-    if path.starts_with('/') {
-        return None;
-    }
-    let mut out: Vec<&str> = Vec::new();
-    for part in folder.split('/').chain(path.split('/')) {
-        match part {
-            "" | "." => {}
-            ".." => {
-                out.pop()?;
-            }
-            part => out.push(part),
-        }
-    }
-    Some(out.join("/"))
-}
-
 /// Of folders and files those that lie in no other of the folders.
 pub fn outermost(folders: &BTreeSet<String>, files: &BTreeSet<String>) -> Vec<String> {
-    let within = |path: &str, folder: &str| {
-        folder.is_empty()
-            || path
-                .strip_prefix(folder)
-                .is_some_and(|rest| rest.starts_with('/'))
-    };
     let outer = |path: &&String| {
         let mut others = folders.iter().filter(|folder| folder != path);
         !others.any(|folder| within(path, folder))

@@ -77,12 +77,12 @@ impl std::fmt::Debug for Remote {
 }
 
 /// Joins a path to a folder; nothing if it leads out of the tree.
-pub(crate) fn join(folder: &str, path: &str) -> Option<String> {
+pub fn join(folder: &str, path: &str) -> Option<String> {
     if path.starts_with('/') {
         return None;
     }
-    let mut out: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
-    for part in path.split('/') {
+    let mut out: Vec<&str> = Vec::new();
+    for part in folder.split('/').chain(path.split('/')) {
         match part {
             "" | "." => {}
             ".." => {
@@ -95,7 +95,7 @@ pub(crate) fn join(folder: &str, path: &str) -> Option<String> {
 }
 
 /// Is a path in a folder, or the folder itself?
-pub(crate) fn within(path: &str, folder: &str) -> bool {
+pub fn within(path: &str, folder: &str) -> bool {
     folder.is_empty()
         || path
             .strip_prefix(folder)

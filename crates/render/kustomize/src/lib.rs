@@ -32,7 +32,8 @@ mod transform;
 
 pub use build::{Built, Kustomizer, Layer, Object, Options, Order, Plan};
 pub use diag::{Error, Place};
-pub use files::{Entry, Files, Remote};
+pub use files::{Entry, Files, Remote, join, within};
 pub use helm::HelmOptions;
+pub use kfile::NAMES;
 pub use limits::Limits;
 pub use remote::Need;

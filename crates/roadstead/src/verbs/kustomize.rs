@@ -10,15 +10,13 @@ use bytes::Bytes;
 use clap::{Args as ClapArgs, ValueEnum};
 use k8s_object::ObjectId;
 use roadstead_kustomize::{
-    Entry, Error, Files, HelmOptions, Kustomizer, Limits, Options, Order, Plan,
+    Entry, Error, Files, HelmOptions, Kustomizer, Limits, NAMES, Options, Order, Plan,
 };
 use roadstead_render::{Reading, outermost};
 
 use crate::args::Global;
 use crate::output;
 use crate::shell::Outcome;
-
-const NAMES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
 
 /// How a kustomization is built.
 #[derive(Debug, ClapArgs)]

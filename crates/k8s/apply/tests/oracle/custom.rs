@@ -2,13 +2,13 @@
 
 use std::borrow::Cow;
 
+use k8s_apply::Versions;
 use k8s_apply::schema::{Schemas, TypeRef, openapi_v3_type};
-use k8s_apply::{ApplyOptions, UpdateOptions, Versions, apply, track_update};
 use serde_json::{Map, Value, json};
 
 use crate::support::shapes;
 use crate::support::{Rng, mutate};
-use crate::{FieldSet, ask, cases, fix_times, rng, same, show};
+use crate::{ask, cases, fix_times, rng, same, show, step};
 
 /// Are two objects the same once they are stored? Where Kubernetes has null for a list or map that lost all it had, the server drops it.
 fn same_stored(ours: &Value, theirs: &Value) -> bool {
@@ -123,36 +123,11 @@ fn one_step(
     live: Option<&Value>,
     now: &str,
 ) -> Result<Value, String> {
-    let text = |key: &str| question[key].as_str().unwrap_or_default();
-    let api_version = text("APIVersion");
+    let api_version = question["APIVersion"].as_str().unwrap_or_default();
     let schema = Versions::schema(kind, api_version).expect("served");
-    let reset: Option<FieldSet> = question["Reset"].as_array().map(|paths| {
-        let paths: Vec<&str> = paths.iter().filter_map(Value::as_str).collect();
-        FieldSet::of_fields(&paths)
-    });
     let live = live.map(|live| at(kind, live, api_version));
-    if text("Op") == "apply" {
-        let options = ApplyOptions {
-            manager: text("Manager"),
-            force: question["Force"] == true,
-            subresource: text("Subresource"),
-            now,
-            schema,
-            reset_fields: reset.as_ref(),
-            versions: Some(kind),
-        };
-        apply(live.as_deref(), &question["New"], &options).map_err(|error| error.to_string())
-    } else {
-        let options = UpdateOptions {
-            manager: text("Manager"),
-            subresource: text("Subresource"),
-            now,
-            schema,
-            reset_fields: reset.as_ref(),
-            versions: Some(kind),
-        };
-        Ok(track_update(live.as_deref(), &question["New"], &options))
-    }
+    let new = &question["New"];
+    step(question, live.as_deref(), new, &schema, now, Some(kind))
 }
 
 fn history(case: u64) -> Vec<Step> {

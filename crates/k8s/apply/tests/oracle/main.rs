@@ -17,7 +17,9 @@ use any::Documents;
 use k8s_apply::fieldpath::FieldSet;
 use k8s_apply::patch::{merge_patch, strategic_merge};
 use k8s_apply::schema::{Schemas, TypeRef, openapi_v3, openapi_v3_type};
-use k8s_apply::{ApplyOptions, LAST_APPLIED, UpdateOptions, adopt_managers, apply, track_update};
+use k8s_apply::{
+    ApplyOptions, LAST_APPLIED, UpdateOptions, Versions, adopt_managers, apply, track_update,
+};
 use k8s_object::Gvk;
 use serde_json::{Value, json};
 use support::{Rng, generate, mutate};
@@ -152,6 +154,7 @@ fn step(
     new: &Value,
     schema: &TypeRef,
     now: &str,
+    versions: Option<&dyn Versions>,
 ) -> Result<Value, String> {
     let text = |key: &str| question[key].as_str().unwrap_or_default();
     let reset: Option<FieldSet> = question["Reset"].as_array().map(|paths| {
@@ -166,7 +169,7 @@ fn step(
             now,
             schema: schema.clone(),
             reset_fields: reset.as_ref(),
-            versions: None,
+            versions,
         };
         apply(live, new, &options).map_err(|error| error.to_string())
     } else {
@@ -176,7 +179,7 @@ fn step(
             now,
             schema: schema.clone(),
             reset_fields: reset.as_ref(),
-            versions: None,
+            versions,
         };
         Ok(track_update(live, new, &options))
     }
@@ -261,7 +264,7 @@ fn histories(
                 question["Subresource"] = "status".into();
                 question["Reset"] = json!(["spec", "data"]);
             }
-            let ours = step(&question, live.as_ref(), &new, &schema, &now);
+            let ours = step(&question, live.as_ref(), &new, &schema, &now, None);
             if let Ok(object) = &ours {
                 let mut object = object.clone();
                 object["metadata"]["uid"] = "u".into();
@@ -432,7 +435,7 @@ fn tracks_typed_objects_as_kubernetes_does() {
         if let Some(entries) = question["New"]["metadata"].get("managedFields") {
             new["metadata"]["managedFields"] = entries.clone();
         }
-        let ours = step(question, live.as_ref(), &new, &schema, &earlier.now);
+        let ours = step(question, live.as_ref(), &new, &schema, &earlier.now, None);
         let ok = ours
             .as_ref()
             .is_ok_and(|ours| managed(ours) == managed(&theirs["Out"]));

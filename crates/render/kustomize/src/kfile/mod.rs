@@ -14,7 +14,7 @@ use crate::id::Gvk;
 use crate::transform::{Image, Replacement, Selector};
 
 /// The names under which a kustomization is looked for.
-pub(crate) const NAMES: &[&str] = &["kustomization.yaml", "kustomization.yml", "Kustomization"];
+pub const NAMES: &[&str] = &["kustomization.yaml", "kustomization.yml", "Kustomization"];
 
 /// One step on the way to a field.
 #[derive(Debug, Clone, PartialEq, Eq)]
