@@ -2,7 +2,6 @@
 
 mod conformance;
 mod e2e;
-mod git_host;
 mod image;
 mod manifests;
 mod measured;
