@@ -1,8 +1,8 @@
 //! The machine: inputs in, effects out.
 
+mod head;
 mod telling;
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use base_json::{Digest, Value};
@@ -14,6 +14,7 @@ use roadstead_dispatch::{
 };
 use roadstead_model::{AppKey, Now, Time};
 
+use self::head::{Head, is_known};
 use crate::app::AppSync;
 use crate::core::{Core, Purpose, namespace_gvk, pause};
 use crate::io::{CallId, Effect, Input, Persisted};
@@ -392,10 +393,7 @@ impl Machine {
                     && let Some(head) = Head::of(&bytes)
                     && is_known(&self.index, &self.apps, &head.id(), &head)
                 {
-                    head.metadata
-                        .resource_version
-                        .as_ref()
-                        .clone_into(&mut state.revision);
+                    head.revision().clone_into(&mut state.revision);
                     return;
                 }
                 let Ok(tree) = serde_json::from_slice::<Value>(&bytes) else {
@@ -718,69 +716,6 @@ impl Machine {
         }
         self.apps = apps;
     }
-}
-
-/// What tells one state of an object from another.
-#[derive(serde::Deserialize)]
-struct Head<'a> {
-    #[serde(borrow, rename = "apiVersion")]
-    api_version: Cow<'a, str>,
-    #[serde(borrow)]
-    kind: Cow<'a, str>,
-    #[serde(borrow)]
-    metadata: HeadMeta<'a>,
-}
-
-#[derive(serde::Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct HeadMeta<'a> {
-    #[serde(borrow)]
-    name: Cow<'a, str>,
-    #[serde(borrow, default)]
-    namespace: Cow<'a, str>,
-    #[serde(borrow)]
-    uid: Cow<'a, str>,
-    #[serde(borrow)]
-    resource_version: Cow<'a, str>,
-}
-
-impl<'a> Head<'a> {
-    /// `None` for what is to be read in full.
-    fn of(bytes: &'a [u8]) -> Option<Self> {
-        let head: Self = serde_json::from_slice(bytes).ok()?;
-        let told = !head.metadata.uid.is_empty() && !head.metadata.resource_version.is_empty();
-        (told && head.kind != "Namespace").then_some(head)
-    }
-
-    fn id(&self) -> ObjectId {
-        let gvk = Gvk::new(&self.api_version, &self.kind);
-        ObjectId {
-            group: gvk.group,
-            kind: gvk.kind,
-            namespace: self.metadata.namespace.to_string(),
-            name: self.metadata.name.to_string(),
-        }
-    }
-}
-
-/// Has every App that has to do with an object taken this state of it in?
-fn is_known(
-    index: &BTreeMap<ObjectId, BTreeSet<AppKey>>,
-    apps: &BTreeMap<AppKey, AppSync>,
-    id: &ObjectId,
-    head: &Head<'_>,
-) -> bool {
-    let Some(keys) = index.get(id).filter(|keys| !keys.is_empty()) else {
-        return false;
-    };
-    keys.iter().all(|key| {
-        let obj = apps.get(key).and_then(|app| app.objects.get(id));
-        obj.is_some_and(|obj| {
-            obj.live.as_ref().is_some_and(|live| {
-                live.uid == head.metadata.uid && live.revision == head.metadata.resource_version
-            }) && obj.verdict().is_some()
-        })
-    })
 }
 
 /// A watch resumes behind the last event that it had, so that no old one comes again.
