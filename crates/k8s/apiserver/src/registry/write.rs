@@ -279,7 +279,7 @@ impl Registry {
             applied,
             warnings,
         } = draft;
-        schema::drop_nulls(def, &mut new);
+        schema::drop_empty(def, &mut new);
         match &old {
             None => self.begin_life(def, &mut new),
             Some(old) => keep_server_fields(def, part, old, &mut new),
@@ -301,6 +301,7 @@ impl Registry {
         if def.group == crate::crd::GROUP && def.plural == crate::crd::PLURAL {
             crate::crd::settle(&mut new, self.clock().now());
         }
+        schema::write_empty(def, &mut new, true);
         if !applied {
             schema::track_update(
                 def,
@@ -311,6 +312,7 @@ impl Registry {
                 self.clock().now(),
             );
         }
+        schema::write_empty(def, &mut new, false);
         if let Some(shown) = &def.shown {
             shown(&mut new);
         }
