@@ -98,6 +98,8 @@ type found struct {
 }
 
 var (
+	// The one field that is left out while all others are filled.
+	skipped  key
 	types    = map[string]reflect.Type{}
 	defaults = map[key]*found{}
 )
@@ -133,7 +135,9 @@ func fill(v reflect.Value, deep bool, seen map[reflect.Type]int) {
 		}
 		seen[t]++
 		for _, one := range fields(t) {
-			fill(v.FieldByIndex(one.Index), deep, seen)
+			if skipped != (key{short(t), one.name}) {
+				fill(v.FieldByIndex(one.Index), deep, seen)
+			}
 		}
 		seen[t]--
 	}
@@ -183,6 +187,24 @@ func compare(before, after reflect.Value) {
 	}
 }
 
+// The optional structs that a type can hold.
+func pointers(t reflect.Type, seen map[reflect.Type]bool) map[key]bool {
+	out := map[key]bool{}
+	if t = plain(t); leaf(t) || seen[t] {
+		return out
+	}
+	seen[t] = true
+	for _, one := range fields(t) {
+		if one.Type.Kind() == reflect.Pointer && !leaf(one.Type.Elem()) {
+			out[key{short(t), one.name}] = true
+		}
+		for at := range pointers(one.Type, seen) {
+			out[at] = true
+		}
+	}
+	return out
+}
+
 func main() {
 	scheme := runtime.NewScheme()
 	for _, install := range []func(*runtime.Scheme){
@@ -201,25 +223,33 @@ func main() {
 		}
 	}
 	sort.Slice(kinds, func(i, j int) bool { return kinds[i].String() < kinds[j].String() })
-	for _, kind := range kinds {
-		for _, deep := range []bool{true, false} {
-			object, err := scheme.New(kind)
-			if err != nil {
-				panic(err)
+	try := func(kind schema.GroupVersionKind, deep bool) {
+		object, err := scheme.New(kind)
+		if err != nil {
+			panic(err)
+		}
+		value := reflect.ValueOf(object).Elem()
+		collect(value.Type())
+		fill(value, deep, map[reflect.Type]int{})
+		before := object.DeepCopyObject()
+		defer func() {
+			if problem := recover(); problem != nil {
+				fmt.Fprintln(os.Stderr, kind, deep, skipped, problem)
 			}
-			value := reflect.ValueOf(object).Elem()
-			collect(value.Type())
-			fill(value, deep, map[reflect.Type]int{})
-			before := object.DeepCopyObject()
-			func() {
-				defer func() {
-					if problem := recover(); problem != nil {
-						fmt.Fprintln(os.Stderr, kind, deep, problem)
-					}
-				}()
-				scheme.Default(object)
-			}()
-			compare(reflect.ValueOf(before).Elem(), value)
+		}()
+		scheme.Default(object)
+		compare(reflect.ValueOf(before).Elem(), value)
+	}
+	for _, kind := range kinds {
+		try(kind, true)
+		try(kind, false)
+	}
+	// a struct behind a pointer may be made although all around it is there
+	for _, kind := range kinds {
+		object, _ := scheme.New(kind)
+		for at := range pointers(reflect.TypeOf(object), map[reflect.Type]bool{}) {
+			skipped = at
+			try(kind, true)
 		}
 	}
 	var names []string

@@ -1,5 +1,6 @@
 //! Kubernetes' own kinds: one readable table (`kinds.txt`), and the few functions that it names.
 
+mod autoscaling;
 mod cells;
 mod cells_pod;
 mod defaults;
@@ -7,6 +8,8 @@ mod events;
 mod rules;
 mod service;
 mod shown;
+
+pub(crate) use defaults::count_templates;
 
 use std::sync::Arc;
 
@@ -105,6 +108,10 @@ fn table() -> Vec<ResourceDef> {
                     events::check_old
                 }));
                 def.stored_as = new.then_some(events::STORED);
+            }
+            if def.group == "autoscaling" && def.version == "v1" {
+                def.stored_as = Some(autoscaling::STORED);
+                def.default = None;
             }
             if def.kind == "Pod" {
                 def.grace = Some(defaults::pod_grace);

@@ -298,6 +298,12 @@ impl Registry {
             admission.admit(self, &request, Some(&mut new))?;
         }
         schema::default(def, &mut new);
+        if let Some(old) = &old
+            && def.group == "apps"
+            && def.kind == "DaemonSet"
+        {
+            crate::builtin::count_templates(old, &mut new);
+        }
         if def.group == crate::crd::GROUP && def.plural == crate::crd::PLURAL {
             crate::crd::settle(&mut new, self.clock().now());
         }

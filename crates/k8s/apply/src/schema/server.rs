@@ -133,6 +133,18 @@ fn set_at(value: &mut Value, ty: Ty<'_>) {
                     }
                 }
             }
+            // a struct that is always there is filled in although nobody wrote it
+            for field in fields {
+                if matches!(field.kept.zero, Some(Value::Object(_)))
+                    && !map.contains_key(&*field.name)
+                {
+                    let mut made = Value::Object(Map::new());
+                    set_at(&mut made, ty.at(field.ty));
+                    if made.as_object().is_some_and(|made| !made.is_empty()) {
+                        map.insert(field.name.to_string(), made);
+                    }
+                }
+            }
             for (key, value) in map {
                 match ty.declared(key) {
                     Some(field) => set_at(value, ty.at(field.ty)),
