@@ -22,10 +22,11 @@ const head = `# Kubernetes' built-in types: what server-side apply, strategic me
 #
 #   TYPE [atomic] [kind=GROUP/VERSION/KIND] [list]    "list" makes KINDList too
 #     FIELD[!][~] TYPE [atomic|granular|set|map=KEY,..] [patch=STRATEGY,..] [key=KEY]
-#       [ptr] [null|drop|zero=JSON] [set=JSON [if=SIBLING:TEXT,..|if=SIBLING!TEXT,..]] [default=JSON]
+#       [ptr] [in=EMBEDDED] [go=TYPE] [null|drop|zero=JSON] [set=JSON [if=SIBLING:TEXT,..|if=SIBLING!TEXT,..]] [default=JSON]
 #
 # !: required. ~: present in Kubernetes even where it is empty (its default is the zero value).
 # ptr: empty and absent are two things. null, zero: written so where it is absent. drop: left out where it is empty, whatever ~ says.
+# in: the embedded structs that hold it in Go. go: what Go calls a text type. Both stand in messages about bodies that do not fit.
 # default: published; part of a list's keys. set: what the API server puts in where it is absent, and where a sibling is so.
 # TYPE: a scalar, the name of a type, []TYPE (atomic where nothing is said) or {}TYPE (a map from string).
 #

@@ -74,6 +74,8 @@ fn go(folder: &Path, args: &[&str]) -> anyhow::Result<String> {
 #[derive(Default)]
 struct Kept {
     pointer: bool,
+    /// What stands in messages.
+    names: Vec<String>,
     /// The JSON that stands where nothing was written.
     zero: Option<String>,
     set: Option<String>,
@@ -89,6 +91,7 @@ fn words(kept: &str, by_hand: &str) -> anyhow::Result<BTreeMap<(String, String),
             match word.split_once('=') {
                 None if word == "ptr" => field.pointer = true,
                 None if word == "bare" => {}
+                Some(("in" | "go", _)) => field.names.push(word.to_owned()),
                 Some(("zero", json)) => field.zero = Some(json.to_owned()),
                 Some(("set", _)) => field.set = Some(word.to_owned()),
                 _ => bail!("unknown word {word:?} in {line:?}"),
@@ -139,6 +142,9 @@ fn join(types: &str, kept: &BTreeMap<(String, String), Kept>) -> anyhow::Result<
         let known = known.unwrap_or(&none);
         if known.pointer {
             out.push_str(" ptr");
+        }
+        for name in &known.names {
+            out.push_str(&format!(" {name}"));
         }
         match &known.zero {
             Some(zero) if zero == "null" => out.push_str(" null"),

@@ -2,7 +2,8 @@
 //
 // Usage: go run ./schemas > FILE. A line a field: TYPE FIELD and words. ptr: an empty value is kept, since absence is another thing.
 // bare: written even where it is empty, as the JSON that follows in the word zero=. set=JSON: what defaulting puts in where it is
-// absent, wherever the type is used. "# differs" names fields whose default hangs on something else: these are written by hand.
+// absent, wherever the type is used. in=: the embedded structs that hold it. go=: what Go calls its type.
+// "# differs" names fields whose default hangs on something else: these are written by hand.
 package main
 
 import (
@@ -67,6 +68,8 @@ func plain(t reflect.Type) reflect.Type {
 
 type field struct {
 	name, options string
+	// The embedded structs that it stands in.
+	in string
 	reflect.StructField
 }
 
@@ -81,11 +84,12 @@ func fields(t reflect.Type) (out []field) {
 		if one.Anonymous && name == "" {
 			for _, inner := range fields(one.Type) {
 				inner.Index = append([]int{i}, inner.Index...)
+				inner.in = strings.Trim(one.Type.Name()+"."+inner.in, ".")
 				out = append(out, inner)
 			}
 			continue
 		}
-		out = append(out, field{name, options, one})
+		out = append(out, field{name, options, "", one})
 	}
 	return
 }
@@ -205,6 +209,20 @@ func pointers(t reflect.Type, seen map[reflect.Type]bool) map[key]bool {
 	return out
 }
 
+// The name that Go's decoder gives to a text type, or to a list or map of them; empty where it is a plain one.
+func goName(t reflect.Type) string {
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if inner := plain(t); leaf(inner) && inner.Kind() != reflect.Struct && inner.PkgPath() != "" && inner.Kind() != reflect.Uint8 {
+		return strings.ReplaceAll(t.String(), " ", "")
+	}
+	if t.Kind() == reflect.Map && t.PkgPath() != "" {
+		return t.String()
+	}
+	return ""
+}
+
 func main() {
 	scheme := runtime.NewScheme()
 	for _, install := range []func(*runtime.Scheme){
@@ -282,6 +300,12 @@ func main() {
 				} else {
 					fmt.Printf("# differs %s %s: absent %d times, else %s\n", name, one.name, at.unset, strings.Join(values, " | "))
 				}
+			}
+			if one.in != "" && !strings.HasPrefix(one.in, "TypeMeta") {
+				words += " in=" + one.in
+			}
+			if named := goName(one.Type); named != "" {
+				words += " go=" + named
 			}
 			if words != "" {
 				fmt.Println(name, one.name+words)

@@ -67,6 +67,20 @@ pub(crate) fn write_empty(def: &ResourceDef, object: &mut Value, inner: bool) {
     }
 }
 
+/// Says what of a body its Go type cannot hold.
+pub(crate) fn decode_problem(def: &ResourceDef, object: &Value) -> Option<String> {
+    matches!(def.schema, Schema::Builtin)
+        .then(|| k8s_apply::schema::decode_problem(object, &type_of(def)))
+        .flatten()
+}
+
+/// Says what of a configuration server-side apply cannot type.
+pub(crate) fn apply_problem(def: &ResourceDef, wanted: &Value) -> Option<String> {
+    (def.custom || matches!(def.schema, Schema::Builtin))
+        .then(|| k8s_apply::schema::apply_problem(wanted, &type_of(def)))
+        .flatten()
+}
+
 /// Removes fields that the schema does not know; returns their paths.
 pub(crate) fn prune(def: &ResourceDef, object: &mut Value) -> Vec<String> {
     if matches!(def.schema, Schema::None) {

@@ -112,14 +112,14 @@ fn is_empty(value: Option<&Value>) -> bool {
     }
 }
 
-fn namespace(object: &mut Value) {
-    let ends = object["metadata"].get("deletionTimestamp").is_some();
-    if !ends {
-        if !object["spec"].is_object() {
-            object["spec"] = json!({});
-        }
+/// A namespace's finalizer belongs to nobody.
+pub(super) fn namespace_finalizer(object: &mut Value) {
+    if object["metadata"].get("deletionTimestamp").is_none() {
         set(&mut object["spec"], "finalizers", json!(["kubernetes"]));
     }
+}
+
+fn namespace(object: &mut Value) {
     let name = k8s_object::name(object).to_owned();
     k8s_object::set_label(object, "kubernetes.io/metadata.name", &name);
 }
@@ -167,7 +167,12 @@ fn pull_policy(container: &mut Value) {
 
 fn pull_policy_of(image: &str) -> &'static str {
     let name = image.rsplit('/').next().unwrap_or_default();
-    let latest = !image.contains('@')
+    let repository = image.split(['@', ':']).next().unwrap_or_default();
+    let fits = repository
+        .bytes()
+        .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-/".contains(&byte));
+    let latest = fits
+        && !image.contains('@')
         && !name.is_empty()
         && name.split_once(':').is_none_or(|(_, tag)| tag == "latest");
     if latest { "Always" } else { "IfNotPresent" }
@@ -217,6 +222,12 @@ fn pod(object: &mut Value) {
             }
         }
         set(spec, "enableServiceLinks", json!(true));
+    }
+}
+
+/// What admission plugins put into a pod; nobody owns it.
+pub(super) fn pod_admission(object: &mut Value) {
+    if let Some(spec) = part(object, "spec") {
         set(spec, "preemptionPolicy", json!("PreemptLowerPriority"));
         set(spec, "priority", json!(0));
         set(spec, "serviceAccountName", json!("default"));
@@ -424,10 +435,18 @@ fn autoscaler(object: &mut Value) {
     let cpu = json!([{"type": "Resource", "resource": {"name": "cpu",
         "target": {"type": "Utilization", "averageUtilization": 80}}}]);
     set(spec, "metrics", cpu);
-    let Some(window) = spec.pointer_mut("/behavior/scaleUp") else {
+    let Some(behavior) = part(spec, "behavior") else {
         return;
     };
-    set(window, "stabilizationWindowSeconds", json!(0));
+    let percent = json!({"type": "Percent", "value": 100, "periodSeconds": 15});
+    if let Some(up) = part(behavior, "scaleUp") {
+        set(up, "stabilizationWindowSeconds", json!(0));
+        let pods = json!({"type": "Pods", "value": 4, "periodSeconds": 15});
+        set(up, "policies", json!([pods, percent]));
+    }
+    if let Some(down) = part(behavior, "scaleDown") {
+        set(down, "policies", json!([percent]));
+    }
 }
 
 fn network_policy(object: &mut Value) {

@@ -3,6 +3,7 @@
 mod autoscaling;
 mod cells;
 mod cells_pod;
+mod checks;
 mod defaults;
 mod events;
 mod rules;
@@ -98,7 +99,7 @@ fn table() -> Vec<ResourceDef> {
         .map(|(mut def, lines)| {
             def.columns = columns(&lines);
             def.default = defaults::of(&def.group, &def.kind);
-            def.validate = rules::of(&def.group, &def.kind);
+            def.validate = rules::of(&def.group, &def.version, &def.kind);
             def.shown = shown::of(&def.group, &def.kind);
             if def.kind == "Event" {
                 let new = !def.group.is_empty();

@@ -9,6 +9,12 @@ pub(super) fn of(group: &str, kind: &str) -> Option<DefaultFn> {
     if (group, kind) == ("batch", "Job") {
         return Some(Arc::new(super::defaults::job_selector));
     }
+    if (group, kind) == ("", "Namespace") {
+        return Some(Arc::new(super::defaults::namespace_finalizer));
+    }
+    if (group, kind) == ("", "Pod") {
+        return Some(Arc::new(super::defaults::pod_admission));
+    }
     if kind != "Event" {
         return None;
     }

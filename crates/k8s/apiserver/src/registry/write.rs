@@ -447,9 +447,7 @@ pub(super) fn check_fields(
     object: &mut Value,
     options: &WriteOptions,
 ) -> Result<Vec<String>, Status> {
-    if matches!(def.schema, crate::Schema::Builtin)
-        && let Some(problem) = crate::http::misfit(&def.api_version(), &def.kind, object)
-    {
+    if let Some(problem) = schema::decode_problem(def, object) {
         return Err(Status::bad_request(format!(
             "{} in version {:?} cannot be handled as a {}: {problem}",
             def.kind, def.version, def.kind
@@ -495,15 +493,12 @@ pub(super) fn check_precondition(
     }
     if asked.is_empty() || asked == "0" {
         if !def.allow_unconditional_update {
-            return Err(Status::invalid(
-                def,
-                name,
-                &[FieldError::invalid(
-                    "metadata.resourceVersion",
-                    json!(0),
-                    "must be specified for an update",
-                )],
-            ));
+            let error = FieldError::invalid(
+                "metadata.resourceVersion",
+                json!(0),
+                "must be specified for an update",
+            );
+            return Err(Status::invalid_resource(def, name, &[error]));
         }
     } else if asked != resource_version(old) {
         return Err(Status::modified(def, name));

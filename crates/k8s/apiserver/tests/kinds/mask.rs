@@ -13,6 +13,42 @@ pub(crate) fn hide(value: &mut Value) {
             if let Some(Value::Array(managers)) = map.get_mut("managedFields") {
                 managers.sort_by_key(|one| format!("{}{}", one["manager"], one["operation"]));
             }
+            // what admission plugins and controllers of a whole cluster put there
+            if let Some(Value::Array(names)) = map.get_mut("finalizers") {
+                names.retain(|name| {
+                    !name
+                        .as_str()
+                        .is_some_and(|name| name.ends_with("-protection"))
+                });
+                if names.is_empty() {
+                    map.remove("finalizers");
+                }
+            }
+            if let Some(Value::Array(taints)) = map.get_mut("taints") {
+                taints.retain(|taint| taint["key"] != "node.kubernetes.io/not-ready");
+                if taints.is_empty() {
+                    map.remove("taints");
+                }
+            }
+            for list in ["volumes", "volumeMounts"] {
+                if let Some(Value::Array(items)) = map.get_mut(list) {
+                    items.retain(|one| {
+                        !one["name"]
+                            .as_str()
+                            .is_some_and(|name| name.starts_with("kube-api-access-"))
+                    });
+                    if items.is_empty() {
+                        map.remove(list);
+                    }
+                }
+            }
+            if let Some(Value::Array(managers)) = map.get_mut("managedFields") {
+                managers.retain(|one| one["subresource"] != "status");
+            }
+            if let Some(Value::Object(status)) = map.get_mut("status") {
+                status.remove("conditions");
+                status.remove("lastPhaseTransitionTime");
+            }
             for (key, value) in map.iter_mut() {
                 let hidden = match key.as_str() {
                     "uid"
@@ -37,7 +73,7 @@ pub(crate) fn hide(value: &mut Value) {
                 }
             }
         }
-        Value::String(text) => *text = without_ids(text),
+        Value::String(text) => *text = without_insides(&without_ids(text)),
         _ => {}
     }
 }
@@ -55,6 +91,20 @@ fn without_ids(text: &str) -> String {
             }
         })
         .collect()
+}
+
+/// Hides what the real server prints of its own insides: a struct that may not change, or how it did.
+fn without_insides(text: &str) -> String {
+    let text = text.split("\n@@").next().unwrap_or_default();
+    match (
+        text.find("Invalid value: {"),
+        text.rfind("}: field is immutable"),
+    ) {
+        (Some(from), Some(to)) if from < to => {
+            format!("{}Invalid value: {{…{}", &text[..from], &text[to..])
+        }
+        _ => text.to_owned(),
+    }
 }
 
 /// Finds where two values differ.

@@ -27,7 +27,11 @@ enum How {
 
 impl Case {
     /// The request; nothing is kept.
-    pub(crate) fn sent(&self, path: &str) -> Sent {
+    pub(crate) fn sent(&self, path: &str, revision: &str) -> Sent {
+        let mut broken = self.broken.clone();
+        if self.how == How::Update && broken["metadata"].is_object() {
+            broken["metadata"]["resourceVersion"] = json!(revision);
+        }
         let name = self.original["metadata"]["name"]
             .as_str()
             .unwrap_or_default();
@@ -39,20 +43,20 @@ impl Case {
                     "Ignore"
                 };
                 let path = format!("{path}?dryRun=All&fieldValidation={validation}&fieldManager=t");
-                Sent::json("POST", path, &self.broken)
+                Sent::json("POST", path, &broken)
             }
             How::Apply => Sent {
                 content: "application/apply-patch+yaml",
                 ..Sent::json(
                     "PATCH",
                     format!("{path}/{name}?dryRun=All&fieldManager=t&force=true"),
-                    &self.broken,
+                    &broken,
                 )
             },
             How::Update => Sent::json(
                 "PUT",
                 format!("{path}/{name}?dryRun=All&fieldManager=t"),
-                &self.broken,
+                &broken,
             ),
         }
     }
@@ -211,7 +215,7 @@ pub(crate) fn cases(bodies: &[Value], count: usize, seed: u64) -> Vec<Case> {
     while out.len() < count && tries < count * 20 {
         tries += 1;
         let original = &bodies[dice.roll(bodies.len())];
-        let own = original["metadata"]["namespace"].is_null();
+        let own = original["metadata"]["namespace"] != crate::NAMESPACE;
         let mut all = Vec::new();
         places(original, "", &mut all);
         if all.is_empty() {

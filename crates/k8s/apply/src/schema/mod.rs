@@ -5,6 +5,7 @@
 
 mod check;
 mod crd;
+mod decode;
 mod openapi;
 mod quantity;
 mod server;
@@ -18,7 +19,8 @@ use serde_json::Value;
 
 pub use check::TypeError;
 pub(crate) use check::validate;
-pub use check::{fill, prune, unknown_fields};
+pub use check::{apply_problem, fill, prune, unknown_fields};
+pub use decode::decode_problem;
 pub use openapi::{openapi_v3, openapi_v3_type};
 pub use quantity::{Quantity, QuantityError};
 pub use server::{drop_empty, set_defaults, write_empty};
@@ -114,6 +116,10 @@ pub(crate) struct Kept {
     pub(crate) zero: Option<Value>,
     /// Set by the API server where it is absent.
     pub(crate) set: Option<Value>,
+    /// The embedded structs that hold it.
+    pub(crate) within: Option<Box<str>>,
+    /// What Go calls its type, where that is not what it looks like.
+    pub(crate) named: Option<Box<str>>,
     /// When it sets that: only if the sibling is, or is not, one of these texts.
     pub(crate) when: Option<When>,
 }
@@ -278,6 +284,16 @@ impl TypeRef {
             id,
             fill: self.fill,
         })
+    }
+
+    /// The type's name in the table; lists, maps and scalars have none.
+    pub fn name(&self) -> Option<&str> {
+        self.schema.types[self.id.0 as usize].name.as_deref()
+    }
+
+    /// Is it a map from text?
+    pub fn is_map(&self) -> bool {
+        matches!(self.schema.shape(self.id), Shape::Map { .. })
     }
 
     /// Names the declared fields.

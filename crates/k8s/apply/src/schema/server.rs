@@ -73,6 +73,9 @@ fn canonical(value: &mut Value) {
 }
 
 fn keeps(field: &Field, value: &Value, ty: Ty<'_>) -> bool {
+    if field.kept.zero == Some(Value::Null) && value.as_array().is_some_and(Vec::is_empty) {
+        return false;
+    }
     if field.kept.pointer || field.kept.zero.is_some() {
         return true;
     }

@@ -207,6 +207,8 @@ impl<'a> Reader<'a> {
                 None if word == "ptr" => kept.pointer = true,
                 None if word == "drop" => kept.dropped = true,
                 None if word == "null" => kept.zero = Some(Value::Null),
+                Some(("in", embedded)) => kept.within = Some(embedded.into()),
+                Some(("go", named)) => kept.named = Some(named.into()),
                 Some(("zero", json)) => kept.zero = Some(read_json(name, json)?),
                 Some(("set", json)) => kept.set = Some(read_json(name, json)?),
                 Some(("if", condition)) => kept.when = Some(condition_of(condition)?),
