@@ -8,6 +8,7 @@ mod list;
 mod patch;
 mod scale;
 mod watch;
+pub(crate) mod words;
 mod write;
 
 use std::sync::Arc;

@@ -279,7 +279,7 @@ impl Registry {
             applied,
             warnings,
         } = draft;
-        schema::drop_nulls(def, &mut new);
+        schema::drop_empty(def, &mut new);
         match &old {
             None => self.begin_life(def, &mut new),
             Some(old) => keep_server_fields(def, part, old, &mut new),
@@ -298,9 +298,16 @@ impl Registry {
             admission.admit(self, &request, Some(&mut new))?;
         }
         schema::default(def, &mut new);
+        if let Some(old) = &old
+            && def.group == "apps"
+            && def.kind == "DaemonSet"
+        {
+            crate::builtin::count_templates(old, &mut new);
+        }
         if def.group == crate::crd::GROUP && def.plural == crate::crd::PLURAL {
             crate::crd::settle(&mut new, self.clock().now());
         }
+        schema::write_empty(def, &mut new, true);
         if !applied {
             schema::track_update(
                 def,
@@ -311,6 +318,7 @@ impl Registry {
                 self.clock().now(),
             );
         }
+        schema::write_empty(def, &mut new, false);
         if let Some(shown) = &def.shown {
             shown(&mut new);
         }
@@ -439,9 +447,7 @@ pub(super) fn check_fields(
     object: &mut Value,
     options: &WriteOptions,
 ) -> Result<Vec<String>, Status> {
-    if matches!(def.schema, crate::Schema::Builtin)
-        && let Some(problem) = crate::http::misfit(&def.api_version(), &def.kind, object)
-    {
+    if let Some(problem) = schema::decode_problem(def, object) {
         return Err(Status::bad_request(format!(
             "{} in version {:?} cannot be handled as a {}: {problem}",
             def.kind, def.version, def.kind
@@ -487,15 +493,12 @@ pub(super) fn check_precondition(
     }
     if asked.is_empty() || asked == "0" {
         if !def.allow_unconditional_update {
-            return Err(Status::invalid(
-                def,
-                name,
-                &[FieldError::invalid(
-                    "metadata.resourceVersion",
-                    json!(0),
-                    "must be specified for an update",
-                )],
-            ));
+            let error = FieldError::invalid(
+                "metadata.resourceVersion",
+                json!(0),
+                "must be specified for an update",
+            );
+            return Err(Status::invalid_resource(def, name, &[error]));
         }
     } else if asked != resource_version(old) {
         return Err(Status::modified(def, name));
