@@ -1,4 +1,4 @@
-//! `cargo xtask conformance`: our renderers and our server-side apply beside the real ones.
+//! `cargo xtask conformance`: our renderers, our server-side apply and our API server's refusals beside the real ones.
 
 mod apply;
 mod cases;
@@ -11,6 +11,7 @@ mod kustomize_speed;
 mod mutate;
 mod oracle;
 mod random;
+mod refusals;
 mod report;
 
 use std::process::ExitCode;
@@ -19,14 +20,15 @@ use anyhow::bail;
 
 use crate::Context;
 
-/// Runs `conformance helm …`, `conformance kustomize …` and `conformance apply …`.
+/// Runs `conformance helm …`, `kustomize …`, `apply …` and `refusals …`.
 pub(crate) fn run(context: &Context, args: &[String]) -> anyhow::Result<ExitCode> {
     match args.split_first() {
         Some((name, rest)) if name == "helm" => helm::run(context, rest),
         Some((name, rest)) if name == "kustomize" => kustomize::run(context, rest),
         Some((name, rest)) if name == "apply" => apply::run(context, rest),
+        Some((name, rest)) if name == "refusals" => refusals::run(context, rest),
         _ => bail!(
-            "usage: cargo xtask conformance helm|kustomize --corpus DIR, or conformance apply (see --help there)"
+            "usage: cargo xtask conformance helm|kustomize --corpus DIR, or conformance apply|refusals (see --help there)"
         ),
     }
 }
