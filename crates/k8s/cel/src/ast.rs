@@ -93,21 +93,13 @@ impl Expr {
         match &self.kind {
             Kind::Unspecified | Kind::Literal(_) | Kind::Ident(_) => Vec::new(),
             Kind::Select { operand, .. } => vec![operand],
-            Kind::Call { target, args, .. } => target
-                .iter()
-                .map(|t| &**t)
-                .chain(args.iter())
-                .collect(),
+            Kind::Call { target, args, .. } => {
+                target.iter().map(|t| &**t).chain(args.iter()).collect()
+            }
             Kind::List { elements, .. } => elements.iter().collect(),
             Kind::Map(entries) => entries.iter().flat_map(|e| [&e.key, &e.value]).collect(),
             Kind::Struct { fields, .. } => fields.iter().map(|f| &f.value).collect(),
-            Kind::Comprehension(c) => vec![
-                &c.range,
-                &c.init,
-                &c.condition,
-                &c.step,
-                &c.result,
-            ],
+            Kind::Comprehension(c) => vec![&c.range, &c.init, &c.condition, &c.step, &c.result],
         }
     }
 }

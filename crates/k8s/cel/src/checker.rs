@@ -326,10 +326,7 @@ impl Checker<'_> {
                 if !target.is_dyn_or_error() {
                     self.wrong(
                         id,
-                        format!(
-                            "type '{}' does not support field selection",
-                            target.words()
-                        ),
+                        format!("type '{}' does not support field selection", target.words()),
                     );
                 }
                 Type::Dyn

@@ -136,7 +136,11 @@ pub(crate) fn call(function: &str, overload: &str, args: &[Value<'_>], result: &
         "list_flatten" => return allocating(1.0, kubernetes_size(arg(0))),
         "list_flatten_int" => {
             #[expect(clippy::cast_precision_loss, reason = "costs are rounded so")]
-            let depth = if let Value::Int(v) = arg(1) { *v as f64 } else { 1.0 };
+            let depth = if let Value::Int(v) = arg(1) {
+                *v as f64
+            } else {
+                1.0
+            };
             return allocating(depth, kubernetes_size(arg(0)));
         }
         "list_distinct" => return self_compare(arg(0)),
@@ -151,19 +155,29 @@ pub(crate) fn call(function: &str, overload: &str, args: &[Value<'_>], result: &
         "starts_with_string" | "ends_with_string" | "string_to_bytes" | "bytes_to_string"
         | "strings_quote" | "string_format" => part(size(arg(0)), TEXT),
         "in_list" => size(arg(1)),
-        "less_string" | "greater_string" | "less_equals_string" | "greater_equals_string"
-        | "less_bytes" | "greater_bytes" | "less_equals_bytes" | "greater_equals_bytes"
-        | "equals" | "not_equals" => part(size(arg(0)).min(size(arg(1))), TEXT),
+        "less_string"
+        | "greater_string"
+        | "less_equals_string"
+        | "greater_equals_string"
+        | "less_bytes"
+        | "greater_bytes"
+        | "less_equals_bytes"
+        | "greater_equals_bytes"
+        | "equals"
+        | "not_equals" => part(size(arg(0)).min(size(arg(1))), TEXT),
         "add_string" | "add_bytes" => part(size(arg(0)).saturating_add(size(arg(1))), TEXT),
         "matches_string" => regex(size(arg(0)), size(arg(1))),
-        "contains_string" => {
-            part(size(arg(0)), TEXT).saturating_mul(part(size(arg(1)), TEXT))
-        }
+        "contains_string" => part(size(arg(0)), TEXT).saturating_mul(part(size(arg(1)), TEXT)),
         _ => 1,
     }
 }
 
-fn kubernetes(function: &str, overload: &str, args: &[Value<'_>], result: &Value<'_>) -> Option<u64> {
+fn kubernetes(
+    function: &str,
+    overload: &str,
+    args: &[Value<'_>],
+    result: &Value<'_>,
+) -> Option<u64> {
     let arg = |i: usize| args.get(i);
     let size = |i: usize| arg(i).map(kubernetes_size);
     Some(match function {
@@ -180,11 +194,33 @@ fn kubernetes(function: &str, overload: &str, args: &[Value<'_>], result: &Value
         "find" | "findAll" => regex(size(0)?, size(1)?),
         "ip" if overload == "cidr_ip" => 1,
         "ip" => part(size(0)?, TEXT),
-        "masked" | "prefixLength" | "family" | "isUnspecified" | "isLoopback"
-        | "isLinkLocalMulticast" | "isLinkLocalUnicast" | "isGlobalUnicast" | "format.named"
-        | "sign" | "asInteger" | "isInteger" | "asApproximateFloat" | "isGreaterThan"
-        | "isLessThan" | "compareTo" | "add" | "sub" | "major" | "minor" | "patch"
-        | "getScheme" | "getHostname" | "getHost" | "getPort" | "getEscapedPath" | "getQuery" => 1,
+        "masked"
+        | "prefixLength"
+        | "family"
+        | "isUnspecified"
+        | "isLoopback"
+        | "isLinkLocalMulticast"
+        | "isLinkLocalUnicast"
+        | "isGlobalUnicast"
+        | "format.named"
+        | "sign"
+        | "asInteger"
+        | "isInteger"
+        | "asApproximateFloat"
+        | "isGreaterThan"
+        | "isLessThan"
+        | "compareTo"
+        | "add"
+        | "sub"
+        | "major"
+        | "minor"
+        | "patch"
+        | "getScheme"
+        | "getHostname"
+        | "getHost"
+        | "getPort"
+        | "getEscapedPath"
+        | "getQuery" => 1,
         "containsIP" => {
             let (cidr, other) = (size(0)?, size(1)?);
             let text = overload == "cidr_contains_ip_string";

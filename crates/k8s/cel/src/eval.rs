@@ -4,11 +4,11 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::ast::ACCU;
 use crate::cost_actual::{self, Stack};
 use crate::functions;
-use crate::plan::{Attr, AttrNode, Call, Fold, Node, Step};
-use crate::ast::ACCU;
 use crate::libraries;
+use crate::plan::{Attr, AttrNode, Call, Fold, Node, Step};
 use crate::value::{Cancelled, Key, List, Map, Value, error, no_overload, plain};
 use crate::views;
 
@@ -107,7 +107,12 @@ impl<'a> Context<'a> {
                 let found = self.stack.borrow_mut().drop_args(&sides[..]);
                 if let Some(args) = found {
                     let name = if *wanted { "_==_" } else { "_!=_" };
-                    self.charge(cost_actual::call(name, if *wanted { "equals" } else { "not_equals" }, &args, &value));
+                    self.charge(cost_actual::call(
+                        name,
+                        if *wanted { "equals" } else { "not_equals" },
+                        &args,
+                        &value,
+                    ));
                 }
                 value
             }
@@ -219,7 +224,9 @@ impl<'a> Context<'a> {
         let mut args = Vec::with_capacity(call.args.len());
         let mut fault = None;
         // one and two arguments are all evaluated before a mistake counts
-        let eager = call.args.len() <= 2 && call.regex.is_none() && !functions::dispatched(call.args.len(), &call.function, call.overload);
+        let eager = call.args.len() <= 2
+            && call.regex.is_none()
+            && !functions::dispatched(call.args.len(), &call.function, call.overload);
         for arg in &call.args {
             let value = self.eval(arg, frame)?;
             if strict && value.is_error() {

@@ -94,9 +94,9 @@ pub(crate) fn is_datetime(text: &str) -> bool {
     };
     let bytes = rest.as_bytes();
     let two = |at: usize, most: u8| {
-        bytes
-            .get(at..at + 2)
-            .is_some_and(|d| d.iter().all(u8::is_ascii_digit) && (d[0] - b'0') * 10 + d[1] - b'0' <= most)
+        bytes.get(at..at + 2).is_some_and(|d| {
+            d.iter().all(u8::is_ascii_digit) && (d[0] - b'0') * 10 + d[1] - b'0' <= most
+        })
     };
     if text.len() < 4 || time::parse_date(date).is_none() {
         return false;
@@ -112,7 +112,10 @@ pub(crate) fn is_datetime(text: &str) -> bool {
             || rest.len() == 6
                 && rest.starts_with(['+', '-'])
                 && rest.as_bytes()[3] == b':'
-                && rest[1..3].bytes().chain(rest[4..].bytes()).all(|b| b.is_ascii_digit())
+                && rest[1..3]
+                    .bytes()
+                    .chain(rest[4..].bytes())
+                    .all(|b| b.is_ascii_digit())
     };
     let rest = &rest[8..];
     if zone(rest) {

@@ -281,11 +281,9 @@ fn arithmetic<'a>(name: &str, a: &Value<'a>, b: &Value<'a>) -> Value<'a> {
             _ => a.checked_rem(*b),
         }
         .map_or_else(|| error("unsigned integer overflow"), Value::Uint),
-        (Value::Double(a), Value::Double(b)) => Value::Double(if name == "_*_" {
-            a * b
-        } else {
-            a / b
-        }),
+        (Value::Double(a), Value::Double(b)) => {
+            Value::Double(if name == "_*_" { a * b } else { a / b })
+        }
         (_, Value::Error(_)) => b.clone(),
         _ => no_overload(),
     }
@@ -317,12 +315,21 @@ fn own<'a>(id: &str, args: &[Value<'a>]) -> Option<Value<'a>> {
                 _ => a.ends_with(b),
             })
         }
-        "bool_to_bool" | "bytes_to_bytes" | "double_to_double" | "duration_to_duration"
-        | "int64_to_int64" | "string_to_string" | "timestamp_to_timestamp" | "uint64_to_uint64" => {
-            first.clone()
-        }
-        "string_to_bool" | "string_to_bytes" | "string_to_double" | "string_to_duration"
-        | "string_to_int64" | "string_to_timestamp" | "string_to_uint64" => {
+        "bool_to_bool"
+        | "bytes_to_bytes"
+        | "double_to_double"
+        | "duration_to_duration"
+        | "int64_to_int64"
+        | "string_to_string"
+        | "timestamp_to_timestamp"
+        | "uint64_to_uint64" => first.clone(),
+        "string_to_bool"
+        | "string_to_bytes"
+        | "string_to_double"
+        | "string_to_duration"
+        | "string_to_int64"
+        | "string_to_timestamp"
+        | "string_to_uint64" => {
             let Value::String(from) = first else {
                 return Some(no_overload());
             };
@@ -349,15 +356,22 @@ fn own<'a>(id: &str, args: &[Value<'a>]) -> Option<Value<'a>> {
                 _ => no_overload(),
             }
         }
-        "double_to_uint64" | "int64_to_uint64" => match first {
-            Value::Double(v) => double_to_uint(*v)
-                .map_or_else(|| error("unsigned integer overflow"), Value::Uint),
-            Value::Int(v) => u64::try_from(*v)
-                .map_or_else(|_| error("unsigned integer overflow"), Value::Uint),
-            _ => no_overload(),
-        },
-        "bool_to_string" | "bytes_to_string" | "double_to_string" | "duration_to_string"
-        | "int64_to_string" | "timestamp_to_string" | "uint64_to_string" => to_text(first),
+        "double_to_uint64" | "int64_to_uint64" => {
+            match first {
+                Value::Double(v) => double_to_uint(*v)
+                    .map_or_else(|| error("unsigned integer overflow"), Value::Uint),
+                Value::Int(v) => u64::try_from(*v)
+                    .map_or_else(|_| error("unsigned integer overflow"), Value::Uint),
+                _ => no_overload(),
+            }
+        }
+        "bool_to_string"
+        | "bytes_to_string"
+        | "double_to_string"
+        | "duration_to_string"
+        | "int64_to_string"
+        | "timestamp_to_string"
+        | "uint64_to_string" => to_text(first),
         _ if id.starts_with("timestamp_to_") || id.starts_with("duration_to_") => {
             part_of_time(id, first, args.get(1))
         }

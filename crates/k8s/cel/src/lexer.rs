@@ -255,10 +255,7 @@ fn number(chars: &[char], at: usize) -> Result<(Tok, usize), usize> {
     }
     if matches!(chars.get(end), Some('e' | 'E')) {
         let sign = usize::from(matches!(chars.get(end + 1), Some('+' | '-')));
-        if chars
-            .get(end + 1 + sign)
-            .is_some_and(char::is_ascii_digit)
-        {
+        if chars.get(end + 1 + sign).is_some_and(char::is_ascii_digit) {
             return Ok((Tok::Float, digits(end + 1 + sign)));
         }
     }
@@ -315,9 +312,7 @@ fn escape(chars: &[char], at: usize) -> Result<usize, usize> {
         Ok(from + count)
     };
     match chars.get(at + 1) {
-        Some('a' | 'b' | 'f' | 'n' | 'r' | 't' | 'v' | '"' | '\'' | '\\' | '?' | '`') => {
-            Ok(at + 2)
-        }
+        Some('a' | 'b' | 'f' | 'n' | 'r' | 't' | 'v' | '"' | '\'' | '\\' | '?' | '`') => Ok(at + 2),
         Some('x' | 'X') => run(at + 2, 2, char::is_ascii_hexdigit),
         Some('u') => run(at + 2, 4, char::is_ascii_hexdigit),
         Some('U') => run(at + 2, 8, char::is_ascii_hexdigit),

@@ -75,7 +75,10 @@ fn code(out: &mut Vec<u8>, text: &str, radix: u32, bytes: bool) -> Result<(), &'
         out.push(u8::try_from(value & 0xff).unwrap_or_default());
         return Ok(());
     }
-    push(out, char::from_u32(value).ok_or("invalid unicode code point")?);
+    push(
+        out,
+        char::from_u32(value).ok_or("invalid unicode code point")?,
+    );
     Ok(())
 }
 

@@ -27,11 +27,9 @@ pub(crate) fn expand(
     let mut maker = Maker { parser, offset };
     let made = match (name, target, args.len()) {
         ("has", None, 1) => maker.has(args),
-        ("all" | "exists" | "exists_one" | "existsOne", Some(target), 2) => {
-            maker.one_var(target, args).and_then(|(range, var, body)| {
-                maker.quantifier(name, range, var, None, body)
-            })
-        }
+        ("all" | "exists" | "exists_one" | "existsOne", Some(target), 2) => maker
+            .one_var(target, args)
+            .and_then(|(range, var, body)| maker.quantifier(name, range, var, None, body)),
         ("all" | "exists" | "exists_one" | "existsOne", Some(target), 3) => maker
             .two_vars(target, args)
             .and_then(|(range, var, var2, mut rest)| {

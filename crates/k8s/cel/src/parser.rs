@@ -14,8 +14,27 @@ const DEEPEST: usize = 250;
 const LONGEST: usize = 100_000;
 
 const RESERVED: &[&str] = &[
-    "as", "break", "const", "continue", "else", "false", "for", "function", "if", "import", "in",
-    "let", "loop", "package", "namespace", "null", "return", "true", "var", "void", "while",
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "false",
+    "for",
+    "function",
+    "if",
+    "import",
+    "in",
+    "let",
+    "loop",
+    "package",
+    "namespace",
+    "null",
+    "return",
+    "true",
+    "var",
+    "void",
+    "while",
 ];
 
 const STARTS: &[Tok] = &[
@@ -411,9 +430,7 @@ impl Parser<'_> {
         let first = self.peek();
         let (op, name) = match first.tok {
             Tok::Not => (Tok::Not, "!_"),
-            Tok::Minus if !matches!(self.ahead(1).tok, Tok::Int | Tok::Float) => {
-                (Tok::Minus, "-_")
-            }
+            Tok::Minus if !matches!(self.ahead(1).tok, Tok::Int | Tok::Float) => (Tok::Minus, "-_"),
             _ => return self.member(),
         };
         let mut count = 0;
@@ -433,8 +450,7 @@ impl Parser<'_> {
     /// What stands after `!` or `-`, where one more token is too much rather than wrong.
     fn begin_operand(&mut self) -> Read<()> {
         let token = self.peek();
-        let signed =
-            token.tok == Tok::Minus && matches!(self.ahead(1).tok, Tok::Int | Tok::Float);
+        let signed = token.tok == Tok::Minus && matches!(self.ahead(1).tok, Tok::Int | Tok::Float);
         if signed || STARTS.contains(&token.tok) && !matches!(token.tok, Tok::Not | Tok::Minus) {
             return Ok(());
         }
@@ -496,7 +512,10 @@ impl Parser<'_> {
         if !matches!(token.tok, Tok::Ident | Tok::EscIdent) {
             let text = match (token.tok, optional) {
                 (Tok::True | Tok::False | Tok::Null, false) => {
-                    format!("mismatched input '{}' expecting IDENTIFIER", self.text(token))
+                    format!(
+                        "mismatched input '{}' expecting IDENTIFIER",
+                        self.text(token)
+                    )
                 }
                 _ => {
                     let from = if optional { token.start } else { dot.start };
@@ -620,7 +639,10 @@ impl Parser<'_> {
             let (args, depth) = self.arguments()?;
             if reserved {
                 let start = token.start;
-                return Ok((self.wrong(start, &format!("reserved identifier: {id}")), depth));
+                return Ok((
+                    self.wrong(start, &format!("reserved identifier: {id}")),
+                    depth,
+                ));
             }
             return Ok((self.call(call, &name, None, args), depth));
         }
@@ -831,9 +853,7 @@ impl Parser<'_> {
                 _ => return Ok(self.wrong(first.start, "invalid double literal")),
             },
             Tok::String => match unquote(&text, false) {
-                Ok(bytes) => {
-                    Literal::String(String::from_utf8_lossy(&bytes).into_owned().into())
-                }
+                Ok(bytes) => Literal::String(String::from_utf8_lossy(&bytes).into_owned().into()),
                 Err(message) => return Ok(self.wrong(first.start, message)),
             },
             Tok::Bytes => match unquote(&text[1..], true) {

@@ -170,7 +170,16 @@ impl Node {
 }
 
 const CONVERSIONS: &[&str] = &[
-    "bool", "bytes", "double", "dyn", "duration", "int", "string", "timestamp", "type", "uint",
+    "bool",
+    "bytes",
+    "double",
+    "dyn",
+    "duration",
+    "int",
+    "string",
+    "timestamp",
+    "type",
+    "uint",
 ];
 
 pub(crate) struct Planner<'c> {

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use serde_json::Value as Json;
 
 use crate::checker::{Checked, Env, Reference, check};
+use crate::cost_static::{Range, estimate};
 use crate::eval::{Context, Variables};
 use crate::parser::parse;
 use crate::plan::{Node, plan};
 use crate::schema::{Decl, Names, Schema};
 use crate::types::Type;
+use crate::validators::validate;
 use crate::value::{Cancelled, Value};
 use crate::views;
 
@@ -27,6 +29,7 @@ pub struct Program {
     node: Node,
     ty: Type,
     uses_old_self: bool,
+    cost: Range,
 }
 
 /// What a run said, and what it cost.
@@ -63,25 +66,34 @@ impl Environment {
     }
 
     pub(crate) fn check(&self, text: &str) -> Result<Checked, String> {
-        check(parse(text)?, &self.env)
+        let checked = check(parse(text)?, &self.env)?;
+        validate(&checked)?;
+        Ok(checked)
     }
 
     /// Compiles an expression; what is wrong with it otherwise, as cel-go shows it.
     pub fn compile(&self, text: &str) -> Result<Program, String> {
         let checked = self.check(text)?;
-        Program::new(&checked).map_err(|why| format!("program: {why}"))
+        Program::estimated(&checked, &self.decl).map_err(|why| format!("program: {why}"))
     }
 }
 
 impl Program {
-    pub(crate) fn new(checked: &Checked) -> Result<Program, String> {
+    /// A checked expression as a program, with what it can cost over data of a type.
+    pub(crate) fn estimated(checked: &Checked, decl: &Decl) -> Result<Program, String> {
         Ok(Program {
             node: plan(checked)?,
             ty: checked.ty(&checked.expr).clone(),
+            cost: estimate(checked, decl),
             uses_old_self: checked.references.iter().flatten().any(
                 |reference| matches!(reference, Reference::Ident(name) if &**name == "oldSelf"),
             ),
         })
+    }
+
+    /// What it can cost, before any data is seen.
+    pub fn cost(&self) -> Range {
+        self.cost
     }
 
     /// The type of what it says.

@@ -28,9 +28,7 @@ fn reword(e: &regex::Error, pattern: &str) -> String {
     if text.contains("unopened group") {
         return format!("unexpected ): `{pattern}`");
     }
-    if text.contains("invalid character class range")
-        || text.contains("invalid range")
-    {
+    if text.contains("invalid character class range") || text.contains("invalid range") {
         return format!("invalid character class range: `{}`", class_range(pattern));
     }
     if text.contains("unclosed character class") {
@@ -56,7 +54,8 @@ fn translate(pattern: &str) -> Result<String, String> {
     let mut at = 0;
     // may a repetition stand here, and where did the last one begin?
     let (mut repeatable, mut last): (bool, Option<usize>) = (false, None);
-    let text = |from: usize, to: usize| -> String { chars[from..to.min(chars.len())].iter().collect() };
+    let text =
+        |from: usize, to: usize| -> String { chars[from..to.min(chars.len())].iter().collect() };
     while at < chars.len() {
         let start = at;
         match chars[at] {
@@ -105,9 +104,7 @@ fn translate(pattern: &str) -> Result<String, String> {
                 if chars.get(at + 1) == Some(&'?') {
                     let mut end = at + 2;
                     let named = chars.get(end) == Some(&'P') || chars.get(end) == Some(&'<');
-                    while end < chars.len()
-                        && !matches!(chars[end], ')' | ':' | '>')
-                    {
+                    while end < chars.len() && !matches!(chars[end], ')' | ':' | '>') {
                         if !named && !matches!(chars[end], 'i' | 'm' | 's' | 'U' | '-') {
                             return Err(format!(
                                 "invalid or unsupported Perl syntax: `{}`",
@@ -117,7 +114,10 @@ fn translate(pattern: &str) -> Result<String, String> {
                         end += 1;
                     }
                     if end >= chars.len() {
-                        return Err(format!("missing argument to repetition operator: `{}`", "?"));
+                        return Err(format!(
+                            "missing argument to repetition operator: `{}`",
+                            "?"
+                        ));
                     }
                     out.push_str(&text(at, end + 1));
                     repeatable = chars[end] == ')';

@@ -75,10 +75,7 @@ impl Rule {
             rule: text("rule"),
             message: text("message"),
             message_expression: text("messageExpression"),
-            reason: json
-                .get("reason")
-                .and_then(Json::as_str)
-                .map(str::to_owned),
+            reason: json.get("reason").and_then(Json::as_str).map(str::to_owned),
             field_path: text("fieldPath"),
             optional_old_self: json.get("optionalOldSelf").and_then(Json::as_bool),
         }
@@ -236,11 +233,7 @@ impl Schema {
                 .as_ref()
                 .and_then(|a| a.schema.as_ref())
                 .is_some_and(|s| s.has_rules())
-            || self
-                .properties
-                .iter()
-                .flatten()
-                .any(|(_, s)| s.has_rules())
+            || self.properties.iter().flatten().any(|(_, s)| s.has_rules())
     }
 }
 
@@ -352,7 +345,9 @@ impl Decl {
             "byte" => simple(
                 Type::Bytes,
                 2,
-                schema.max_length.map_or(MAX_REQUEST - 2, |most| most.max(0)),
+                schema
+                    .max_length
+                    .map_or(MAX_REQUEST - 2, |most| most.max(0)),
             ),
             "duration" => simple(Type::Duration, 3, 32),
             "date" => simple(Type::Timestamp, 12, 12),

@@ -186,9 +186,13 @@ pub(crate) fn parse_timestamp(text: &str, local: bool) -> Option<Timestamp> {
         return None;
     }
     let mut nanos = 0;
-    if matches!(digits.0.first(), Some(b'.' | b',')) && digits.0.get(1).is_some_and(u8::is_ascii_digit)
+    if matches!(digits.0.first(), Some(b'.' | b','))
+        && digits.0.get(1).is_some_and(u8::is_ascii_digit)
     {
-        let len = digits.0[1..].iter().take_while(|b| b.is_ascii_digit()).count();
+        let len = digits.0[1..]
+            .iter()
+            .take_while(|b| b.is_ascii_digit())
+            .count();
         for i in 0..9 {
             let digit = if i < len { digits.0[1 + i] - b'0' } else { 0 };
             nanos = nanos * 10 + u32::from(digit);
@@ -324,7 +328,9 @@ pub(crate) fn in_zone(at: &Timestamp, zone: &str) -> Result<Civil, String> {
             total.wrapping_mul(60)
         }
     };
-    Ok(Civil::of(at.seconds.saturating_add(offset).clamp(-1 << 55, 1 << 55)))
+    Ok(Civil::of(
+        at.seconds.saturating_add(offset).clamp(-1 << 55, 1 << 55),
+    ))
 }
 
 fn atoi(text: &str) -> Result<i64, String> {
@@ -335,7 +341,10 @@ fn atoi(text: &str) -> Result<i64, String> {
             std::num::IntErrorKind::PosOverflow | std::num::IntErrorKind::NegOverflow => Err(
                 format!("strconv.Atoi: parsing {}: value out of range", quoted()),
             ),
-            _ => Err(format!("strconv.Atoi: parsing {}: invalid syntax", quoted())),
+            _ => Err(format!(
+                "strconv.Atoi: parsing {}: invalid syntax",
+                quoted()
+            )),
         },
     }
 }

@@ -148,7 +148,10 @@ impl Mapping {
             ),
             Type::Opaque(name, params) => Type::Opaque(
                 name.clone(),
-                params.iter().map(|p| self.substitute(p, rest_dyn)).collect(),
+                params
+                    .iter()
+                    .map(|p| self.substitute(p, rest_dyn))
+                    .collect(),
             ),
             Type::Type(Some(of)) => Type::Type(Some(Arc::new(self.substitute(of, rest_dyn)))),
             other => other.clone(),

@@ -309,9 +309,7 @@ fn find<'a>(
         Value::Double(v) => lossless_int(*v)
             .and_then(|i| map.get(&Key::Int(i)))
             .or_else(|| lossless_uint(*v).and_then(|u| map.get(&Key::Uint(u)))),
-        Value::Int(v) => u64::try_from(*v)
-            .ok()
-            .and_then(|u| map.get(&Key::Uint(u))),
+        Value::Int(v) => u64::try_from(*v).ok().and_then(|u| map.get(&Key::Uint(u))),
         Value::Uint(v) => i64::try_from(*v).ok().and_then(|i| map.get(&Key::Int(i))),
         _ => None,
     };
@@ -375,8 +373,7 @@ impl<'a> Value<'a> {
             (Type::Dyn | Type::Param(_), _) => true,
             (Type::List(of), Value::List(v)) => v.get(0).is_none_or(|first| first.is_of(of)),
             (Type::Map(key, value), Value::Map(v)) => v.keys().first().is_none_or(|first| {
-                first.is_of(key)
-                    && matches!(v.find(first), Ok(Some(found)) if found.is_of(value))
+                first.is_of(key) && matches!(v.find(first), Ok(Some(found)) if found.is_of(value))
             }),
             _ => ty.runtime_name() == self.type_name(),
         }
@@ -489,7 +486,11 @@ impl fmt::Display for Value<'_> {
             Value::String(v) => write!(f, "{}", Json::from(&**v)),
             Value::Bytes(v) => {
                 use base64::Engine as _;
-                write!(f, "bytes {}", base64::engine::general_purpose::STANDARD.encode(v))
+                write!(
+                    f,
+                    "bytes {}",
+                    base64::engine::general_purpose::STANDARD.encode(v)
+                )
             }
             Value::Duration(v) => write!(f, "duration {v}"),
             Value::Timestamp(v) => write!(f, "timestamp {}", Timestamp { offset: 0, ..*v }.show()),

@@ -49,15 +49,19 @@ pub(crate) fn view<'a>(json: &'a Json, schema: &'a Schema) -> Value<'a> {
         return match json {
             Json::String(v) => Value::String(Text::Lent(v)),
             Json::Number(v) if v.is_i64() => Value::Int(v.as_i64().unwrap_or_default()),
-            _ => error(
-                "invalid data, expected XIntOrString value to be either a string or integer",
-            ),
+            _ => {
+                error("invalid data, expected XIntOrString value to be either a string or integer")
+            }
         };
     }
     match (schema.ty.as_str(), json) {
         ("object", Json::Object(v)) => Value::Map(Map::View(
             v,
-            if schema.embedded { schema.rooted() } else { schema },
+            if schema.embedded {
+                schema.rooted()
+            } else {
+                schema
+            },
         )),
         ("object", _) => {
             error("invalid data, expected a map for the provided schema with type=object")
@@ -150,15 +154,19 @@ pub(crate) fn typed<'a>(value: &Value<'a>, schema: &'a Schema) -> Value<'a> {
     if schema.int_or_string {
         return match value {
             Value::String(_) | Value::Int(_) => value.clone(),
-            _ => error(
-                "invalid data, expected XIntOrString value to be either a string or integer",
-            ),
+            _ => {
+                error("invalid data, expected XIntOrString value to be either a string or integer")
+            }
         };
     }
     match (schema.ty.as_str(), value) {
         ("object", Value::Map(Map::Json(v))) => Value::Map(Map::View(
             v,
-            if schema.embedded { schema.rooted() } else { schema },
+            if schema.embedded {
+                schema.rooted()
+            } else {
+                schema
+            },
         )),
         ("object", _) => {
             error("invalid data, expected a map for the provided schema with type=object")
@@ -221,8 +229,12 @@ pub(crate) fn same_json(json: &Json, other: &Value<'_>) -> bool {
     match other {
         Value::Preserved(other) => json == *other,
         Value::Map(Map::View(v, _) | Map::Json(v)) => json.as_object() == Some(v),
-        Value::List(List::View(v, _) | List::Json(v)) => json.as_array().map(Vec::as_slice) == Some(v),
-        other => plain(json).to_string() == other.to_string() && !json.is_object() && !json.is_array(),
+        Value::List(List::View(v, _) | List::Json(v)) => {
+            json.as_array().map(Vec::as_slice) == Some(v)
+        }
+        other => {
+            plain(json).to_string() == other.to_string() && !json.is_object() && !json.is_array()
+        }
     }
 }
 
@@ -420,9 +432,11 @@ pub(crate) fn contains<'a>(list: &List<'a>, value: &Value<'a>) -> Value<'a> {
 }
 
 /// The element of a list at an index of any numeric type.
-pub(crate) fn index<'a>(list: &List<'a>, index: &Value<'a>) -> Result<Option<Value<'a>>, Value<'a>> {
-    let unsupported =
-        || error(format!("unsupported index value {} in list", show(index)));
+pub(crate) fn index<'a>(
+    list: &List<'a>,
+    index: &Value<'a>,
+) -> Result<Option<Value<'a>>, Value<'a>> {
+    let unsupported = || error(format!("unsupported index value {} in list", show(index)));
     let at = match index {
         Value::Int(v) => *v,
         Value::Double(v) => crate::value::lossless_int(*v).ok_or_else(unsupported)?,

@@ -18,9 +18,7 @@ pub(crate) fn invoke<'a>(
         if count as u64 > remaining || count > LARGEST {
             return Err(Cancelled::Cost);
         }
-        return Ok(Some(list(
-            (0..count as i64).map(Value::Int).collect(),
-        )));
+        return Ok(Some(list((0..count as i64).map(Value::Int).collect())));
     }
     let op = id.split('_').nth(2).unwrap_or_default();
     let Some(Value::List(of)) = args.first() else {

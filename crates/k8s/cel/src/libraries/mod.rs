@@ -1,6 +1,6 @@
 //! The libraries that Kubernetes adds to the language.
 
-mod formatting;
+pub(crate) mod formatting;
 pub(crate) mod lists;
 mod named_formats;
 mod net;

@@ -108,7 +108,11 @@ fn qualified(text: &str) -> Vec<String> {
             if prefix.is_empty() {
                 errors.push("prefix part must be non-empty".into());
             } else {
-                errors.extend(subdomain(prefix).into_iter().map(|e| format!("prefix part {e}")));
+                errors.extend(
+                    subdomain(prefix)
+                        .into_iter()
+                        .map(|e| format!("prefix part {e}")),
+                );
             }
             *name
         }
@@ -144,19 +148,84 @@ fn one(ok: bool, message: &str) -> Vec<String> {
 }
 
 static FORMATS: &[Format] = &[
-    Format { name: "DNS1123Label", function: "dns1123Label", regex_size: 30, check: label },
-    Format { name: "DNS1123Subdomain", function: "dns1123Subdomain", regex_size: 60, check: subdomain },
-    Format { name: "DNS1035Label", function: "dns1035Label", regex_size: 30, check: label1035 },
-    Format { name: "QualifiedName", function: "qualifiedName", regex_size: 60, check: qualified },
-    Format { name: "DNS1123LabelPrefix", function: "dns1123LabelPrefix", regex_size: 30, check: |s| label(&masked(s)) },
-    Format { name: "DNS1123SubdomainPrefix", function: "dns1123SubdomainPrefix", regex_size: 60, check: |s| subdomain(&masked(s)) },
-    Format { name: "DNS1035LabelPrefix", function: "dns1035LabelPrefix", regex_size: 30, check: |s| label1035(&masked(s)) },
-    Format { name: "LabelValue", function: "labelValue", regex_size: 40, check: label_value },
-    Format { name: "URI", function: "uri", regex_size: 1103, check: |s| Url::request(s).err().into_iter().collect() },
-    Format { name: "uuid", function: "uuid", regex_size: 76, check: |s| one(formats::is_uuid(s), "does not match the UUID format") },
-    Format { name: "byte", function: "byte", regex_size: 84, check: |s| one(formats::is_base64(s), "invalid base64") },
-    Format { name: "date", function: "date", regex_size: 77, check: |s| one(crate::time::parse_date(s).is_some(), "invalid date") },
-    Format { name: "datetime", function: "datetime", regex_size: 77, check: |s| one(formats::is_datetime(s), "invalid datetime") },
+    Format {
+        name: "DNS1123Label",
+        function: "dns1123Label",
+        regex_size: 30,
+        check: label,
+    },
+    Format {
+        name: "DNS1123Subdomain",
+        function: "dns1123Subdomain",
+        regex_size: 60,
+        check: subdomain,
+    },
+    Format {
+        name: "DNS1035Label",
+        function: "dns1035Label",
+        regex_size: 30,
+        check: label1035,
+    },
+    Format {
+        name: "QualifiedName",
+        function: "qualifiedName",
+        regex_size: 60,
+        check: qualified,
+    },
+    Format {
+        name: "DNS1123LabelPrefix",
+        function: "dns1123LabelPrefix",
+        regex_size: 30,
+        check: |s| label(&masked(s)),
+    },
+    Format {
+        name: "DNS1123SubdomainPrefix",
+        function: "dns1123SubdomainPrefix",
+        regex_size: 60,
+        check: |s| subdomain(&masked(s)),
+    },
+    Format {
+        name: "DNS1035LabelPrefix",
+        function: "dns1035LabelPrefix",
+        regex_size: 30,
+        check: |s| label1035(&masked(s)),
+    },
+    Format {
+        name: "LabelValue",
+        function: "labelValue",
+        regex_size: 40,
+        check: label_value,
+    },
+    Format {
+        name: "URI",
+        function: "uri",
+        regex_size: 1103,
+        check: |s| Url::request(s).err().into_iter().collect(),
+    },
+    Format {
+        name: "uuid",
+        function: "uuid",
+        regex_size: 76,
+        check: |s| one(formats::is_uuid(s), "does not match the UUID format"),
+    },
+    Format {
+        name: "byte",
+        function: "byte",
+        regex_size: 84,
+        check: |s| one(formats::is_base64(s), "invalid base64"),
+    },
+    Format {
+        name: "date",
+        function: "date",
+        regex_size: 77,
+        check: |s| one(crate::time::parse_date(s).is_some(), "invalid date"),
+    },
+    Format {
+        name: "datetime",
+        function: "datetime",
+        regex_size: 77,
+        check: |s| one(formats::is_datetime(s), "invalid datetime"),
+    },
 ];
 
 fn named(name: &str) -> Option<Value<'static>> {
@@ -171,10 +240,14 @@ pub(crate) fn invoke<'a>(id: &str, args: &[Value<'a>]) -> Option<Value<'a>> {
         return named(name);
     }
     match (id, args) {
-        ("format-named", [Value::String(name)]) => {
-            Some(Value::Optional(named(name).map(Arc::new)))
-        }
-        ("format-validate", [Value::Object(Object::Format(format)), Value::String(subject)]) => {
+        ("format-named", [Value::String(name)]) => Some(Value::Optional(named(name).map(Arc::new))),
+        (
+            "format-validate",
+            [
+                Value::Object(Object::Format(format)),
+                Value::String(subject),
+            ],
+        ) => {
             let errors = (format.check)(subject);
             if errors.is_empty() {
                 return Some(Value::Optional(None));

@@ -8,7 +8,10 @@ use crate::value::{Value, error, no_overload, text};
 
 fn address(raw: &str) -> Result<IpAddr, String> {
     let fault = |why: String| {
-        format!("IP Address {} parse error during conversion from string: {why}", quote(raw))
+        format!(
+            "IP Address {} parse error during conversion from string: {why}",
+            quote(raw)
+        )
     };
     let (plain, zone) = match raw.split_once('%') {
         Some((plain, zone)) if plain.contains(':') => (plain, Some(zone)),
@@ -133,11 +136,15 @@ fn network(raw: &str) -> Result<(IpAddr, u8), String> {
 fn masked(addr: IpAddr, bits: u8) -> IpAddr {
     match addr {
         IpAddr::V4(v) => {
-            let mask = u32::MAX.checked_shl(32 - u32::from(bits)).unwrap_or_default();
+            let mask = u32::MAX
+                .checked_shl(32 - u32::from(bits))
+                .unwrap_or_default();
             IpAddr::V4((u32::from(v) & mask).into())
         }
         IpAddr::V6(v) => {
-            let mask = u128::MAX.checked_shl(128 - u32::from(bits)).unwrap_or_default();
+            let mask = u128::MAX
+                .checked_shl(128 - u32::from(bits))
+                .unwrap_or_default();
             IpAddr::V6((u128::from(v) & mask).into())
         }
     }

@@ -18,7 +18,8 @@ pub struct Quantity {
     decimal: bool,
 }
 
-const WRONG: &str = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
+const WRONG: &str =
+    "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
 const SUFFIX: &str = "unable to parse quantity's suffix";
 const NUMERIC: &str = "unable to parse numeric part of quantity";
 const NANO: i32 = -9;
@@ -82,7 +83,9 @@ impl Quantity {
             Kind::Binary if exponent >= 0 && part.is_empty() => (
                 15 - len - exponent * 3 / 10 - 1,
                 0,
-                1_i64.checked_shl(exponent.unsigned_abs()).unwrap_or_default(),
+                1_i64
+                    .checked_shl(exponent.unsigned_abs())
+                    .unwrap_or_default(),
             ),
             Kind::Binary => (-1, 0, 1),
         };
@@ -225,7 +228,11 @@ impl fmt::Display for Quantity {
         if self.scale >= 0 {
             return write!(f, "{}", self.aligned(0));
         }
-        let sign = if self.value.sign() == Sign::Minus { "-" } else { "" };
+        let sign = if self.value.sign() == Sign::Minus {
+            "-"
+        } else {
+            ""
+        };
         let digits = self.value.magnitude().to_string();
         let places = self.scale.unsigned_abs() as usize;
         let digits = format!("{digits:0>width$}", width = places + 1);

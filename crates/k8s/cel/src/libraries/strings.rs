@@ -144,9 +144,13 @@ fn part(subject: &str, start: i64, end: i64) -> String {
 fn char_at<'a>(subject: &str, at: i64) -> Value<'a> {
     let count = subject.chars().count();
     match usize::try_from(at) {
-        Ok(place) if place <= count => {
-            text(subject.chars().nth(place).map(String::from).unwrap_or_default())
-        }
+        Ok(place) if place <= count => text(
+            subject
+                .chars()
+                .nth(place)
+                .map(String::from)
+                .unwrap_or_default(),
+        ),
         _ => error(format!("index out of range: {at}")),
     }
 }
@@ -202,7 +206,11 @@ fn replace<'a>(subject: &str, old: &str, new: &str, count: i64) -> Result<Value<
         subject.matches(old).count()
     }
     .min(most);
-    bounded(subject.len().saturating_add(found.saturating_mul(new.len())))?;
+    bounded(
+        subject
+            .len()
+            .saturating_add(found.saturating_mul(new.len())),
+    )?;
     Ok(text(if count < 0 {
         subject.replace(old, new)
     } else {

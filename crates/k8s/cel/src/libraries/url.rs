@@ -85,7 +85,18 @@ fn path_byte(b: u8) -> bool {
     b.is_ascii_alphanumeric()
         || matches!(
             b,
-            b'-' | b'_' | b'.' | b'~' | b'$' | b'&' | b'+' | b'/' | b':' | b';' | b'=' | b'@' | b','
+            b'-' | b'_'
+                | b'.'
+                | b'~'
+                | b'$'
+                | b'&'
+                | b'+'
+                | b'/'
+                | b':'
+                | b';'
+                | b'='
+                | b'@'
+                | b','
         )
 }
 
@@ -154,9 +165,7 @@ impl Url {
     fn authority(&mut self, text: &str) -> Result<(), String> {
         let host = match text.rsplit_once('@') {
             Some((user, host)) => {
-                let legal = |b: u8| {
-                    b.is_ascii_alphanumeric() || b"-._:~!$&'()*+,;=%@".contains(&b)
-                };
+                let legal = |b: u8| b.is_ascii_alphanumeric() || b"-._:~!$&'()*+,;=%@".contains(&b);
                 if !user.bytes().all(legal) {
                     return Err("net/url: invalid userinfo".into());
                 }
@@ -180,9 +189,8 @@ impl Url {
             }
         }
         for (i, c) in host.char_indices() {
-            let legal = c.is_ascii_alphanumeric()
-                || !c.is_ascii()
-                || "-_.~!$&'()*+,;=:[]<>\"%".contains(c);
+            let legal =
+                c.is_ascii_alphanumeric() || !c.is_ascii() || "-_.~!$&'()*+,;=:[]<>\"%".contains(c);
             if !legal {
                 let end = i + c.len_utf8();
                 return Err(format!(
@@ -209,9 +217,7 @@ impl Url {
 
     fn port(&self) -> &str {
         match self.host.rfind(':') {
-            Some(colon)
-                if valid_port(&self.host[colon..]) && !self.host[colon..].contains(']') =>
-            {
+            Some(colon) if valid_port(&self.host[colon..]) && !self.host[colon..].contains(']') => {
                 &self.host[colon + 1..]
             }
             _ => "",
@@ -264,7 +270,10 @@ impl fmt::Display for Url {
         }
         if self.opaque.is_empty() {
             let path = self.escaped_path();
-            if !self.scheme.is_empty() && self.has_authority || !self.host.is_empty() || self.user.is_some() {
+            if !self.scheme.is_empty() && self.has_authority
+                || !self.host.is_empty()
+                || self.user.is_some()
+            {
                 f.write_str("//")?;
                 if let Some(user) = &self.user {
                     write!(f, "{user}@")?;
