@@ -24,6 +24,7 @@ import (
 	structuralschema "k8s.io/apiextensions-apiserver/pkg/apiserver/schema"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/cel"
 	"k8s.io/apiextensions-apiserver/pkg/apiserver/schema/cel/model"
+	"k8s.io/apimachinery/pkg/api/resource"
 	utiljson "k8s.io/apimachinery/pkg/util/json"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/apimachinery/pkg/util/version"
@@ -229,9 +230,9 @@ func show(v ref.Val) string {
 	case *types.Type:
 		return "type " + v.TypeName()
 	case apiservercel.Quantity:
-		return "quantity " + v.Quantity.String()
+		return "quantity " + decimal(*v.Quantity)
 	case *apiservercel.Quantity:
-		return "quantity " + v.Quantity.String()
+		return "quantity " + decimal(*v.Quantity)
 	case apiservercel.URL:
 		return "url " + v.URL.String()
 	case apiservercel.IP:
@@ -266,6 +267,16 @@ func show(v ref.Val) string {
 		return "nothing"
 	}
 	return "other " + v.Type().TypeName()
+}
+
+// A quantity without its suffix.
+func decimal(q resource.Quantity) string {
+	q = q.DeepCopy()
+	text := q.AsDec().String()
+	if strings.Contains(text, ".") {
+		text = strings.TrimSuffix(strings.TrimRight(text, "0"), ".")
+	}
+	return text
 }
 
 func quote(s string) string {
