@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::libraries::Object;
 use crate::plan::Node;
-use crate::value::{List, Map, Value};
+use crate::value::{Cancelled, List, Map, Value};
 
 /// The values that steps left, by their numbers; what is above one that is taken goes with it.
 #[derive(Default)]
@@ -105,7 +105,14 @@ fn regex(text: u64, pattern: u64) -> u64 {
     reason = "costs are cut so"
 )]
 fn allocating(factor: f64, size: u64) -> u64 {
-    ((size as f64 * factor) as u64).saturating_add(11)
+    let part = size as f64 * factor;
+    // less than nothing wraps around
+    let part = if part < 0.0 {
+        (part as i64) as u64
+    } else {
+        part as u64
+    };
+    part.wrapping_add(11)
 }
 
 fn self_compare(value: &Value<'_>) -> u64 {
@@ -121,7 +128,40 @@ fn self_compare(value: &Value<'_>) -> u64 {
 }
 
 /// What a call cost, by its arguments and what came out.
-pub(crate) fn call(function: &str, overload: &str, args: &[Value<'_>], result: &Value<'_>) -> u64 {
+pub(crate) fn call(
+    function: &str,
+    overload: &str,
+    args: &[Value<'_>],
+    result: &Value<'_>,
+) -> Result<u64, Cancelled> {
+    breaks(function, overload, args)?;
+    Ok(count(function, overload, args, result))
+}
+
+/// Where an argument is an error, the real one breaks while it counts these.
+fn breaks(function: &str, overload: &str, args: &[Value<'_>]) -> Result<(), Cancelled> {
+    let at = match function {
+        "distinct" | "sort" if !overload.is_empty() => 0,
+        "@sortByAssociatedKeys" if !overload.is_empty() => 1,
+        "flatten" if overload == "list_flatten_int" => {
+            if let Some(Value::Error(_)) = args.get(1) {
+                return Err(Cancelled::Internal(
+                    "interface conversion: ref.Val is *types.Err, not types.Int".into(),
+                ));
+            }
+            return Ok(());
+        }
+        _ => return Ok(()),
+    };
+    if let Some(Value::Error(_)) = args.get(at) {
+        return Err(Cancelled::Internal(
+            "interface conversion: *types.Err is not traits.Lister: missing method Add".into(),
+        ));
+    }
+    Ok(())
+}
+
+fn count(function: &str, overload: &str, args: &[Value<'_>], result: &Value<'_>) -> u64 {
     let arg = |i: usize| args.get(i).unwrap_or(&Value::Null);
     match overload {
         "list_sets_contains_list" | "list_sets_intersects_list" => {

@@ -112,7 +112,7 @@ impl<'a> Context<'a> {
                         if *wanted { "equals" } else { "not_equals" },
                         &args,
                         &value,
-                    ));
+                    )?);
                 }
                 value
             }
@@ -252,7 +252,17 @@ impl<'a> Context<'a> {
                 grow(args)?
             }
             (None, Some(regex)) => functions::with_regex(&call.function, regex, &args)?,
-            (None, None) => functions::invoke(&call.function, call.overload, args, remaining)?,
+            (None, None) => {
+                let made = match (call.overload, args.first()) {
+                    ("lists_range", Some(Value::Int(count))) => u64::try_from(*count).ok(),
+                    _ => None,
+                };
+                let value = functions::invoke(&call.function, call.overload, args, remaining);
+                if let (Err(Cancelled::Cost), Some(made)) = (&value, made) {
+                    self.charge(made.saturating_add(11));
+                }
+                value?
+            }
         };
         let found = self.stack.borrow_mut().drop_args(&call.args);
         if let Some(args) = found {
@@ -261,7 +271,7 @@ impl<'a> Context<'a> {
                 call.overload,
                 &args,
                 &value,
-            ));
+            )?);
         }
         Ok(value)
     }

@@ -27,7 +27,7 @@ pub(crate) fn expand(
     let mut maker = Maker { parser, offset };
     let made = match (name, target, args.len()) {
         ("has", None, 1) => maker.has(args),
-        ("all" | "exists" | "exists_one" | "existsOne", Some(target), 2) => maker
+        ("all" | "exists" | "exists_one", Some(target), 2) => maker
             .one_var(target, args)
             .and_then(|(range, var, body)| maker.quantifier(name, range, var, None, body)),
         ("all" | "exists" | "exists_one" | "existsOne", Some(target), 3) => maker

@@ -86,11 +86,12 @@ pub(crate) fn parse(text: &str) -> Result<Parsed, String> {
         depths: [0; 4],
         closers: vec![Tok::Eof],
         visits: Vec::new(),
+        recovering: false,
     };
     let result = parser.start();
     let offsets = std::mem::take(&mut parser.offsets);
     let mut problems = std::mem::take(&mut parser.problems);
-    if let (Err(Stop::Deep(message)), _) = (&result, ()) {
+    if let Err(Stop::Deep(message)) = &result {
         problems.push(Problem {
             location: NOWHERE,
             message: (*message).into(),
@@ -136,6 +137,8 @@ pub(crate) struct Parser<'s> {
     closers: Vec<Tok>,
     /// Problems that only show when all was read.
     visits: Vec<Problem>,
+    /// Was a mistake reported since the last token that fitted?
+    recovering: bool,
 }
 
 impl Parser<'_> {
@@ -162,6 +165,7 @@ impl Parser<'_> {
     fn next(&mut self) -> Token {
         let token = self.peek();
         self.at += 1;
+        self.recovering = false;
         token
     }
 
@@ -172,7 +176,22 @@ impl Parser<'_> {
         self.source.text(token.start, token.end)
     }
 
+    /// Goes on behind a mistake, where something stands that can follow an expression.
+    fn recover(&mut self) -> Expr {
+        while self.peek().tok != Tok::Eof && !self.follows(self.peek().tok) {
+            self.at += 1;
+        }
+        Expr {
+            id: 0,
+            kind: Kind::Unspecified,
+        }
+    }
+
     fn syntax(&mut self, token: Token, message: &str) {
+        if self.recovering {
+            return;
+        }
+        self.recovering = true;
         self.problems.push(Problem {
             location: self.source.location(token.start),
             message: format!("Syntax error: {message}"),
@@ -426,7 +445,9 @@ impl Parser<'_> {
     }
 
     fn unary(&mut self) -> Read<Node> {
-        self.begin(&[])?;
+        if let Err(Stop::Reported) = self.begin(&[]) {
+            return Ok((self.recover(), 0));
+        }
         let first = self.peek();
         let (op, name) = match first.tok {
             Tok::Not => (Tok::Not, "!_"),
@@ -511,6 +532,10 @@ impl Parser<'_> {
         let token = self.peek();
         if !matches!(token.tok, Tok::Ident | Tok::EscIdent) {
             let text = match (token.tok, optional) {
+                (_, true) => format!(
+                    "mismatched input '{}' expecting {{IDENTIFIER, ESC_IDENTIFIER}}",
+                    self.shown(token)
+                ),
                 (Tok::True | Tok::False | Tok::Null, false) => {
                     format!(
                         "mismatched input '{}' expecting IDENTIFIER",
@@ -518,15 +543,18 @@ impl Parser<'_> {
                     )
                 }
                 _ => {
-                    let from = if optional { token.start } else { dot.start };
                     format!(
                         "no viable alternative at input '{}'",
-                        self.source.text(from, token.end).replace('\n', "\\n")
+                        self.source.text(dot.start, token.end).replace('\n', "\\n")
                     )
                 }
             };
             self.syntax(token, &text);
-            return Err(Stop::Reported);
+            if optional {
+                self.wrong(token.start, "unsupported ident kind");
+            }
+            *expr = self.recover();
+            return Ok(depth);
         }
         self.next();
         let name: Arc<str> = self.text(token).into();

@@ -69,7 +69,6 @@ pub(crate) struct AttrNode {
     pub(crate) attr: Attr,
     /// `has(…)`, by its number.
     pub(crate) test: Option<u32>,
-    pub(crate) optional: bool,
 }
 
 #[derive(Debug)]
@@ -296,7 +295,6 @@ impl Planner<'_> {
                 steps: Vec::new(),
             },
             test: None,
-            optional: false,
         })))
     }
 
@@ -412,7 +410,6 @@ fn attribute(node: Node) -> Box<AttrNode> {
                 steps: Vec::new(),
             },
             test: None,
-            optional: false,
         }),
     }
 }
@@ -433,7 +430,6 @@ fn choice(id: u32, mut nodes: Vec<Node>) -> Planned<Node> {
             no,
         },
         test: None,
-        optional: false,
     })))
 }
 
@@ -480,6 +476,11 @@ fn index(id: u32, nodes: Vec<Node>, optional: bool) -> Planned<Node> {
 pub(crate) fn go_name(value: &Value<'_>) -> &'static str {
     match value {
         Value::Null => "types.Null",
+        Value::Bool(_) => "types.Bool",
+        Value::Int(_) => "types.Int",
+        Value::Uint(_) => "types.Uint",
+        Value::Double(_) => "types.Double",
+        Value::String(_) => "types.String",
         Value::Bytes(_) => "types.Bytes",
         Value::Duration(_) => "types.Duration",
         Value::Timestamp(_) => "types.Timestamp",

@@ -155,7 +155,10 @@ fn write(value: &Value<'_>, clause: Clause) -> Result<String, String> {
             } else if matches!(clause, Clause::Fixed(_)) {
                 grouped(&format!("{number:.precision$}"))
             } else {
-                raised(number, precision)
+                // the real one takes the digits for a width
+                let text = raised(number, 6);
+                let lacks = precision.saturating_sub(text.chars().count());
+                " ".repeat(lacks) + &text
             }
         }
         (Clause::Binary, Value::Int(v)) => signed(*v, |v| format!("{v:b}")),

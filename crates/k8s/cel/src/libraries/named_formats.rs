@@ -118,7 +118,7 @@ fn qualified(text: &str) -> Vec<String> {
         }
         _ => {
             return vec![format!(
-                "a qualified name {} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')",
+                "a valid label key {} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')",
                 NAME
             )];
         }
@@ -205,7 +205,7 @@ static FORMATS: &[Format] = &[
     Format {
         name: "uuid",
         function: "uuid",
-        regex_size: 76,
+        regex_size: 70,
         check: |s| one(formats::is_uuid(s), "does not match the UUID format"),
     },
     Format {
@@ -217,13 +217,13 @@ static FORMATS: &[Format] = &[
     Format {
         name: "date",
         function: "date",
-        regex_size: 77,
+        regex_size: 71,
         check: |s| one(crate::time::parse_date(s).is_some(), "invalid date"),
     },
     Format {
         name: "datetime",
         function: "datetime",
-        regex_size: 77,
+        regex_size: 71,
         check: |s| one(formats::is_datetime(s), "invalid datetime"),
     },
 ];

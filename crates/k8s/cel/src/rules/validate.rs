@@ -277,7 +277,7 @@ impl Run {
         };
         let field = at.unwrap_or_else(|| "<nil>".into());
         let forgiven = !program.uses_old_self() && ratchet.forgives();
-        let mut add = |out: &mut Validation, error: FieldError| {
+        let add = |out: &mut Validation, error: FieldError| {
             if forgiven {
                 out.ratcheted.push(error);
             } else {

@@ -15,7 +15,9 @@ fn binary() -> Option<&'static Path> {
     static BINARY: OnceLock<Option<PathBuf>> = OnceLock::new();
     let built = BINARY.get_or_init(|| {
         if Command::new("go").arg("version").output().is_err() {
-            eprintln!("SKIPPED: go is not on the PATH, so nothing is compared with Kubernetes' own code");
+            eprintln!(
+                "SKIPPED: go is not on the PATH, so nothing is compared with Kubernetes' own code"
+            );
             return None;
         }
         let binary = Path::new(env!("CARGO_TARGET_TMPDIR")).join("oracle-cel");
@@ -37,7 +39,7 @@ fn binary() -> Option<&'static Path> {
 }
 
 /// Asks the oracle; `None` where there is none.
-pub fn ask(name: &str, questions: &[Value]) -> Option<Vec<Value>> {
+fn ask(name: &str, questions: &[Value]) -> Option<Vec<Value>> {
     let binary = binary()?;
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let (input, output) = (
@@ -63,7 +65,7 @@ pub fn ask(name: &str, questions: &[Value]) -> Option<Vec<Value>> {
 }
 
 /// What this crate answers to a question of the kind `eval`, as the oracle writes it.
-pub fn eval(question: &Value) -> String {
+fn eval(question: &Value) -> String {
     let schema = Schema::new(&question["Schema"]);
     let decl = Arc::new(Decl::of(&schema, false).expect("the schema has a type"));
     let optional = question["Optional"] == json!(true);
@@ -96,7 +98,7 @@ pub fn eval(question: &Value) -> String {
 }
 
 /// The oracle's answer in the same form.
-pub fn theirs(answer: &Value) -> String {
+fn theirs(answer: &Value) -> String {
     let text = |key: &str| answer[key].as_str().unwrap_or_default();
     let number = |key: &str| answer[key].as_u64().unwrap_or_default();
     if let Some(bad) = answer["Bad"].as_str() {
@@ -130,7 +132,10 @@ fn cases(text: &str) -> Vec<(String, String)> {
     text.split("\n\n")
         .filter(|block| !block.trim().is_empty())
         .map(|block| {
-            let (expr, answer) = block.trim_matches('\n').split_once("\n= ").unwrap_or((block.trim(), ""));
+            let (expr, answer) = block
+                .trim_matches('\n')
+                .split_once("\n= ")
+                .unwrap_or((block.trim(), ""));
             (expr.to_owned(), answer.to_owned())
         })
         .collect()
@@ -141,7 +146,11 @@ fn world() -> (Value, Value, Value) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
     let text = std::fs::read_to_string(folder.join("world.json")).expect("reads the world");
     let world: Value = serde_json::from_str(&text).expect("the world is JSON");
-    (world["schema"].clone(), world["self"].clone(), world["old"].clone())
+    (
+        world["schema"].clone(),
+        world["self"].clone(),
+        world["old"].clone(),
+    )
 }
 
 #[test]
@@ -166,7 +175,11 @@ fn expressions_answer_as_recorded() {
                 json!({"Op": "eval", "Expr": expr, "Schema": schema, "Self": this, "Old": old, "Optional": optional})
             })
             .collect();
-        let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let name = file
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         if let Some(answers) = ask(&name, &questions) {
             for ((expr, recorded), answer) in cases.iter_mut().zip(&answers) {
                 let theirs = theirs(answer);
@@ -178,19 +191,29 @@ fn expressions_answer_as_recorded() {
             }
         }
         if update {
-            let text: String = cases.iter().map(|(e, a)| format!("{e}\n= {a}\n\n")).collect();
+            let text: String = cases
+                .iter()
+                .map(|(e, a)| format!("{e}\n= {a}\n\n"))
+                .collect();
             std::fs::write(&file, text).expect("writes a data file");
         }
         for (question, (expr, recorded)) in questions.iter().zip(&cases) {
             all += 1;
             let ours = eval(question);
             if ours != *recorded {
-                wrong.push(format!("{name}: {expr}\n  theirs: {recorded}\n  ours:   {ours}\n"));
+                wrong.push(format!(
+                    "{name}: {expr}\n  theirs: {recorded}\n  ours:   {ours}\n"
+                ));
             }
         }
     }
     println!("{all} expressions, {} differ", wrong.len());
-    assert!(wrong.is_empty(), "{} of {all}\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} of {all}\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
 }
 
 #[test]
@@ -212,11 +235,22 @@ fn random_expressions_answer_as_the_real_one() {
         let (ours, theirs) = (eval(question), theirs(answer));
         refused += u32::from(theirs.starts_with("does not compile"));
         if ours != theirs {
-            wrong.push(format!("{}\n  theirs: {theirs}\n  ours:   {ours}\n", question["Expr"].as_str().unwrap_or_default()));
+            wrong.push(format!(
+                "{}\n  theirs: {theirs}\n  ours:   {ours}\n",
+                question["Expr"].as_str().unwrap_or_default()
+            ));
         }
     }
-    println!("{count} random expressions, {refused} of them refused, {} differ", wrong.len());
-    assert!(wrong.is_empty(), "{} of {count}, seed {seed}\n{}", wrong.len(), wrong.join("\n"));
+    println!(
+        "{count} random expressions, {refused} of them refused, {} differ",
+        wrong.len()
+    );
+    assert!(
+        wrong.is_empty(),
+        "{} of {count}, seed {seed}\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
 }
 
 #[test]
@@ -226,7 +260,8 @@ fn rules_answer_as_the_real_ones() {
     let cases: Vec<Value> = serde_json::from_str(&text).expect("the rules are JSON");
     let mut questions = Vec::new();
     for case in &cases {
-        let mut question = json!({"Op": "validate", "Schema": case["schema"], "Self": case["object"]});
+        let mut question =
+            json!({"Op": "validate", "Schema": case["schema"], "Self": case["object"]});
         if let Some(old) = case.get("old") {
             question["Old"] = old.clone();
         }
@@ -256,31 +291,51 @@ fn rules_answer_as_the_real_ones() {
         let name = case["name"].as_str().unwrap_or_default();
         let list = |answer: &Value| -> Vec<String> {
             let errors = answer["Errors"].as_array().cloned().unwrap_or_default();
-            errors.iter().map(|e| {
-                let path = e["Field"].as_str().unwrap_or_default();
-                mask(&format!("{path}: {}", e["Detail"].as_str().unwrap_or_default()))
-            }).collect()
+            errors
+                .iter()
+                .map(|e| {
+                    let path = e["Field"].as_str().unwrap_or_default();
+                    mask(&format!(
+                        "{path}: {}",
+                        e["Detail"].as_str().unwrap_or_default()
+                    ))
+                })
+                .collect()
         };
         let compiled = rules::compile_stored(&case["schema"]);
         let budget = case["budget"].as_i64().unwrap_or(RUNTIME_BUDGET);
         let ours = rules::validate(&compiled, &case["object"], case.get("old"), budget);
         let mut shown: Vec<String> = ours.errors.iter().map(ToString::to_string).collect();
-        let mut wanted: Vec<String> = pair[0]["Errors"].as_array().into_iter().flatten()
-            .map(|e| mask(e["Message"].as_str().unwrap_or_default())).collect();
+        let mut wanted: Vec<String> = pair[0]["Errors"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|e| mask(e["Message"].as_str().unwrap_or_default()))
+            .collect();
         shown.sort();
         wanted.sort();
         if shown != wanted || pair[0]["Remaining"].as_i64().unwrap_or_default() != ours.remaining {
-            wrong.push(format!("{name}: object\n  theirs: {wanted:#?} {}\n  ours:   {shown:#?} {}\n  {}", pair[0]["Remaining"], ours.remaining, pair[0]["Bad"]));
+            wrong.push(format!(
+                "{name}: object\n  theirs: {wanted:#?} {}\n  ours:   {shown:#?} {}\n  {}",
+                pair[0]["Remaining"], ours.remaining, pair[0]["Bad"]
+            ));
         }
         let mut wanted = list(&pair[1]);
-        let mut shown: Vec<String> = match rules::compile(&case["schema"], "spec.validation.openAPIV3Schema") {
-            Ok(_) => Vec::new(),
-            Err(errors) => errors.iter().map(|e| format!("{}: {}", e.field, e.detail)).collect(),
-        };
+        let mut shown: Vec<String> =
+            match rules::compile(&case["schema"], "spec.validation.openAPIV3Schema") {
+                Ok(_) => Vec::new(),
+                Err(errors) => errors
+                    .iter()
+                    .map(|e| format!("{}: {}", e.field, e.detail))
+                    .collect(),
+            };
         shown.sort();
         wanted.sort();
         if shown != wanted {
-            wrong.push(format!("{name}: definition\n  theirs: {wanted:#?}\n  ours:   {shown:#?}\n  {}", pair[1]["Bad"]));
+            wrong.push(format!(
+                "{name}: definition\n  theirs: {wanted:#?}\n  ours:   {shown:#?}\n  {}",
+                pair[1]["Bad"]
+            ));
         }
     }
     println!("{} rules, {} differ", cases.len(), wrong.len());
