@@ -2,7 +2,7 @@
 //!
 //! Everything here is synchronous, as the store is, except waiting for a watch's next event.
 
-mod checks;
+pub(crate) mod checks;
 mod delete;
 mod list;
 mod patch;
@@ -187,7 +187,9 @@ impl Registry {
         }
         let mut catalog = Catalog::clone(&self.inner.base);
         for definition in definitions.values() {
-            for def in crd::resources(&definition) {
+            let written = write::resource_version(&definition).parse().unwrap_or(0);
+            for mut def in crd::resources(&definition) {
+                def.settled_since = written;
                 catalog.add(def);
             }
         }
@@ -199,6 +201,40 @@ impl Registry {
     pub(crate) fn definition_changed(&self, def: &ResourceDef) -> Result<(), Status> {
         if def.group == crd::GROUP && def.plural == crd::PLURAL {
             self.reload()?;
+            self.reconsider(def)?;
+        }
+        Ok(())
+    }
+
+    /// Returns the stored definitions.
+    pub(crate) fn definitions(&self, def: &ResourceDef) -> Result<Vec<Value>, Status> {
+        Ok(self
+            .list(def, "", &ListOptions::default())?
+            .values()
+            .collect())
+    }
+
+    /// Looks again at the definitions that wait for names: one may have come free.
+    fn reconsider(&self, def: &ResourceDef) -> Result<(), Status> {
+        let all = self.definitions(def)?;
+        for waiting in &all {
+            let mut wanted = waiting.clone();
+            if crd::is_true(waiting, "NamesAccepted") {
+                continue;
+            }
+            crd::settle(&mut wanted, &all, self.clock().now());
+            if wanted["status"] != waiting["status"] {
+                let options = WriteOptions::manager("kube-apiserver");
+                let name = k8s_object::name(waiting);
+                // whoever wrote it in the meantime looked at the names as well
+                match self.modify(def, "", name, Part::Status, &options, |object| {
+                    object["status"] = wanted["status"].clone();
+                    true
+                }) {
+                    Err(status) if status.is_not_found() || status.is_conflict() => {}
+                    done => drop(done?),
+                }
+            }
         }
         Ok(())
     }

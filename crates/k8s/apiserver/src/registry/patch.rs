@@ -104,7 +104,9 @@ impl Registry {
         let mut wanted = self.accept(def, draft.namespace, name, wanted.clone())?;
         if def.custom || matches!(def.schema, Schema::Builtin) {
             let mut known = wanted.clone();
-            if let Some(field) = schema::prune(def, &mut known).first() {
+            let unknown = schema::prune(def, &mut known)
+                .map_err(|error| Status::invalid(def, name, &[error]))?;
+            if let Some(field) = unknown.first() {
                 // apply has no place for what it cannot merge, whatever the field validation says
                 return Err(Status::new(
                     500,

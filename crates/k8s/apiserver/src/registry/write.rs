@@ -277,7 +277,7 @@ impl Registry {
             old,
             expect,
             applied,
-            warnings,
+            mut warnings,
         } = draft;
         schema::drop_nulls(def, &mut new);
         match &old {
@@ -299,7 +299,8 @@ impl Registry {
         }
         schema::default(def, &mut new);
         if def.group == crate::crd::GROUP && def.plural == crate::crd::PLURAL {
-            crate::crd::settle(&mut new, self.clock().now());
+            let others = self.definitions(def)?;
+            crate::crd::settle(&mut new, &others, self.clock().now());
         }
         if !applied {
             schema::track_update(
@@ -322,7 +323,12 @@ impl Registry {
             count_generation(def, old, &mut new);
         }
         let mut errors = checks::metadata(def, &new, old.as_ref());
-        errors.extend(schema::validate(def, &new, old.as_ref()));
+        errors.extend(schema::validate(
+            def,
+            &new,
+            old.as_ref(),
+            part.subresource(),
+        ));
         if let Some(validate) = &def.validate {
             errors.extend(validate(&new, old.as_ref()));
         }
@@ -333,6 +339,12 @@ impl Registry {
                 name
             };
             return Err(Status::invalid(def, shown, &errors));
+        }
+        if def.group == crate::crd::GROUP && def.plural == crate::crd::PLURAL {
+            let known = old.as_ref().map(crate::crd::unknown_formats);
+            let new = crate::crd::unknown_formats(&new).into_iter();
+            let new = new.filter(|one| known.as_ref().is_none_or(|known| !known.contains(one)));
+            warnings.extend(new.map(|format| format!("unrecognized format {format:?}")));
         }
         self.put(def, name, old, expect, new, options, warnings)
     }
@@ -447,7 +459,8 @@ pub(super) fn check_fields(
             def.kind, def.version, def.kind
         )));
     }
-    let unknown = schema::prune(def, object);
+    let unknown = schema::prune(def, object)
+        .map_err(|error| Status::invalid(def, k8s_object::name(object), &[error]))?;
     if unknown.is_empty() || options.field_validation == FieldValidation::Ignore {
         return Ok(Vec::new());
     }
