@@ -1,5 +1,6 @@
-//! `cargo xtask conformance`: our renderers and our server-side apply beside the real ones.
+//! `cargo xtask conformance`: our renderers our server-side apply and our API server beside the real ones.
 
+mod api;
 mod apply;
 mod cases;
 mod compare;
@@ -19,14 +20,15 @@ use anyhow::bail;
 
 use crate::Context;
 
-/// Runs `conformance helm …`, `conformance kustomize …` and `conformance apply …`.
+/// Runs `conformance helm …`, `conformance kustomize …`, `conformance apply …` and `conformance api …`.
 pub(crate) fn run(context: &Context, args: &[String]) -> anyhow::Result<ExitCode> {
     match args.split_first() {
         Some((name, rest)) if name == "helm" => helm::run(context, rest),
         Some((name, rest)) if name == "kustomize" => kustomize::run(context, rest),
         Some((name, rest)) if name == "apply" => apply::run(context, rest),
+        Some((name, rest)) if name == "api" => api::run(context, rest),
         _ => bail!(
-            "usage: cargo xtask conformance helm|kustomize --corpus DIR, or conformance apply (see --help there)"
+            "usage: cargo xtask conformance helm|kustomize --corpus DIR, or conformance apply|api (see --help there)"
         ),
     }
 }

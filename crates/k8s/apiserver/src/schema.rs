@@ -74,12 +74,20 @@ fn strip(value: &mut Value) {
 }
 
 /// Removes fields that the schema does not know; returns their paths. What is embedded must have metadata of the right types.
-pub(crate) fn prune(def: &ResourceDef, object: &mut Value) -> Result<Vec<String>, FieldError> {
+pub(crate) fn prune(def: &ResourceDef, object: &mut Value) -> Result<Vec<String>, String> {
     match &def.schema {
         Schema::None => Ok(Vec::new()),
         Schema::Json(schema) if def.custom => {
-            let mut unknown = structural::coerce(object, schema, true)?;
+            if let Some(problem) = object.get("metadata").and_then(structural::meta_misfit) {
+                return Err(problem);
+            }
+            let found = structural::coerce(object, schema, true).map_err(|e| e.to_string())?;
+            // its own metadata is read first, what is embedded last
+            let (mut unknown, embedded): (Vec<_>, Vec<_>) = found
+                .into_iter()
+                .partition(|path| path.starts_with("metadata."));
             unknown.extend(structural::prune(object, schema));
+            unknown.extend(embedded);
             Ok(unknown)
         }
         _ => {
@@ -368,7 +376,25 @@ pub(crate) fn strategic(def: &ResourceDef, old: &Value, patch: &Value) -> Result
 
 /// Applies RFC 6902 operations.
 pub(crate) fn json_patch(old: &Value, operations: &Value) -> Result<Value, Status> {
+    if !operations.is_array() {
+        return Err(undecoded(operations, "[]handlers.jsonPatchOp"));
+    }
     k8s_apply::patch::json_patch(old, operations).map_err(patch_error)
+}
+
+/// What a patch cannot be decoded into.
+pub(crate) fn undecoded(patch: &Value, wanted: &str) -> Status {
+    let found = match patch {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    Status::bad_request(format!(
+        "error decoding patch: json: cannot unmarshal {found} into Go value of type {wanted}"
+    ))
 }
 
 fn patch_error(error: PatchError) -> Status {

@@ -3,6 +3,7 @@
 use k8s_object::LabelSelector;
 use serde_json::Value;
 
+use crate::registry::checks;
 use crate::{ResourceDef, Status};
 
 /// One term of a field selector.
@@ -36,9 +37,12 @@ impl Selector {
 
     /// Reads both text forms; empty texts select everything.
     pub fn parse(labels: &str, fields: &str) -> Result<Self, Status> {
-        let labels = labels.parse::<LabelSelector>().map_err(|error| {
-            Status::bad_request(format!("unable to parse requirement: {error}"))
-        })?;
+        let unreadable =
+            |why: String| Status::bad_request(format!("unable to parse requirement: {why}"));
+        let labels = labels
+            .parse::<LabelSelector>()
+            .map_err(|error| unreadable(error.to_string()))?;
+        check_labels(&labels).map_err(unreadable)?;
         let mut terms = Vec::new();
         for term in split_terms(fields) {
             let (field, value, equal) = if let Some((field, value)) = term.split_once("!=") {
@@ -76,9 +80,15 @@ impl Selector {
                 || field == "metadata.namespace"
                 || def.selectable_fields.iter().any(|known| known == field);
             if !known {
-                return Err(Status::bad_request(format!(
-                    "field label not supported: {field}"
-                )));
+                // only a kind with fields of its own has a say in the words
+                let why = if def.selectable_fields.is_empty() && !def.custom {
+                    format!(
+                        "{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
+                    )
+                } else {
+                    format!("field label not supported: {field}")
+                };
+                return Err(Status::bad_request(why));
             }
         }
         Ok(())
@@ -100,6 +110,31 @@ impl Selector {
                 .iter()
                 .all(|term| (field_text(object, &term.field) == term.value) == term.equal)
     }
+}
+
+/// Checks that keys and values are ones that labels can have.
+fn check_labels(selector: &LabelSelector) -> Result<(), String> {
+    let key = |key: &str| match checks::qualified_name_problem(key) {
+        Some(why) => Err(format!("<nil>: Invalid value: {key:?}: {why}")),
+        None => Ok(()),
+    };
+    let value = |index: usize, name: &str, value: &str| match checks::label_value_problem(value) {
+        Some(why) => Err(format!(
+            "values[{index}][{name}]: Invalid value: {value:?}: {why}"
+        )),
+        None => Ok(()),
+    };
+    for (name, wanted) in &selector.match_labels {
+        key(name)?;
+        value(0, name, wanted)?;
+    }
+    for term in &selector.match_expressions {
+        key(&term.key)?;
+        for (index, wanted) in term.values.iter().enumerate() {
+            value(index, &term.key, wanted)?;
+        }
+    }
+    Ok(())
 }
 
 fn split_terms(text: &str) -> Vec<&str> {
@@ -185,7 +220,7 @@ mod tests {
         let unknown = Selector::parse("", "spec.x=1").expect("parses");
         assert_eq!(
             unknown.check(&def).expect_err("unknown").message,
-            "field label not supported: spec.x"
+            "\"spec.x\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
         );
     }
 }

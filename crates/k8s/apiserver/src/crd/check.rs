@@ -151,19 +151,15 @@ fn spec_errors(spec: &Value, old: Option<&Value>, errors: &mut Vec<FieldError>) 
     if !unique {
         let why = "must contain unique version names";
         let shown = internal::versions(versions, shared);
-        errors.push(FieldError::invalid("spec.versions", shown, why));
+        errors.push(internal::invalid("spec.versions", &shown, why));
     }
     let stored = versions
         .iter()
         .filter(|version| version["storage"] == json!(true));
     if stored.count() != 1 {
         let why = "must have exactly one version marked as storage version";
-        let shown = if versions.is_empty() {
-            Value::Null
-        } else {
-            internal::versions(versions, shared)
-        };
-        errors.push(FieldError::invalid("spec.versions", shown, why));
+        let shown = internal::versions(versions, shared);
+        errors.push(internal::invalid("spec.versions", &shown, why));
     }
     let first = versions
         .first()

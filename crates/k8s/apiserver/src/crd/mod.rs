@@ -1,6 +1,7 @@
 //! Custom resources: a definition becomes resources like any other.
 
 mod check;
+mod decode;
 mod defaults;
 mod internal;
 mod paths;
@@ -16,6 +17,7 @@ use crate::resource::ServedVersion;
 use crate::{Column, ResourceDef, Scale, Schema, jsonpath, structural, world};
 
 pub(crate) use check::{check, unknown_formats};
+pub(crate) use decode::misfit;
 
 /// Holds a definition until its objects are gone.
 pub(crate) const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
@@ -36,6 +38,18 @@ fn texts(value: &Value) -> Vec<String> {
 fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
+
+/// What its resources offer, in the order in which Kubernetes names it.
+const VERBS: [&str; 8] = [
+    "delete",
+    "deletecollection",
+    "get",
+    "list",
+    "patch",
+    "create",
+    "update",
+    "watch",
+];
 
 /// Turns a definition into the resources that it serves, one per served version.
 pub(crate) fn resources(definition: &Value) -> Vec<ResourceDef> {
@@ -74,6 +88,7 @@ pub(crate) fn resources(definition: &Value) -> Vec<ResourceDef> {
             text(&spec["scope"]) != "Cluster",
         );
         def.custom = true;
+        def.verbs = VERBS.map(str::to_owned).to_vec();
         def.storage_version = storage.to_owned();
         if let Some(singular) = names["singular"].as_str() {
             def.singular = singular.to_owned();
@@ -84,7 +99,8 @@ pub(crate) fn resources(definition: &Value) -> Vec<ResourceDef> {
         def.short_names = texts(&names["shortNames"]);
         def.categories = texts(&names["categories"]);
         if ends {
-            def.verbs.retain(|verb| verb != "create");
+            def.verbs
+                .retain(|verb| !matches!(verb.as_str(), "create" | "patch" | "update"));
         }
         if let Some(schema) = version["schema"].get("openAPIV3Schema") {
             def.schema = Schema::Json(Arc::new(schema.clone()));
@@ -155,7 +171,10 @@ fn columns(list: &Value) -> Vec<Column> {
         }
         let mut made = Column::path(text(&column["name"]), text(&column["type"]), path);
         made.format = text(&column["format"]).to_owned();
-        made.description = text(&column["description"]).to_owned();
+        made.description = match text(&column["description"]) {
+            "" => format!("Custom resource definition column (in JSONPath format): {path}"),
+            own => own.to_owned(),
+        };
         made.priority = column["priority"]
             .as_i64()
             .and_then(|priority| i32::try_from(priority).ok())

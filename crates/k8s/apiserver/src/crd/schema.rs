@@ -103,13 +103,11 @@ fn root_for_status(schema: &Value, path: &str, errors: &mut Vec<FieldError>) {
             .is_some_and(|value| !value.is_null() && value != &json!(false) && value != &json!([]))
     });
     if lost {
-        errors.push(FieldError::invalid(
-            path,
-            super::internal::schema(schema),
-            format!(
-                "only {KEPT} fields are allowed at the root of the schema if the status subresource is enabled"
-            ),
-        ));
+        let why = format!(
+            "only {KEPT} fields are allowed at the root of the schema if the status subresource is enabled"
+        );
+        let shown = super::internal::schema(schema);
+        errors.push(super::internal::invalid(path, &shown, &why));
     }
 }
 

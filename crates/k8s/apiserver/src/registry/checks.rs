@@ -56,7 +56,8 @@ pub(crate) fn name_problem(rule: NameRule, name: &str) -> Option<String> {
     }
 }
 
-fn qualified_name_problem(key: &str) -> Option<String> {
+/// Says what is wrong with a key of labels.
+pub(crate) fn qualified_name_problem(key: &str) -> Option<String> {
     let (prefix, name) = match key.split_once('/') {
         Some((prefix, name)) => (Some(prefix), name),
         None => (None, key),
@@ -76,6 +77,14 @@ fn qualified_name_problem(key: &str) -> Option<String> {
         return Some("name part must be no more than 63 characters".to_owned());
     }
     (!is_qualified_part(name)).then(|| QUALIFIED.to_owned())
+}
+
+/// Says what is wrong with a value of a label.
+pub(crate) fn label_value_problem(value: &str) -> Option<String> {
+    if value.len() > 63 {
+        return Some("must be no more than 63 bytes".to_owned());
+    }
+    (!value.is_empty() && !is_qualified_part(value)).then(|| LABEL_VALUE.to_owned())
 }
 
 /// Checks `metadata` of any object.

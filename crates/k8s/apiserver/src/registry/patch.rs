@@ -105,7 +105,7 @@ impl Registry {
         if def.custom || matches!(def.schema, Schema::Builtin) {
             let mut known = wanted.clone();
             let unknown = schema::prune(def, &mut known)
-                .map_err(|error| Status::invalid(def, name, &[error]))?;
+                .map_err(|problem| super::write::unreadable(def, &problem))?;
             if let Some(field) = unknown.first() {
                 // apply has no place for what it cannot merge, whatever the field validation says
                 return Err(Status::new(
@@ -169,6 +169,9 @@ impl Registry {
 fn change(def: &ResourceDef, old: &Value, patch: &Patch) -> Result<Value, Status> {
     match patch {
         Patch::Json(operations) => schema::json_patch(old, operations),
+        Patch::Merge(patch) if !patch.is_object() => {
+            Err(schema::undecoded(patch, "map[string]interface {}"))
+        }
         Patch::Merge(patch) => {
             let mut new = old.clone();
             merge(&mut new, patch);

@@ -207,7 +207,8 @@ impl Registry {
             .as_str()
             .unwrap_or_default()
             .to_owned();
-        if kind != def.kind {
+        // a custom object of another kind is found out when it is checked
+        if kind != def.kind && !(def.custom && api_version == expected) {
             return Err(Status::bad_request(format!(
                 "{kind} in version {:?} cannot be handled as a {}: converting ({kind}) to ({}): unknown conversion",
                 def.version, def.kind, def.kind
@@ -222,6 +223,11 @@ impl Registry {
             .get("metadata")
             .is_none_or(|meta| meta.is_object() || meta.is_null())
         {
+            if def.custom
+                && let Some(problem) = map.get("metadata").and_then(crate::structural::meta_misfit)
+            {
+                return Err(unreadable(def, &problem));
+            }
             return Err(Status::bad_request("metadata is not a JSON object"));
         }
         if map.get("metadata").is_none_or(Value::is_null) {
@@ -279,6 +285,13 @@ impl Registry {
             applied,
             mut warnings,
         } = draft;
+        let kind = new["kind"].as_str().unwrap_or_default();
+        if def.custom && kind != def.kind {
+            let why = format!("must be {}", def.kind);
+            let error = FieldError::invalid("kind", json!(kind), why);
+            let sent = ResourceDef::new(&def.group, &def.version, kind, &def.plural, true);
+            return Err(Status::invalid(&sent, k8s_object::name(&new), &[error]));
+        }
         schema::drop_nulls(def, &mut new);
         match &old {
             None => self.begin_life(def, &mut new),
@@ -339,6 +352,9 @@ impl Registry {
                 name
             };
             return Err(Status::invalid(def, shown, &errors));
+        }
+        if def.custom {
+            warnings.extend(finalizer_warnings(old.as_ref(), &new));
         }
         if def.group == crate::crd::GROUP && def.plural == crate::crd::PLURAL {
             let known = old.as_ref().map(crate::crd::unknown_formats);
@@ -445,6 +461,32 @@ impl Registry {
     }
 }
 
+/// New finalizers that another might choose as well.
+fn finalizer_warnings(old: Option<&Value>, new: &Value) -> Vec<String> {
+    let names = |object: &Value| -> std::collections::BTreeSet<String> {
+        let list = k8s_object::meta(object).and_then(|meta| meta.get("finalizers"));
+        let texts = crate::structural::texts(list).into_iter();
+        texts.map(str::to_owned).collect()
+    };
+    let known = old.map(names).unwrap_or_default();
+    let standard = ["orphan", "foregroundDeletion", "kubernetes"];
+    let mut out = Vec::new();
+    for name in names(new).difference(&known) {
+        if name.contains('/') || standard.contains(&name.as_str()) {
+            continue;
+        }
+        let path = if name.contains('.') {
+            " including a path (/)"
+        } else {
+            ""
+        };
+        out.push(format!(
+            "metadata.finalizers: {name:?}: prefer a domain-qualified finalizer name{path} to avoid accidental conflicts with other finalizer writers"
+        ));
+    }
+    out
+}
+
 /// Drops, reports or refuses what the schema does not know.
 pub(super) fn check_fields(
     def: &ResourceDef,
@@ -459,8 +501,16 @@ pub(super) fn check_fields(
             def.kind, def.version, def.kind
         )));
     }
-    let unknown = schema::prune(def, object)
-        .map_err(|error| Status::invalid(def, k8s_object::name(object), &[error]))?;
+    if def.group == crate::crd::GROUP
+        && def.plural == crate::crd::PLURAL
+        && let Some(problem) = crate::crd::misfit(object)
+    {
+        return Err(Status::bad_request(format!(
+            "{} in version {:?} cannot be handled as a {}: {problem}",
+            def.kind, def.version, def.kind
+        )));
+    }
+    let unknown = schema::prune(def, object).map_err(|problem| unreadable(def, &problem))?;
     if unknown.is_empty() || options.field_validation == FieldValidation::Ignore {
         return Ok(Vec::new());
     }
@@ -478,6 +528,14 @@ pub(super) fn check_fields(
         ))),
         _ => Ok(texts),
     }
+}
+
+/// What was sent cannot be decoded.
+pub(super) fn unreadable(def: &ResourceDef, problem: &str) -> Status {
+    Status::bad_request(format!(
+        "{} in version {:?} cannot be handled as a {}: {problem}",
+        def.kind, def.version, def.kind
+    ))
 }
 
 /// Checks uid and resourceVersion of a body against the object.
@@ -500,15 +558,12 @@ pub(super) fn check_precondition(
     }
     if asked.is_empty() || asked == "0" {
         if !def.allow_unconditional_update {
-            return Err(Status::invalid(
-                def,
-                name,
-                &[FieldError::invalid(
-                    "metadata.resourceVersion",
-                    json!(0),
-                    "must be specified for an update",
-                )],
-            ));
+            // the resource is named here, not the kind
+            let mut named = ResourceDef::new(&def.group, &def.version, &def.plural, "", true);
+            named.custom = def.custom;
+            let why = "must be specified for an update";
+            let error = FieldError::invalid("metadata.resourceVersion", json!(0), why);
+            return Err(Status::invalid(&named, name, &[error]));
         }
     } else if asked != resource_version(old) {
         return Err(Status::modified(def, name));

@@ -103,14 +103,24 @@ fn meta_type() -> k8s_apply::schema::TypeRef {
 }
 
 /// What of metadata has another type than it should.
-fn misfit(meta: &Value) -> Option<String> {
+pub(crate) fn misfit(meta: &Value) -> Option<String> {
     let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta});
     let problem = crate::http::misfit("v1", "ConfigMap", &object)?;
-    Some(
-        problem
-            .replace("ObjectMeta.metadata.", "ObjectMeta.")
-            .replace("field ConfigMap.metadata of type", "value of type"),
-    )
+    let problem = problem
+        .replace("ObjectMeta.metadata.", "ObjectMeta.")
+        .replace("struct field ConfigMap.metadata of type", "value of type")
+        .replace("of type meta.v1.ObjectMeta", "of type v1.ObjectMeta");
+    Some(match problem.as_str() {
+        text if text.ends_with("of type map[string]") => format!("{text}string"),
+        text if text.ends_with("ObjectMeta.finalizers of type []") => format!("{text}string"),
+        text if text.ends_with("ObjectMeta.ownerReferences of type []") => {
+            format!("{text}v1.OwnerReference")
+        }
+        text if text.ends_with("ObjectMeta.managedFields of type []") => {
+            format!("{text}v1.ManagedFieldsEntry")
+        }
+        _ => problem,
+    })
 }
 
 /// Checks embedded objects; the root is one only if `root` says so.

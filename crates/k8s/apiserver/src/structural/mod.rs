@@ -9,7 +9,7 @@ mod value;
 
 use serde_json::{Map, Value};
 
-pub(crate) use embedded::{coerce, validate_embedded};
+pub(crate) use embedded::{coerce, misfit as meta_misfit, validate_embedded};
 pub(crate) use formats::is_supported as format_is_supported;
 pub(crate) use generated::from_json_schema;
 pub(crate) use lists::validate_lists;
