@@ -1,4 +1,5 @@
-// Writes the table of Kubernetes' built-in types (crates/k8s/apply/src/builtin.types) from its OpenAPI v3 documents.
+// Writes the table of Kubernetes' built-in types (crates/k8s/apply/src/builtin.types) from its OpenAPI v3 documents;
+// cargo xtask schemas puts in what oracle/kubernetes/schemas knows of them.
 //
 // Usage: go run . DIR > builtin.types, where DIR is api/openapi-spec/v3 of the module k8s.io/kubernetes
 // (go mod download -json k8s.io/kubernetes@VERSION tells where it stands). The head of the table explains its form.
@@ -17,12 +18,16 @@ import (
 type object = map[string]any
 
 const head = `# Kubernetes' built-in types: what server-side apply, strategic merge and field validation need of them.
-# Made by oracle/types from the OpenAPI v3 documents of Kubernetes; do not edit.
+# Made by cargo xtask schemas from the OpenAPI v3 documents, the Go types and the defaulting functions of Kubernetes; do not edit.
 #
 #   TYPE [atomic] [kind=GROUP/VERSION/KIND] [list]    "list" makes KINDList too
-#     FIELD[!][~] TYPE [atomic|granular|set|map=KEY,..] [patch=STRATEGY,..] [key=KEY] [default=JSON]
+#     FIELD[!][~] TYPE [atomic|granular|set|map=KEY,..] [patch=STRATEGY,..] [key=KEY]
+#       [ptr] [in=EMBEDDED] [go=TYPE] [null|drop|zero=JSON] [set=JSON [if=SIBLING:TEXT,..|if=SIBLING!TEXT,..]] [default=JSON]
 #
 # !: required. ~: present in Kubernetes even where it is empty (its default is the zero value).
+# ptr: empty and absent are two things. null, zero: written so where it is absent. drop: left out where it is empty, whatever ~ says.
+# in: the embedded structs that hold it in Go. go: what Go calls a text type. Both stand in messages about bodies that do not fit.
+# default: published; part of a list's keys. set: what the API server puts in where it is absent, and where a sibling is so.
 # TYPE: a scalar, the name of a type, []TYPE (atomic where nothing is said) or {}TYPE (a map from string).
 #
 `

@@ -2,7 +2,6 @@
 
 mod conformance;
 mod e2e;
-mod git_host;
 mod image;
 mod manifests;
 mod measured;
@@ -10,6 +9,7 @@ mod nouns;
 mod oracle;
 mod proto;
 mod rivals;
+mod schemas;
 mod structure;
 mod test;
 
@@ -49,6 +49,11 @@ const COMMANDS: &[Command] = &[
         name: "nouns",
         about: "write docs/nouns/ from the nouns' schemas; --check: fail if that would change anything",
         run: nouns::run,
+    },
+    Command {
+        name: "schemas",
+        about: "write the table of Kubernetes' types from its documents and Go types; --check: fail if that would change anything",
+        run: schemas::run,
     },
     Command {
         name: "manifests",

@@ -1,7 +1,10 @@
 //! `roadstead render` of kustomizations: the built binary, beside the real kustomize where it is at hand.
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use oracle_cluster::GitHost;
 
 const TREE: &[(&str, &str)] = &[
     ("repository/.git/HEAD", "ref: refs/heads/main\n"),
@@ -51,6 +54,7 @@ impl Folder {
             .args(line.split(' '))
             .current_dir(self.0.path())
             .env("NO_COLOR", "1")
+            .env("XDG_CACHE_HOME", self.0.path().join("cache"))
             .output()
             .expect("it starts");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -59,6 +63,11 @@ impl Folder {
         } else {
             Err(text(&output.stderr))
         }
+    }
+
+    fn git(&self, line: &str) {
+        let done = self.run(Path::new("git"), &format!("-C repository {line}"));
+        done.expect("git does it");
     }
 
     fn render(&self, line: &str) -> Result<String, String> {
@@ -168,4 +177,48 @@ fn an_apps_changes_apply_to_what_is_built_from_a_base_beside() {
         .render("repository/over --app app.yaml")
         .expect("built");
     assert!(!others.contains("replicas"), "{others}");
+}
+
+#[test]
+fn bases_of_other_repositories_are_fetched() {
+    let folder = Folder::make();
+    std::fs::remove_dir_all(folder.0.path().join("repository/.git")).expect("removed");
+    folder.git("init -q -b main .");
+    folder.git("config user.email a@example.org");
+    folder.git("config user.name a");
+    folder.git("add -A");
+    folder.git("commit -qm Begin");
+    folder.git("tag v1");
+    let settings = folder.0.path().join("repository/base/settings.env");
+    std::fs::write(settings, "a=c\n").expect("written");
+    folder.git("commit -qam More");
+    let host = GitHost::on(Ipv4Addr::LOCALHOST, folder.0.path()).expect("it serves");
+    let url = host.url(Ipv4Addr::LOCALHOST, "repository");
+    for (reference, value) in [("v1", "a=b"), ("main", "a=c")] {
+        let text = format!("resources: ['{url}//over?ref={reference}']\nnameSuffix: -y\n");
+        let own = folder.0.path().join(reference);
+        std::fs::create_dir_all(&own).expect("made");
+        std::fs::write(own.join("kustomization.yaml"), text).expect("written");
+        let ours = folder.render(reference).expect("built");
+        assert!(
+            ours.contains(value) && ours.contains("x-web-y"),
+            "{reference}: {ours}"
+        );
+        match kustomize() {
+            None => println!("skipped: no kustomize in PATH"),
+            Some(real) => {
+                let theirs = folder.run(&real, &format!("build {reference}"));
+                assert_eq!(ours, theirs.expect("built"), "{reference}");
+            }
+        }
+    }
+    let text = format!("resources: ['{url}//over?ref=v9']\n");
+    let gone = folder.0.path().join("gone");
+    std::fs::create_dir_all(&gone).expect("made");
+    std::fs::write(gone.join("kustomization.yaml"), text).expect("written");
+    let error = folder.render("gone").expect_err("refused");
+    assert!(
+        error.contains("//over?ref=v9\" cannot be read") && error.contains("there are: main"),
+        "{error}"
+    );
 }

@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, bail};
 
-use crate::{Context, git_host};
+use crate::Context;
 use world::{Plan, World};
 
 const USAGE: &str = "usage: cargo xtask e2e [--quick | --image FILE --program FILE] [--corpus DIR] [--dir DIR] [--keep]";

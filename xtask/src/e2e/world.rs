@@ -8,10 +8,10 @@ use anyhow::{Context as _, bail};
 use oracle_cluster::{ControlPlane, Lifetime, Process, Settings, Tools};
 use serde_json::{Value, json};
 
-use super::git_host::GitHost;
 use super::proxy::Proxy;
 use super::repository::Repository;
 use super::tools::{Program, text};
+use oracle_cluster::GitHost;
 
 /// A loaded machine is slow.
 const PATIENCE: Duration = Duration::from_secs(600);

@@ -15,8 +15,8 @@ use oracle_cluster::{Process, Tools, wait_until};
 use serde_json::Value;
 
 use crate::Context;
-use crate::git_host::GitHost;
 use crate::measured::{Asked, Measured, objects};
+use oracle_cluster::GitHost;
 
 const PATIENCE: Duration = Duration::from_secs(600);
 /// How long a deleted object is waited for.

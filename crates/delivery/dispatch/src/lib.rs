@@ -8,6 +8,7 @@ mod order;
 mod removal;
 mod report;
 mod survey;
+mod trial;
 mod variant;
 
 pub use order::{
@@ -20,6 +21,7 @@ pub use report::{
     LeftOver, Problem, ProblemKind, Report, RootAck, served_digest,
 };
 pub use survey::{Existing, Survey, Surveyed};
+pub use trial::{Trial, Tried};
 pub use variant::{
     APP_LABEL, HookDelete, OWNER_ANNOTATION, Owner, Phase, Variant, VariantObject, app_label,
     owner_annotation, parse_owner,

@@ -9,7 +9,7 @@ use roadstead_dispatch::{DriftItem, Existing, Variant};
 use roadstead_model::{OnLeave, SyncOptions, Time, VariantId};
 use serde::{Deserialize, Serialize};
 
-use crate::{Changes, PlanError, compare};
+use crate::{Changes, Check, PlanError, compare};
 
 /// What is known of one cluster.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,6 +65,9 @@ pub struct Plan {
     /// Clusters without an answer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failures: Vec<Failure>,
+    /// What API servers said to it in dry-runs, for each group of clusters that get the same and run the same Kubernetes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<Check>,
 }
 
 /// Clusters with the same change.
@@ -114,8 +117,14 @@ pub struct Summary {
     pub waiting: usize,
     /// Clusters where objects of others are taken over.
     pub adopting: usize,
-    /// Clusters where an object belongs to somebody else and is refused.
+    /// Clusters where an object is refused: it belongs to somebody else, or the API server does not take it.
     pub refused: usize,
+    /// Groups of clusters that get the same change and run the same Kubernetes.
+    #[serde(default)]
+    pub checks: usize,
+    /// Those of them for which an API server said the same as the plan.
+    #[serde(default)]
+    pub confirmed: usize,
 }
 
 impl Group {
@@ -137,13 +146,25 @@ impl Plan {
             let kept = self.groups.iter().filter(|group| keep(group));
             kept.map(|group| group.clusters.len()).sum()
         };
+        let by_groups = self.groups.iter().filter(|group| group.is_refused());
+        let by_servers = self.checks.iter().filter(|check| !check.refused.is_empty());
+        let refused: BTreeSet<&String> = by_groups
+            .flat_map(|group| &group.clusters)
+            .chain(by_servers.flat_map(|check| &check.clusters))
+            .collect();
         Summary {
             clusters: count(&|_| true) + self.failures.len(),
             changing: count(&|group| !group.is_empty()),
             failed: self.failures.len(),
             waiting: count(&|group| group.changes.verdict.needs_approval()),
             adopting: count(&|group| group.existing.iter().any(|found| found.refused.is_empty())),
-            refused: count(&|group| group.is_refused()),
+            refused: refused.len(),
+            checks: self.checks.len(),
+            confirmed: self
+                .checks
+                .iter()
+                .filter(|check| check.is_confirmed())
+                .count(),
         }
     }
 

@@ -5,6 +5,7 @@
 //! made, and changes nothing.
 
 mod budget;
+mod check;
 mod compare;
 mod fields;
 mod group;
@@ -12,6 +13,7 @@ mod immutable;
 mod text;
 
 pub use budget::Verdict;
+pub use check::{Beyond, Check, Refused};
 pub use compare::{Changed, Changes, Created, PlanError, Removed, Why, compare};
 pub use fields::{FieldChange, MASK, field_changes};
 pub use group::{ClusterState, Failure, Group, Next, Plan, PlanSettings, Summary, basis, plan};

@@ -6,7 +6,7 @@ use roadstead_dispatch::{DriftKind, Existing};
 use roadstead_model::{ImmutablePolicy, OnLeave};
 use serde_json::Value;
 
-use crate::{Changed, Changes, FieldChange, Group, Plan, Removed, Why};
+use crate::{Changed, Changes, Check, FieldChange, Group, Plan, Removed, Why};
 
 /// What a piece of text is, for whoever colours it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,9 +66,28 @@ pub fn text(plan: &Plan, paint: &dyn Fn(Mark, &str) -> String) -> String {
             );
         }
     }
+    out.checks(&plan.checks);
     out.out.push('\n');
     out.line(Mark::Heading, &summary(plan));
     out.out
+}
+
+/// The clusters of a check, for people.
+fn of_check(check: &Check) -> String {
+    let names: Vec<&str> = check
+        .clusters
+        .iter()
+        .take(NAMES)
+        .map(String::as_str)
+        .collect();
+    let mut text = names.join(", ");
+    if check.clusters.len() > NAMES {
+        let _ = write!(text, " and {} more", check.clusters.len() - NAMES);
+    }
+    if !check.minor.is_empty() {
+        let _ = write!(text, " (Kubernetes {})", check.minor);
+    }
+    text
 }
 
 fn summary(plan: &Plan) -> String {
@@ -92,7 +111,7 @@ fn summary(plan: &Plan) -> String {
         );
     }
     if numbers.refused > 0 {
-        let _ = write!(text, "; {} would refuse objects of others", numbers.refused);
+        let _ = write!(text, "; {} would refuse objects", numbers.refused);
     }
     if numbers.failed > 0 {
         let _ = write!(text, "; {} without an answer", numbers.failed);
@@ -111,6 +130,38 @@ struct Writer<'p> {
 }
 
 impl Writer<'_> {
+    /// What API servers said to the plan.
+    fn checks(&mut self, checks: &[Check]) {
+        if checks.is_empty() {
+            return;
+        }
+        self.out.push('\n');
+        let confirmed = checks.iter().filter(|check| check.is_confirmed()).count();
+        let text = format!(
+            "confirmed {confirmed} of {} by dry-runs of API servers",
+            count(checks.len(), "group")
+        );
+        self.line(Mark::Note, &text);
+        for check in checks.iter().filter(|check| !check.is_confirmed()) {
+            let whose = of_check(check);
+            if !check.unknown.is_empty() {
+                let text = format!("  ? predicted for {whose}: {}", check.unknown);
+                self.line(Mark::Note, &text);
+            }
+            for refused in &check.refused {
+                let name = refused.object.readable();
+                let text = format!("  ! {whose} would refuse {name}: {}", refused.message);
+                self.line(Mark::Alert, &text);
+            }
+            for beyond in &check.beyond {
+                let name = beyond.object.readable();
+                let fields = beyond.fields.join(", ");
+                let text = format!("  ! on {whose} more of {name} changes: {fields}");
+                self.line(Mark::Alert, &text);
+            }
+        }
+    }
+
     fn line(&mut self, mark: Mark, text: &str) {
         self.out.push_str(&(self.paint)(mark, text));
         self.out.push('\n');

@@ -123,6 +123,8 @@ pub(crate) struct AppSync {
     pub(crate) gvks: Option<BTreeSet<Gvk>>,
     /// What was seen of what all Apps share when they were asked for.
     pub(crate) gvks_world: u64,
+    /// What all of them had been listed in.
+    pub(crate) synced_world: Option<u64>,
     /// What was looked for together since the plan was made.
     pub(crate) lookups: Option<BTreeMap<Group, Lookup>>,
     /// What it has seen of what all Apps share.
@@ -168,6 +170,7 @@ impl AppSync {
             namespaces: Vec::new(),
             gvks: None,
             gvks_world: 0,
+            synced_world: None,
             lookups: None,
             seen_world: 0,
             holds: (false, false),
@@ -357,6 +360,10 @@ impl AppSync {
     /// Asks for the kinds and watches that it needs; says whether everything there has been seen, `None` if nothing can
     /// be said yet.
     pub(crate) fn watched(&mut self, core: &mut Core) -> Option<bool> {
+        // what was seen once stays seen, and a watch that ends is begun again for all Apps
+        if self.gvks.is_some() && self.synced_world == Some(core.world) {
+            return Some(true);
+        }
         if core.kinds.is_none() {
             if core.discover_at.is_none() && !core.discovering {
                 core.discover(core.now.mono_ms);
@@ -383,6 +390,7 @@ impl AppSync {
                 synced &= core.watch(gvk);
             }
         }
+        self.synced_world = synced.then_some(core.world);
         Some(synced)
     }
 
@@ -633,7 +641,7 @@ impl AppSync {
             Purpose::Discover | Purpose::Namespace(_) => false,
         });
         if own.count() >= MAX_CALLS_PER_APP {
-            core.starved = true;
+            // the answer to one of them is its next turn
             core.full = true;
             return false;
         }

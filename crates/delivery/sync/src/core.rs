@@ -167,8 +167,13 @@ impl Core {
         id
     }
 
+    /// Has no further request room?
+    pub(crate) fn is_full(&self) -> bool {
+        self.calls.len() >= MAX_CALLS
+    }
+
     pub(crate) fn has_slot(&mut self) -> bool {
-        let free = self.calls.len() < MAX_CALLS;
+        let free = !self.is_full();
         self.starved |= !free;
         self.full |= !free;
         free

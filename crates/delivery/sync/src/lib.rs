@@ -30,11 +30,13 @@ mod reply;
 mod report;
 mod steady;
 mod survey;
+mod trial;
 
 pub use io::{CallId, Effect, Input, Persisted};
 pub use machine::{Machine, Settings};
 pub use record::{APP_PREFIX, BLOB_PREFIX, ORDER_KEY};
 pub use survey::{lasting, survey, trial};
+pub use trial::{altered, attempt};
 
 /// The field manager that applies.
 pub const MANAGER: &str = "roadstead";

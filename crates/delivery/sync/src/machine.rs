@@ -1,9 +1,9 @@
 //! The machine: inputs in, effects out.
 
+mod head;
 mod telling;
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use base_json::{Digest, Value};
 use bytes::Bytes;
@@ -14,6 +14,7 @@ use roadstead_dispatch::{
 };
 use roadstead_model::{AppKey, Now, Time};
 
+use self::head::{Head, is_known};
 use crate::app::AppSync;
 use crate::core::{Core, Purpose, namespace_gvk, pause};
 use crate::io::{CallId, Effect, Input, Persisted};
@@ -37,8 +38,8 @@ pub struct Machine {
     /// Which Apps have to do with an object.
     index: BTreeMap<ObjectId, BTreeSet<AppKey>>,
     dirty: BTreeSet<AppKey>,
-    /// Apps that have something to ask for and found no room.
-    starving: BTreeSet<AppKey>,
+    /// Apps that have something to ask for and found no room, the longest waiting first.
+    starving: VecDeque<AppKey>,
     unreported: BTreeSet<AppKey>,
     gone: BTreeSet<AppKey>,
     sweep: bool,
@@ -50,6 +51,7 @@ pub struct Machine {
     reporting: Option<Report>,
     wake: Option<u64>,
     nodes: (u32, Capacity),
+    turns: u64,
 }
 
 impl Machine {
@@ -71,7 +73,7 @@ impl Machine {
             apps: BTreeMap::new(),
             index: BTreeMap::new(),
             dirty: BTreeSet::new(),
-            starving: BTreeSet::new(),
+            starving: VecDeque::new(),
             unreported: BTreeSet::new(),
             gone: BTreeSet::new(),
             sweep: false,
@@ -81,6 +83,7 @@ impl Machine {
             report_at: 0,
             reporting: None,
             wake: None,
+            turns: 0,
             nodes: Default::default(),
         }
     }
@@ -142,6 +145,11 @@ impl Machine {
     /// How often an object was looked at so far: what the work costs, apart from the objects themselves.
     pub fn visits(&self) -> u64 {
         self.apps.values().map(|app| app.objects.visits).sum()
+    }
+
+    /// How often an App was given a turn so far.
+    pub fn turns(&self) -> u64 {
+        self.turns
     }
 
     /// Takes in one input and tells what to do.
@@ -302,7 +310,6 @@ impl Machine {
         let Some(purpose) = self.core.calls.remove(&call) else {
             return;
         };
-        self.dirty.append(&mut self.starving);
         match purpose {
             Purpose::Discover => self.discovered(result),
             Purpose::Namespace(name) => {
@@ -386,10 +393,7 @@ impl Machine {
                     && let Some(head) = Head::of(&bytes)
                     && is_known(&self.index, &self.apps, &head.id(), &head)
                 {
-                    head.metadata
-                        .resource_version
-                        .as_ref()
-                        .clone_into(&mut state.revision);
+                    head.revision().clone_into(&mut state.revision);
                     return;
                 }
                 let Ok(tree) = serde_json::from_slice::<Value>(&bytes) else {
@@ -532,7 +536,8 @@ impl Machine {
         }
     }
 
-    /// Lets every App that something happened to do what it can.
+    /// Lets every App that something happened to do what it can, and after them those that found no room, the longest
+    /// waiting first, while there is some.
     fn drive(&mut self) {
         let now = self.core.now.mono_ms;
         let due = self
@@ -543,52 +548,72 @@ impl Machine {
         self.dirty.extend(due);
         // what waits for another App looks again when that one's state changes, so a few turns may be needed
         for _ in 0..4 {
+            let waiting = if self.core.is_full() {
+                0
+            } else {
+                self.starving.len()
+            };
             let dirty = std::mem::take(&mut self.dirty);
-            if dirty.is_empty() {
+            if dirty.is_empty() && waiting == 0 {
                 break;
             }
-            let mut starved = BTreeSet::new();
-            self.unreported.extend(dirty.iter().cloned());
-            for retries in [false, true] {
-                let turn = if retries {
-                    std::mem::take(&mut starved)
-                } else {
-                    dirty.clone()
-                };
-                for key in &turn {
-                    let Some(mut app) = self.apps.remove(key) else {
-                        continue;
-                    };
-                    self.core.retries = retries;
-                    self.core.starved = false;
-                    let (planned, before) = (app.planned, app.state);
-                    app.drive(&mut self.core);
-                    if self.core.starved {
-                        starved.insert(key.clone());
-                    }
-                    if app.planned && !planned {
-                        self.indexed(&app);
-                    }
-                    let state = (app.state, app.entry.commit.clone(), app.since);
-                    self.core.states.insert(key.clone(), state);
-                    if app.state != before {
-                        let waiters = self
-                            .order
-                            .entries
-                            .iter()
-                            .filter(|(_, entry)| {
-                                entry.waits_for.iter().any(|wait| wait.app == *key)
-                            })
-                            .map(|(waiter, _)| waiter.clone());
-                        self.dirty.extend(waiters);
-                    }
-                    self.apps.insert(key.clone(), app);
+            let mut starved = Vec::new();
+            for _ in 0..waiting {
+                if self.core.is_full() {
+                    break;
                 }
-                if retries {
-                    self.starving.append(&mut starved);
+                let Some(key) = self.starving.pop_front() else {
+                    break;
+                };
+                if !dirty.contains(&key) && self.turn(&key, false) {
+                    starved.push(key);
+                }
+            }
+            for key in dirty {
+                if self.turn(&key, false) {
+                    starved.push(key);
+                }
+            }
+            // what failed before is tried again in the room that is left
+            for key in starved {
+                if self.core.is_full() || self.turn(&key, true) {
+                    self.starve(key);
                 }
             }
         }
+    }
+
+    fn starve(&mut self, key: AppKey) {
+        if !self.starving.contains(&key) {
+            self.starving.push_back(key);
+        }
+    }
+
+    /// Lets one App do what it can; says whether it found too little room.
+    fn turn(&mut self, key: &AppKey, retries: bool) -> bool {
+        let Some(mut app) = self.apps.remove(key) else {
+            return false;
+        };
+        self.turns += 1;
+        self.unreported.insert(key.clone());
+        self.core.retries = retries;
+        self.core.starved = false;
+        let (planned, before) = (app.planned, app.state);
+        app.drive(&mut self.core);
+        if app.planned && !planned {
+            self.indexed(&app);
+        }
+        let state = (app.state, app.entry.commit.clone(), app.since);
+        self.core.states.insert(key.clone(), state);
+        if app.state != before {
+            let entries = self.order.entries.iter();
+            let waiters = entries
+                .filter(|(_, entry)| entry.waits_for.iter().any(|wait| wait.app == *key))
+                .map(|(waiter, _)| waiter.clone());
+            self.dirty.extend(waiters);
+        }
+        self.apps.insert(key.clone(), app);
+        self.core.starved
     }
 
     fn indexed(&mut self, app: &AppSync) {
@@ -691,69 +716,6 @@ impl Machine {
         }
         self.apps = apps;
     }
-}
-
-/// What tells one state of an object from another.
-#[derive(serde::Deserialize)]
-struct Head<'a> {
-    #[serde(borrow, rename = "apiVersion")]
-    api_version: Cow<'a, str>,
-    #[serde(borrow)]
-    kind: Cow<'a, str>,
-    #[serde(borrow)]
-    metadata: HeadMeta<'a>,
-}
-
-#[derive(serde::Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct HeadMeta<'a> {
-    #[serde(borrow)]
-    name: Cow<'a, str>,
-    #[serde(borrow, default)]
-    namespace: Cow<'a, str>,
-    #[serde(borrow)]
-    uid: Cow<'a, str>,
-    #[serde(borrow)]
-    resource_version: Cow<'a, str>,
-}
-
-impl<'a> Head<'a> {
-    /// `None` for what is to be read in full.
-    fn of(bytes: &'a [u8]) -> Option<Self> {
-        let head: Self = serde_json::from_slice(bytes).ok()?;
-        let told = !head.metadata.uid.is_empty() && !head.metadata.resource_version.is_empty();
-        (told && head.kind != "Namespace").then_some(head)
-    }
-
-    fn id(&self) -> ObjectId {
-        let gvk = Gvk::new(&self.api_version, &self.kind);
-        ObjectId {
-            group: gvk.group,
-            kind: gvk.kind,
-            namespace: self.metadata.namespace.to_string(),
-            name: self.metadata.name.to_string(),
-        }
-    }
-}
-
-/// Has every App that has to do with an object taken this state of it in?
-fn is_known(
-    index: &BTreeMap<ObjectId, BTreeSet<AppKey>>,
-    apps: &BTreeMap<AppKey, AppSync>,
-    id: &ObjectId,
-    head: &Head<'_>,
-) -> bool {
-    let Some(keys) = index.get(id).filter(|keys| !keys.is_empty()) else {
-        return false;
-    };
-    keys.iter().all(|key| {
-        let obj = apps.get(key).and_then(|app| app.objects.get(id));
-        obj.is_some_and(|obj| {
-            obj.live.as_ref().is_some_and(|live| {
-                live.uid == head.metadata.uid && live.revision == head.metadata.resource_version
-            }) && obj.verdict().is_some()
-        })
-    })
 }
 
 /// A watch resumes behind the last event that it had, so that no old one comes again.

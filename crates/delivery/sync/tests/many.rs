@@ -79,3 +79,27 @@ fn a_step_costs_what_changed() {
     let end = cost(&mut world, AppState::Gone);
     assert!(end < 16 * many, "the end took {end} looks");
 }
+
+#[test]
+fn an_answer_wakes_few_of_those_that_wait() {
+    let turns = |apps: usize| {
+        let mut world = World::default();
+        for number in 0..apps {
+            let key = format!("a{number:03}");
+            let maps = (0..10).map(|map| item(config(&format!("{key}-{map}"), "1")));
+            let entry = world.entry(maps.collect());
+            world.set(&key, entry);
+        }
+        world.run(60_000);
+        for number in 0..apps {
+            world.expect(&format!("a{number:03}"), AppState::Healthy);
+        }
+        let answers = u64::try_from(world.fake.writes.len()).expect("few");
+        world.machine.turns() as f64 / answers as f64
+    };
+    let (few, many) = (turns(4), turns(120));
+    assert!(
+        many < 4.0 * few + 4.0,
+        "{few:.1} turns an answer with 4 Apps, {many:.1} with 120"
+    );
+}

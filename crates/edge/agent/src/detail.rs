@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use k8s_cluster::{Call, Cluster, ErrorKind, Reply};
 use k8s_object::{Gvk, ObjectId};
-use roadstead_dispatch::{Existing, Survey, Surveyed};
+use roadstead_dispatch::{Existing, Survey, Surveyed, Trial, Tried};
 
 /// How many objects of a survey are asked for at once.
 const ABREAST: usize = 8;
@@ -126,6 +126,82 @@ async fn tried(cluster: &dyn Cluster, wanted: &Surveyed, live: &Value, found: &m
         Ok(made) => found.fields = roadstead_sync::lasting(&found.fields, wanted, live, &made),
         Err(why) => found.unknown = format!("defaults may bring some of it again: {why}"),
     }
+}
+
+/// Lets the API server say what it would make of objects. No content leaves the cluster by it, and nothing is written.
+pub(crate) async fn trial(cluster: Arc<dyn Cluster>, asked: Trial) -> Result<Bytes, String> {
+    let asked = Arc::new(asked);
+    let tries =
+        (0..asked.objects.len()).map(|at| try_one(Arc::clone(&cluster), Arc::clone(&asked), at));
+    let tried: Vec<Option<Tried>> = futures_util::stream::iter(tries)
+        .buffered(ABREAST)
+        .collect()
+        .await;
+    let tried: Vec<Tried> = tried.into_iter().flatten().collect();
+    serde_json::to_vec(&tried)
+        .map(Bytes::from)
+        .map_err(|error| error.to_string())
+}
+
+async fn try_one(cluster: Arc<dyn Cluster>, asked: Arc<Trial>, at: usize) -> Option<Tried> {
+    let wanted = asked.objects.get(at)?;
+    let mut out = Tried {
+        object: wanted.id.clone(),
+        absent: false,
+        fields: Vec::new(),
+        refused: String::new(),
+        immutable: false,
+        unknown: String::new(),
+    };
+    let gvk = Gvk {
+        group: wanted.id.group.clone(),
+        version: wanted.version.clone(),
+        kind: wanted.id.kind.clone(),
+    };
+    let id = wanted.id.clone();
+    let live = match cluster.call(Call::Get { gvk, id }).await {
+        Ok(Reply::Object(bytes)) => serde_json::from_slice::<Value>(&bytes).ok(),
+        Ok(_) => None,
+        Err(error) => match error.kind {
+            ErrorKind::NotFound | ErrorKind::NamespaceMissing | ErrorKind::UnknownKind => None,
+            _ => {
+                out.unknown = error.message;
+                return Some(out);
+            }
+        },
+    };
+    out.absent = live.is_none();
+    let Some(object) = roadstead_sync::attempt(&asked, wanted, live.as_ref()) else {
+        out.unknown = "it is no object".to_owned();
+        return Some(out);
+    };
+    let call = Call::Apply {
+        object: base_json::canonical(&object).into(),
+        manager: roadstead_sync::MANAGER.to_owned(),
+        force: asked.force,
+        dry_run: true,
+    };
+    match cluster.call(call).await {
+        Ok(Reply::Object(bytes)) => match (serde_json::from_slice::<Value>(&bytes), &live) {
+            (Ok(made), Some(live)) => out.fields = roadstead_sync::altered(wanted, live, &made),
+            (Ok(_), None) => {}
+            (Err(error), _) => out.unknown = format!("the cluster's answer is no JSON: {error}"),
+        },
+        Ok(_) => out.unknown = "the cluster gave another answer than an object".to_owned(),
+        Err(error) => match error.kind {
+            ErrorKind::Immutable { .. } => {
+                out.immutable = true;
+                out.refused = error.message;
+            }
+            ErrorKind::FieldConflict(_)
+            | ErrorKind::Invalid { .. }
+            | ErrorKind::Admission
+            | ErrorKind::Forbidden => out.refused = error.message,
+            // what it stands on comes with it
+            _ => out.unknown = error.message,
+        },
+    }
+    Some(out)
 }
 
 /// Answers a request for detail.

@@ -661,6 +661,14 @@ impl Shell {
                 });
                 return;
             }
+            DetailKind::Trial(trial) => {
+                let cluster = self.clusters.of(Some(&trial.app));
+                self.tasks.spawn(async move {
+                    let outcome = detail::trial(cluster, *trial).await;
+                    answered(&mut client, Answer { id, outcome }).await;
+                });
+                return;
+            }
             DetailKind::Object => About::Itself,
             DetailKind::Events => About::Events,
         };

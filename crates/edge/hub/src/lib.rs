@@ -28,6 +28,7 @@ mod shown;
 mod sources;
 mod survey;
 mod tasks;
+mod trial;
 mod variants;
 mod vault;
 

@@ -26,6 +26,7 @@ use crate::api::{Api, app_of, ending, text};
 use crate::clock::now;
 use crate::reader::{Files, Loaded, Reader, Wanted, request_of};
 use crate::survey::Questions;
+use crate::trial::{Asking, Trials};
 
 /// What is asked of a plan. Without files and revision, the newest commit is planned.
 #[derive(Debug, Default, Deserialize)]
@@ -35,6 +36,8 @@ struct Asked {
     files: Option<BTreeMap<String, String>>,
     /// A branch, a tag or a commit.
     revision: Option<String>,
+    /// Asks no API server for a dry-run.
+    predict_only: bool,
 }
 
 /// The App and what it reads, as it stands.
@@ -70,7 +73,7 @@ impl Api {
             .ok_or_else(ending)?;
         let known = Arc::new(known.ok_or_else(|| missing_app(&app))?);
 
-        let seed = self.seed;
+        let (seed, predict_only) = (self.seed, asked.predict_only);
         let (reader, read, key) = (Arc::clone(&self.reader), Arc::clone(&known), app.clone());
         let prepared = blocking(move || prepare(&key, &read, &reader, asked, seed)).await??;
 
@@ -85,9 +88,22 @@ impl Api {
         }
 
         let (store, key) = (Arc::clone(self.registry.store()), app.clone());
-        let (mut plan, warnings, questions) =
-            blocking(move || compare(&key, &known, prepared, placed, &*store)).await??;
-        plan.found(&crate::survey::ask(&self.details, questions).await);
+        let Compared {
+            mut plan,
+            warnings,
+            questions,
+            trials,
+        } = blocking(move || compare(&key, &known, prepared, placed, &*store)).await??;
+        let trials = if predict_only { Trials::new() } else { trials };
+        let (found, tried) = tokio::join!(
+            crate::survey::ask(&self.details, questions),
+            crate::trial::ask(&self.details, trials)
+        );
+        if predict_only {
+            plan.checks.clear();
+        }
+        plan.checked(&tried);
+        plan.found(&found);
         let summary = plan.summary();
         let text = roadstead_plan::text(&plan, &|_, text| text.to_owned());
         Ok(SubresourceResponse::Object(json!({
@@ -371,6 +387,8 @@ struct Now {
     holds: Option<BTreeSet<ObjectId>>,
     heard: Option<Time>,
     drift: Vec<roadstead_dispatch::DriftItem>,
+    connected: bool,
+    version: String,
 }
 
 fn place(index: &mut Index, app: &AppKey, record: &ReleaseRecord) -> Placed {
@@ -389,6 +407,10 @@ fn place(index: &mut Index, app: &AppKey, record: &ReleaseRecord) -> Placed {
             }),
             heard: index.seen(&id).map(|seen| seen.last),
             drift: observed.map(|o| o.drift.clone()).unwrap_or_default(),
+            connected: index.is_connected(&id),
+            version: index
+                .seen(&id)
+                .map_or_else(String::new, |seen| seen.facts.kubernetes_version.clone()),
         };
         (id, now)
     });
@@ -414,13 +436,21 @@ fn confirmed(observed: Option<&AppReport>, assignment: Option<&Assignment>) -> O
     }
 }
 
+/// A plan, and what clusters are to be asked about it.
+struct Compared {
+    plan: Plan,
+    warnings: Vec<String>,
+    questions: Questions,
+    trials: Trials,
+}
+
 fn compare(
     app: &AppKey,
     known: &Known,
     prepared: Prepared,
     placed: Placed,
     store: &dyn Store,
-) -> Result<(Plan, Vec<String>, Questions), Status> {
+) -> Result<Compared, Status> {
     let Prepared {
         record,
         inputs,
@@ -490,9 +520,29 @@ fn compare(
         sync: known.spec.sync.clone(),
     };
     let all: Vec<ClusterState> = states.iter().map(|(_, state)| state.clone()).collect();
-    let plan = roadstead_plan::plan(&settings, &all, &variant, &fetch);
-    let asked = crate::survey::questions(&plan, app, &known.spec, &states, &variant, &fetch);
-    Ok((plan, warnings, asked))
+    let mut plan = roadstead_plan::plan(&settings, &all, &variant, &fetch);
+    let questions = crate::survey::questions(&plan, app, &known.spec, &states, &variant, &fetch);
+    let asking = placed.clusters.into_iter().map(|(id, cluster)| {
+        let Now {
+            connected, version, ..
+        } = cluster;
+        (id, Asking { connected, version })
+    });
+    let trials = crate::trial::trials(
+        &mut plan,
+        app,
+        &known.spec,
+        &states,
+        &asking.collect(),
+        &variant,
+        &fetch,
+    );
+    Ok(Compared {
+        plan,
+        warnings,
+        questions,
+        trials,
+    })
 }
 
 fn desired_objects(variant: &VariantId, store: &dyn Store) -> Result<Vec<Value>, Status> {

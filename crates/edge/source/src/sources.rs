@@ -173,6 +173,40 @@ impl Sources {
         Ok(removed)
     }
 
+    /// Fetches what a name stands for where nobody says of what kind it is: a commit, else a branch, else a tag; nothing is
+    /// the default branch.
+    pub fn named(&self, request: &GitRequest, name: &str) -> Result<Snapshot, SourceError> {
+        let whole = name.len() == 40 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let tries = match name {
+            "" => vec![Reference::DefaultBranch],
+            commit if whole => vec![Reference::Commit(commit.to_owned())],
+            name => vec![
+                Reference::Branch(name.to_owned()),
+                Reference::Tag(name.to_owned()),
+            ],
+        };
+        let mut problem = None;
+        for reference in tries {
+            let request = GitRequest {
+                reference,
+                ..request.clone()
+            };
+            match self.poll(&request, None, &AtomicBool::new(false)) {
+                Ok(Poll::Changed(snapshot)) => return Ok(snapshot),
+                Ok(Poll::Unchanged { .. }) => {}
+                Err(error @ SourceError::UnknownReference { .. }) => {
+                    problem = problem.or(Some(error));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(problem.unwrap_or(SourceError::UnknownReference {
+            url: crate::mask_url(&request.url),
+            reference: name.to_owned(),
+            known: Vec::new(),
+        }))
+    }
+
     /// Asks where a reference stands, and fetches it if that is not `last`.
     ///
     /// `last` is the commit of a snapshot that the caller still holds, or needs no more: without one (after a restart,

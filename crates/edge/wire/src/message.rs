@@ -6,7 +6,7 @@ use std::time::Duration;
 use base_json::Digest;
 use bytes::Bytes;
 use k8s_object::ObjectId;
-use roadstead_dispatch::{AgentFacts, Known, OrderDelta, Report, Survey};
+use roadstead_dispatch::{AgentFacts, Known, OrderDelta, Report, Survey, Trial};
 use roadstead_model::ClusterId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -208,6 +208,8 @@ pub enum DetailKind {
     Events,
     /// Whose objects are that exist before their App; the request names the first of them.
     Survey(Box<Survey>),
+    /// What the API server would say to objects; the request names the first of them.
+    Trial(Box<Trial>),
 }
 
 /// A request for something that only the cluster knows.
@@ -414,11 +416,13 @@ impl HubSays {
                     DetailKind::Object => pb::DetailKind::Object,
                     DetailKind::Events => pb::DetailKind::Events,
                     DetailKind::Survey(_) => pb::DetailKind::Survey,
+                    DetailKind::Trial(_) => pb::DetailKind::Trial,
                 }
                 .into(),
                 object: request.object.to_string(),
                 body: match &request.kind {
                     DetailKind::Survey(survey) => Some(pack("survey", &**survey)?),
+                    DetailKind::Trial(trial) => Some(pack("trial", &**trial)?),
                     DetailKind::Object | DetailKind::Events => None,
                 },
             }),
@@ -453,6 +457,9 @@ impl HubSays {
                     Ok(pb::DetailKind::Events) => DetailKind::Events,
                     Ok(pb::DetailKind::Survey) => {
                         DetailKind::Survey(unpack("survey", &request.body.unwrap_or_default())?)
+                    }
+                    Ok(pb::DetailKind::Trial) => {
+                        DetailKind::Trial(unpack("trial", &request.body.unwrap_or_default())?)
                     }
                     // a later hub's kind: it will hear nothing, as from an agent that is away
                     Ok(pb::DetailKind::Unknown) | Err(_) => return Ok(None),

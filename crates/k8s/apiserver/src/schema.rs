@@ -53,24 +53,34 @@ fn versions<'a>(served: &'a Served<'a>) -> Option<&'a dyn Versions> {
     (!served.0.is_empty()).then_some(served as &dyn Versions)
 }
 
-/// Removes nulls where the schema knows none, as decoding into a typed object does.
-pub(crate) fn drop_nulls(def: &ResourceDef, object: &mut Value) {
+/// Drops what decoding into a typed object drops: nulls, and emptiness that is the same as absence.
+pub(crate) fn drop_empty(def: &ResourceDef, object: &mut Value) {
     match &def.schema {
-        Schema::Builtin => strip(object),
+        Schema::Builtin => k8s_apply::schema::drop_empty(object, &type_of(def)),
         Schema::Json(schema) if def.custom => structural::drop_nulls(object, Some(schema)),
         _ => {}
     }
 }
 
-fn strip(value: &mut Value) {
-    match value {
-        Value::Object(map) => {
-            map.retain(|_, value| !value.is_null());
-            map.values_mut().for_each(strip);
-        }
-        Value::Array(list) => list.iter_mut().for_each(strip),
-        _ => {}
+/// Writes what a typed object always shows; with `inner` only what belongs to who wrote the part that holds it.
+pub(crate) fn write_empty(def: &ResourceDef, object: &mut Value, inner: bool) {
+    if matches!(def.schema, Schema::Builtin) {
+        k8s_apply::schema::write_empty(object, &type_of(def), inner);
     }
+}
+
+/// Says what of a body its Go type cannot hold.
+pub(crate) fn decode_problem(def: &ResourceDef, object: &Value) -> Option<String> {
+    matches!(def.schema, Schema::Builtin)
+        .then(|| k8s_apply::schema::decode_problem(object, &type_of(def)))
+        .flatten()
+}
+
+/// Says what of a configuration server-side apply cannot type.
+pub(crate) fn apply_problem(def: &ResourceDef, wanted: &Value) -> Option<String> {
+    (def.custom || matches!(def.schema, Schema::Builtin))
+        .then(|| k8s_apply::schema::apply_problem(wanted, &type_of(def)))
+        .flatten()
 }
 
 /// Removes fields that the schema does not know; returns their paths. What is embedded must have metadata of the right types.
@@ -114,8 +124,10 @@ pub(crate) fn renew(def: &ResourceDef, object: &mut Value) {
 
 /// Fills in defaults.
 pub(crate) fn default(def: &ResourceDef, object: &mut Value) {
-    if let Schema::Json(schema) = &def.schema {
-        structural::default(object, schema);
+    match &def.schema {
+        Schema::Json(schema) => structural::default(object, schema),
+        Schema::Builtin => k8s_apply::schema::set_defaults(object, &type_of(def)),
+        Schema::None => {}
     }
     if let Some(default) = &def.default {
         default(object);

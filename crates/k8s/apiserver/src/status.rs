@@ -339,6 +339,12 @@ impl Status {
         )
     }
 
+    /// Fields are wrong, and the real thing names the resource where it names the kind otherwise.
+    pub(crate) fn invalid_resource(def: &ResourceDef, name: &str, errors: &[FieldError]) -> Self {
+        let plural = ResourceDef::new(&def.group, &def.version, &def.plural, &def.plural, false);
+        Self::invalid(&plural, name, errors)
+    }
+
     /// Fields are wrong.
     pub fn invalid(def: &ResourceDef, name: &str, errors: &[FieldError]) -> Self {
         // the same text is said once, though each stands among the causes

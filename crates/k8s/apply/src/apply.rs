@@ -196,8 +196,13 @@ impl Attempt<'_> {
             .is_some_and(|last| last.api_version == entry.api_version);
         let keeps_all = match &last {
             None => true,
+            Some(last) if last.fields.is_empty() => true,
+            // in another version it may read otherwise, or not fit at all
             Some(last) => {
-                (same_version || self.kind.others.is_none()) && last.fields.is_subset(&entry.fields)
+                let mut owners = managed.entries.iter().chain([last]);
+                let in_one = |owner: &Entry| owner.api_version == entry.api_version;
+                (self.kind.others.is_none() || owners.all(in_one))
+                    && last.fields.is_subset(&entry.fields)
             }
         };
         let mut object = None;

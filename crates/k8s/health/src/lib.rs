@@ -7,6 +7,7 @@
 //!
 //! An object of a kind without a rule of its own is judged by its conditions, see [`health`].
 
+mod gateway;
 mod generic;
 mod others;
 mod pod;
@@ -153,6 +154,11 @@ fn rule(gvk: &Gvk) -> Option<Rule> {
             ("apiextensions.k8s.io", "CustomResourceDefinition") => {
                 (false, others::resource_definition)
             }
+            (
+                "gateway.networking.k8s.io",
+                "HTTPRoute" | "GRPCRoute" | "TLSRoute" | "TCPRoute" | "UDPRoute",
+            ) => (false, gateway::route),
+            ("gateway.networking.k8s.io", "Gateway") => (false, gateway::gateway),
             ("argoproj.io", "Workflow") => (false, others::workflow),
             _ => return None,
         };

@@ -52,10 +52,14 @@ impl Objects {
         Ok(())
     }
 
-    /// The objects that are or were called so.
-    pub(crate) fn called(&self, fits: impl Fn(&ResId) -> bool) -> Vec<usize> {
-        let named =
-            |item: &Item| !item.gone && (item.previous().iter().any(&fits) || fits(&item.id()));
+    /// The objects that are or were called so, under a name that most others do not have.
+    pub(crate) fn called(&self, name: &str, fits: impl Fn(&ResId) -> bool) -> Vec<usize> {
+        let fits = |id: &ResId| *id.name == *name && fits(id);
+        let named = |item: &Item| {
+            !item.gone
+                && item.goes_by(name)
+                && (item.previous().iter().any(fits) || fits(&item.id()))
+        };
         let all = self.items.iter().enumerate();
         all.filter(|(_, item)| named(item))
             .map(|(at, _)| at)
@@ -65,15 +69,11 @@ impl Objects {
     /// The one object that is or was called so.
     pub(crate) fn the(&self, id: &ResId) -> Step<usize> {
         let name = &id.name;
-        // most objects have another name, which is cheap to see
-        let fits = |other: &ResId| other.name == *name && other.same(id);
-        let found = self.called(fits);
+        let found = self.called(name, |other| other.same(id));
         match found[..] {
             [one] => Ok(one),
             [] => {
-                let alike = self.iter().filter(|item| {
-                    item.name() == *name || item.marks.previous.iter().any(|p| p.name == *name)
-                });
+                let alike = self.iter().filter(|item| item.goes_by(name));
                 let mut alike: Vec<_> = alike.map(|item| item.id().to_string()).collect();
                 if alike.is_empty() {
                     let kin = self.iter().filter(|item| *item.kind() == *id.gvk.kind);
@@ -92,7 +92,7 @@ impl Objects {
     pub(crate) fn absorb(&mut self, made: Vec<Item>) -> Step<()> {
         for mut item in made {
             let id = item.id();
-            let found = self.called(|other| other.same(&id));
+            let found = self.called(&id.name, |other| other.same(&id));
             let behavior = item.marks.behavior;
             match (&found[..], behavior) {
                 ([], Behavior::Merge | Behavior::Replace) => {
@@ -135,7 +135,7 @@ impl Objects {
     fn replace(&mut self, at: usize, item: Item) -> Step<()> {
         let id = item.id();
         let now: Vec<_> = (0..self.len())
-            .filter(|&i| self.items[i].id().same(&id))
+            .filter(|&i| self.items[i].goes_by(&id.name) && self.items[i].id().same(&id))
             .collect();
         if now != [at] {
             let ids = now.iter().map(|&at| self.items[at].id().to_string());

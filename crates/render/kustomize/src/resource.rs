@@ -154,6 +154,12 @@ impl Item {
         self.tree.meta("namespace")
     }
 
+    /// Is this its name, or was it one?
+    pub(crate) fn goes_by(&self, name: &str) -> bool {
+        let before = &self.marks.previous;
+        before.iter().any(|before| &*before.name == name) || *self.name() == *name
+    }
+
     /// What it is called now.
     pub(crate) fn id(&self) -> ResId {
         let gvk = self.gvk();

@@ -17,6 +17,7 @@ use roadstead_render::{Reading, outermost};
 use crate::args::Global;
 use crate::output;
 use crate::shell::Outcome;
+use crate::verbs::elsewhere::Elsewhere;
 
 /// How a kustomization is built.
 #[derive(Debug, ClapArgs)]
@@ -74,11 +75,12 @@ pub(crate) fn run(path: &Path, args: &KustomizeArgs, names: bool, global: &Globa
         }),
         ..Options::default()
     };
-    let kustomizer = Kustomizer::new(Arc::new(disk), BTreeMap::new(), Limits::default());
-    let built = kustomizer.build(&folder, &options).map_err(|error| {
+    let cannot = |error: Error| {
         let error = shown(error, &root);
         anyhow!("{error}").context(format!("{} cannot be built", path.display()))
-    })?;
+    };
+    let kustomizer = with_elsewhere(disk, &folder, cannot)?;
+    let built = kustomizer.build(&folder, &options).map_err(cannot)?;
     for warning in &built.warnings {
         output::remark(global.quiet, format!("warning: {warning}"));
     }
@@ -90,6 +92,39 @@ pub(crate) fn run(path: &Path, args: &KustomizeArgs, names: bool, global: &Globa
         output::print(&built.to_text())?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Reads the kustomization until nothing is missing of what it is built from and lies elsewhere.
+fn with_elsewhere(
+    disk: Disk,
+    folder: &str,
+    cannot: impl Fn(Error) -> anyhow::Error,
+) -> anyhow::Result<Kustomizer> {
+    let mut disk = disk;
+    let mut elsewhere: Option<Elsewhere> = None;
+    loop {
+        let remotes = elsewhere.as_ref().map(|found| found.remotes.clone());
+        let files = Arc::new(disk.clone());
+        let kustomizer = Kustomizer::new(files, remotes.unwrap_or_default(), Limits::default());
+        let needs = match kustomizer.plan(folder) {
+            Ok(needs) => needs,
+            // it is told by the build, with all that is known by then
+            Err(_) if elsewhere.is_none() => return Ok(kustomizer),
+            Err(error) => return Err(cannot(error)),
+        };
+        if needs.is_empty() {
+            return Ok(kustomizer);
+        }
+        let mut found = match elsewhere.take() {
+            Some(found) => found,
+            None => Elsewhere::open()?,
+        };
+        if !found.fetch(&needs)? {
+            return Ok(kustomizer);
+        }
+        disk.charts.clone_from(&found.charts);
+        elsewhere = Some(found);
+    }
 }
 
 /// An error with its file as it is seen from here.
@@ -146,9 +181,11 @@ pub(crate) fn read(
     Ok(Some((folder, out)))
 }
 
-/// The tree around a folder: its Git repository, or else all that there is.
+/// The tree around a folder: its Git repository, or else all that there is, with the charts that were fetched for it.
+#[derive(Clone)]
 struct Disk {
     root: PathBuf,
+    charts: BTreeMap<String, Bytes>,
 }
 
 impl Disk {
@@ -162,7 +199,8 @@ impl Disk {
         let inner = folder.strip_prefix(&root).unwrap_or(&folder).to_str();
         let inner = inner.ok_or_else(|| anyhow!("{} is not UTF-8", path.display()))?;
         let inner = inner.to_owned();
-        Ok((Self { root }, inner))
+        let charts = BTreeMap::new();
+        Ok((Self { root, charts }, inner))
     }
 
     fn collect(&self, folder: &Path, into: &mut Vec<String>) {
@@ -185,6 +223,9 @@ impl Disk {
 
 impl Files for Disk {
     fn entry(&self, path: &str) -> Option<Entry> {
+        if let Some(found) = self.charts.entry(path).filter(|_| !path.is_empty()) {
+            return Some(found);
+        }
         let real = self.root.join(path).canonicalize().ok()?;
         let inner = real.strip_prefix(&self.root).ok()?.to_str()?.to_owned();
         if real.is_dir() {
@@ -194,12 +235,15 @@ impl Files for Disk {
     }
 
     fn read(&self, path: &str) -> Result<Bytes, String> {
+        if let Some(bytes) = self.charts.get(path) {
+            return Ok(bytes.clone());
+        }
         let read = std::fs::read(self.root.join(path));
         read.map(Bytes::from).map_err(|error| error.to_string())
     }
 
     fn below(&self, folder: &str) -> Vec<String> {
-        let mut all = Vec::new();
+        let mut all = self.charts.below(folder);
         self.collect(&self.root.join(folder), &mut all);
         all.sort();
         all

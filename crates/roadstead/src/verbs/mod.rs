@@ -6,6 +6,7 @@ pub(crate) mod chart;
 mod cluster;
 mod delete;
 mod diff;
+pub(crate) mod elsewhere;
 mod get;
 mod hold;
 pub(crate) mod kustomize;

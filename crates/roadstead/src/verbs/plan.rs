@@ -26,11 +26,12 @@ const MOST: usize = 2 << 20;
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 The hub renders by the code that delivers, and compares with what each cluster confirmed last. Of objects that are new to
-a cluster its agent says which are there already, whose they are and what taking them over would change. Nothing is
-written.
+a cluster its agent says which are there already, whose they are and what taking them over would change. Of the clusters
+that get the same change and run the same minor version of Kubernetes, the API server of one is asked for a dry-run: it
+confirms the change, or says what it refuses or changes besides. Nothing is written.
 
-Exit codes: 0 nothing would change, 2 something would, 1 it failed, a cluster has no answer, or an object that is there
-belongs to somebody else.")]
+Exit codes: 0 nothing would change, 2 something would, 1 it failed, a cluster has no answer, or an object is refused: it
+belongs to somebody else, or an API server does not take it.")]
 pub(crate) struct Args {
     /// The App
     app: String,
@@ -40,6 +41,9 @@ pub(crate) struct Args {
     /// A folder on this machine, in the place of the App's first input
     #[arg(long, value_name = "DIR")]
     path: Option<PathBuf>,
+    /// Ask no API server for a dry-run
+    #[arg(long)]
+    predict_only: bool,
     /// How to write it
     #[arg(long, short, value_enum, value_name = "FORMAT")]
     output: Option<Format>,
@@ -60,7 +64,11 @@ enum Format {
 pub(crate) async fn run(args: Args, global: &Global) -> Outcome {
     let client = args.hub.client()?;
     let files = args.path.as_deref().map(files_of).transpose()?;
-    let body = json!({ "files": files, "revision": args.revision });
+    let body = json!({
+        "files": files,
+        "revision": args.revision,
+        "predictOnly": args.predict_only,
+    });
     let path = app_path(&client, &args.app, "plan").await?;
     let waiting = output::spinner(global.quiet, format!("planning {}", args.app));
     let answer = client

@@ -14,7 +14,7 @@ use roadstead_control::BasePin;
 use roadstead_kustomize::{Entry, Files as Tree, Need, Remote};
 use roadstead_render::{Fetched, Inputs, Reading, outermost};
 use roadstead_source::{
-    ArtifactPoll, Auth, Dependency, GitRequest, Poll, Reference, Snapshot, SourceError, mask_url,
+    ArtifactPoll, Auth, Dependency, GitRequest, Poll, Reference, Snapshot, mask_url,
 };
 
 use super::{Ask, Listing, PATIENCE, Reader, Tip, Wanted, ask_of, tell};
@@ -354,31 +354,16 @@ impl Reader {
             }
         }
         request.timeout = PATIENCE;
-        let whole = reference.len() == 40 && reference.bytes().all(|b| b.is_ascii_hexdigit());
-        let tries = match (pin, reference) {
-            (Some(commit), _) => vec![Reference::Commit(commit.to_owned())],
-            (None, "") => vec![Reference::DefaultBranch],
-            (None, commit) if whole => vec![Reference::Commit(commit.to_owned())],
-            (None, name) => vec![
-                Reference::Branch(name.to_owned()),
-                Reference::Tag(name.to_owned()),
-            ],
+        let Some(commit) = pin else {
+            let found = self.sources.named(&request, reference);
+            return found.map_err(|error| tell(&error));
         };
-        let mut problem = String::new();
-        for reference in tries {
-            request.reference = reference;
-            match self.sources.poll(&request, None, &AtomicBool::new(false)) {
-                Ok(Poll::Changed(snapshot)) => return Ok(snapshot),
-                Ok(Poll::Unchanged { .. }) => {}
-                Err(error @ SourceError::UnknownReference { .. }) => {
-                    if problem.is_empty() {
-                        problem = tell(&error);
-                    }
-                }
-                Err(error) => return Err(tell(&error)),
-            }
+        request.reference = Reference::Commit(commit.to_owned());
+        match self.sources.poll(&request, None, &AtomicBool::new(false)) {
+            Ok(Poll::Changed(snapshot)) => Ok(snapshot),
+            Ok(Poll::Unchanged { .. }) => Err("it could not be read".to_owned()),
+            Err(error) => Err(tell(&error)),
         }
-        Err(problem)
     }
 
     fn remote_chart(

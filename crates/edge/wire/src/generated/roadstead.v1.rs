@@ -167,10 +167,10 @@ pub struct DetailRequest {
     pub request_id: u64,
     #[prost(enumeration = "DetailKind", tag = "2")]
     pub kind: i32,
-    /// The object: group/Kind/namespace/name. Of a survey, the first.
+    /// The object: group/Kind/namespace/name. Of a survey or a trial, the first.
     #[prost(string, tag = "3")]
     pub object: ::prost::alloc::string::String,
-    /// JSON of Survey, for a survey.
+    /// JSON of Survey or Trial, for these.
     #[prost(message, optional, tag = "4")]
     pub body: ::core::option::Option<Payload>,
 }
@@ -267,6 +267,8 @@ pub enum DetailKind {
     Events = 2,
     /// Whose are objects that exist already?
     Survey = 3,
+    /// Would the API server take these objects, and what would change?
+    Trial = 4,
 }
 impl DetailKind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -279,6 +281,7 @@ impl DetailKind {
             Self::Object => "DETAIL_KIND_OBJECT",
             Self::Events => "DETAIL_KIND_EVENTS",
             Self::Survey => "DETAIL_KIND_SURVEY",
+            Self::Trial => "DETAIL_KIND_TRIAL",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -288,6 +291,7 @@ impl DetailKind {
             "DETAIL_KIND_OBJECT" => Some(Self::Object),
             "DETAIL_KIND_EVENTS" => Some(Self::Events),
             "DETAIL_KIND_SURVEY" => Some(Self::Survey),
+            "DETAIL_KIND_TRIAL" => Some(Self::Trial),
             _ => None,
         }
     }

@@ -78,16 +78,16 @@ pub(super) fn fill(event: &mut Value, new: bool) {
 pub(super) fn check_old(event: &Value, _: Option<&Value>) -> Vec<FieldError> {
     let about = &event["involvedObject"]["namespace"];
     let own = k8s_object::namespace(event);
-    match about.as_str() {
-        Some(namespace) if !namespace.is_empty() && namespace != own => {
-            vec![FieldError::invalid(
-                "involvedObject.namespace",
-                about.clone(),
-                "does not match event.namespace",
-            )]
-        }
-        _ => Vec::new(),
+    let about = about.as_str().unwrap_or_default();
+    // what lives in no namespace is told of in the default one
+    if about == own || (about.is_empty() && own == "default") {
+        return Vec::new();
     }
+    vec![FieldError::invalid(
+        "involvedObject.namespace",
+        json!(about),
+        "does not match event.namespace",
+    )]
 }
 
 /// What an Event of the new form must hold when it is made.

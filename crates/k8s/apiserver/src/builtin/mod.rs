@@ -1,12 +1,16 @@
 //! Kubernetes' own kinds: one readable table (`kinds.txt`), and the few functions that it names.
 
+mod autoscaling;
 mod cells;
 mod cells_pod;
+mod checks;
 mod defaults;
 mod events;
 mod rules;
 mod service;
 mod shown;
+
+pub(crate) use defaults::count_templates;
 
 use std::sync::Arc;
 
@@ -95,7 +99,7 @@ fn table() -> Vec<ResourceDef> {
         .map(|(mut def, lines)| {
             def.columns = columns(&lines);
             def.default = defaults::of(&def.group, &def.kind);
-            def.validate = rules::of(&def.group, &def.kind);
+            def.validate = rules::of(&def.group, &def.version, &def.kind);
             def.shown = shown::of(&def.group, &def.kind);
             if def.kind == "Event" {
                 let new = !def.group.is_empty();
@@ -105,6 +109,10 @@ fn table() -> Vec<ResourceDef> {
                     events::check_old
                 }));
                 def.stored_as = new.then_some(events::STORED);
+            }
+            if def.group == "autoscaling" && def.version == "v1" {
+                def.stored_as = Some(autoscaling::STORED);
+                def.default = None;
             }
             if def.kind == "Pod" {
                 def.grace = Some(defaults::pod_grace);

@@ -9,7 +9,30 @@ use crate::{FieldError, ValidateFn};
 type Rule = fn(&Value, Option<&Value>) -> Vec<FieldError>;
 
 /// Finds the rules of a kind.
-pub(super) fn of(group: &str, kind: &str) -> Option<ValidateFn> {
+pub(super) fn of(group: &str, version: &str, kind: &str) -> Option<ValidateFn> {
+    let own = by_hand(group, kind);
+    let gvk = k8s_object::Gvk {
+        group: group.to_owned(),
+        version: version.to_owned(),
+        kind: kind.to_owned(),
+    };
+    let table = k8s_apply::schema::Schemas::builtin()
+        .lookup(&gvk)
+        .map(|ty| super::checks::of(&ty));
+    if group == crate::crd::GROUP || (own.is_none() && table.is_none()) {
+        return own.map(|own| Arc::new(own) as ValidateFn);
+    }
+    Some(Arc::new(move |new, old| {
+        let mut errors = Vec::new();
+        if let Some(table) = &table {
+            super::checks::run(table, new, "", &mut errors);
+        }
+        errors.extend(own.map_or_else(Vec::new, |own| own(new, old)));
+        errors
+    }))
+}
+
+fn by_hand(group: &str, kind: &str) -> Option<Rule> {
     let rule: Rule = match (group, kind) {
         ("", "Pod") => pod,
         ("", "Service") => service,
@@ -24,6 +47,89 @@ pub(super) fn of(group: &str, kind: &str) -> Option<ValidateFn> {
         ("", "PersistentVolumeClaim") => claim,
         ("apps", "Deployment" | "ReplicaSet" | "DaemonSet") => workload,
         ("apps", "StatefulSet") => stateful_set,
+        ("", "PodTemplate") => |new, _| {
+            let mut errors = Vec::new();
+            template(&new["template"], "template", &mut errors);
+            errors
+        },
+        ("", "ReplicationController") => |new, _| {
+            let mut errors = Vec::new();
+            let spec = &new["spec"];
+            if items_of(&spec["selector"]) == 0 {
+                errors.push(FieldError::required("spec.selector", ""));
+            }
+            if spec["template"].is_null() {
+                errors.push(FieldError::required("spec.template", ""));
+            } else {
+                template(&spec["template"], "spec.template", &mut errors);
+                only_restarting(new, &mut errors);
+            }
+            errors
+        },
+        ("apps", "ControllerRevision") => |new, old| {
+            let mut errors = Vec::new();
+            if new["data"].is_null() {
+                errors.push(FieldError::required("data", "data is mandatory"));
+            }
+            errors.extend(fixed(new, old, &["data"]));
+            errors
+        },
+        ("storage.k8s.io", "VolumeAttributesClass") => |new, old| {
+            let Some(old) = old else { return Vec::new() };
+            [
+                ("driverName", "updates to driverName are forbidden."),
+                ("parameters", "updates to parameters are forbidden."),
+            ]
+            .into_iter()
+            .filter(|(field, _)| new[*field] != old[*field])
+            .map(|(field, detail)| FieldError::forbidden(field, detail))
+            .collect()
+        },
+        ("apiregistration.k8s.io", "APIService") => api_service,
+        ("node.k8s.io", "RuntimeClass") => |new, old| fixed(new, old, &["handler"]),
+        ("storage.k8s.io", "CSIStorageCapacity") => {
+            |new, old| fixed(new, old, &["storageClassName", "nodeTopology"])
+        }
+        ("storage.k8s.io", "VolumeAttachment") => |new, old| {
+            let mut errors = fixed(new, old, &["spec"]);
+            if items_of(&new["spec"]["source"]) != 1 {
+                let detail =
+                    "must specify exactly one of inlineVolumeSpec and persistentVolumeName";
+                errors.push(FieldError::required("spec.source", detail));
+            }
+            errors
+        },
+        ("resource.k8s.io", "ResourceClaim" | "ResourceClaimTemplate") => {
+            |new, old| fixed(new, old, &["spec"])
+        }
+        ("networking.k8s.io", "IPAddress") => |new, old| fixed(new, old, &["spec.parentRef"]),
+        ("networking.k8s.io", "NetworkPolicy") => network_policy,
+        ("", "Endpoints") => |new, _| {
+            items(&new["subsets"])
+                .enumerate()
+                .filter(|(_, subset)| {
+                    ["addresses", "notReadyAddresses"]
+                        .iter()
+                        .all(|list| items(&subset[*list]).next().is_none())
+                })
+                .map(|(index, _)| {
+                    let detail = "must specify `addresses` or `notReadyAddresses`";
+                    FieldError::required(format!("subsets[{index}]"), detail)
+                })
+                .collect()
+        },
+        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy") => |new, _| {
+            let spec = &new["spec"];
+            let missing = |list: &str| items(&spec[list]).next().is_none();
+            let detail = "validations or auditAnnotations must contain at least one item";
+            if missing("validations") && missing("auditAnnotations") {
+                ["spec.validations", "spec.auditAnnotations"]
+                    .map(|at| FieldError::required(at, detail))
+                    .to_vec()
+            } else {
+                Vec::new()
+            }
+        },
         ("batch", "Job") => job,
         ("batch", "CronJob") => cron_job,
         ("rbac.authorization.k8s.io", "RoleBinding") => |new, old| binding(new, old, true),
@@ -54,7 +160,7 @@ pub(super) fn of(group: &str, kind: &str) -> Option<ValidateFn> {
         ("apiextensions.k8s.io", "CustomResourceDefinition") => crate::crd::check,
         _ => return None,
     };
-    Some(Arc::new(rule))
+    Some(rule)
 }
 
 const IMMUTABLE: &str = "field is immutable";
@@ -72,6 +178,10 @@ fn fixed(new: &Value, old: Option<&Value>, paths: &[&str]) -> Vec<FieldError> {
         .collect()
 }
 
+fn items_of(value: &Value) -> usize {
+    value.as_object().map_or(0, serde_json::Map::len)
+}
+
 fn items(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
@@ -84,47 +194,110 @@ fn pod_spec(spec: &Value, path: &str, errors: &mut Vec<FieldError>) {
     if items(&spec["containers"]).next().is_none() {
         errors.push(FieldError::required(format!("{path}.containers"), ""));
     }
+    let volumes: std::collections::BTreeSet<&str> = items(&spec["volumes"])
+        .map(|volume| text(&volume["name"]))
+        .collect();
     let mut names = std::collections::BTreeSet::new();
     for list in ["initContainers", "containers"] {
         for (index, container) in items(&spec[list]).enumerate() {
             let at = format!("{path}.{list}[{index}]");
             let name = text(&container["name"]);
-            if name.is_empty() {
-                errors.push(FieldError::required(format!("{at}.name"), ""));
-            } else if !names.insert(name) {
+            if !name.is_empty() && !names.insert(name) {
                 errors.push(FieldError::duplicate(format!("{at}.name"), json!(name)));
             }
-            if text(&container["image"]).is_empty() {
-                errors.push(FieldError::required(format!("{at}.image"), ""));
-            }
-            for (port_index, port) in items(&container["ports"]).enumerate() {
-                let number = port["containerPort"].as_i64().unwrap_or(0);
-                if !(1..=65_535).contains(&number) {
-                    errors.push(FieldError::invalid(
-                        format!("{at}.ports[{port_index}].containerPort"),
-                        json!(number),
-                        "must be between 1 and 65535, inclusive",
-                    ));
-                }
-            }
-            let policy = text(&container["imagePullPolicy"]);
-            let known = ["Always", "IfNotPresent", "Never"];
-            if !known.contains(&policy) {
-                errors.push(FieldError::not_supported(
-                    format!("{at}.imagePullPolicy"),
-                    json!(policy),
-                    &known,
-                ));
+            container_rules(spec, container, &at, &volumes, errors);
+        }
+    }
+}
+
+fn container_rules(
+    spec: &Value,
+    container: &Value,
+    at: &str,
+    volumes: &std::collections::BTreeSet<&str>,
+    errors: &mut Vec<FieldError>,
+) {
+    let mut ports = std::collections::BTreeSet::new();
+    for (index, port) in items(&container["ports"]).enumerate() {
+        let name = text(&port["name"]);
+        if !name.is_empty()
+            && crate::registry::words::port_name(name).is_empty()
+            && !ports.insert(name)
+        {
+            let at = format!("{at}.ports[{index}].name");
+            errors.push(FieldError::duplicate(at, json!(name)));
+        }
+        if spec["hostNetwork"] == json!(true)
+            && port["hostPort"].is_number()
+            && port["hostPort"] != port["containerPort"]
+        {
+            errors.push(FieldError::invalid(
+                format!("{at}.ports[{index}].hostPort"),
+                port["hostPort"].clone(),
+                "must match `containerPort` when `hostNetwork` is true",
+            ));
+        }
+    }
+    for (index, entry) in items(&container["env"]).enumerate() {
+        let from = &entry["valueFrom"];
+        if from.is_object() {
+            let at = format!("{at}.env[{index}].valueFrom");
+            let count = from.as_object().map_or(0, serde_json::Map::len);
+            if count == 0 {
+                let detail = "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef`, or `fileKeyRef`";
+                errors.push(FieldError::invalid(at, json!(""), detail));
+            } else if !text(&entry["value"]).is_empty() {
+                let detail = "may not be specified when `value` is not empty";
+                errors.push(FieldError::invalid(at, json!(""), detail));
             }
         }
     }
-    let known = ["Always", "OnFailure", "Never"];
-    if !known.contains(&text(&spec["restartPolicy"])) {
-        errors.push(FieldError::not_supported(
-            format!("{path}.restartPolicy"),
-            spec["restartPolicy"].clone(),
-            &known,
-        ));
+    let mut paths = std::collections::BTreeSet::new();
+    for (index, mount) in items(&container["volumeMounts"]).enumerate() {
+        let at = format!("{at}.volumeMounts[{index}]");
+        let name = text(&mount["name"]);
+        if !name.is_empty() && !volumes.contains(name) {
+            errors.push(FieldError::new(
+                format!("{at}.name"),
+                crate::FieldProblem::NotFound,
+                Some(json!(name)),
+                "",
+            ));
+        }
+        let path = text(&mount["mountPath"]);
+        if !path.is_empty() && !paths.insert(path) {
+            errors.push(FieldError::invalid(
+                format!("{at}.mountPath"),
+                json!(path),
+                "must be unique",
+            ));
+        }
+    }
+    requests_fit(&container["resources"], &format!("{at}.resources"), errors);
+}
+
+/// No request is more than its limit.
+fn requests_fit(resources: &Value, at: &str, errors: &mut Vec<FieldError>) {
+    use k8s_apply::schema::Quantity;
+    let amount = |value: &Value| {
+        value
+            .as_str()
+            .and_then(|text| text.parse::<Quantity>().ok())
+    };
+    for (name, request) in resources["requests"].as_object().into_iter().flatten() {
+        let limit = &resources["limits"][name];
+        if let (Some(asked), Some(most)) = (amount(request), amount(limit))
+            && asked > most
+        {
+            errors.push(FieldError::invalid(
+                format!("{at}.requests"),
+                request.clone(),
+                format!(
+                    "must be less than or equal to {name} limit of {}",
+                    text(limit)
+                ),
+            ));
+        }
     }
 }
 
@@ -175,50 +348,41 @@ fn template(new: &Value, path: &str, errors: &mut Vec<FieldError>) {
     pod_spec(&new["spec"], &format!("{path}.spec"), errors);
 }
 
-fn selector_matches(new: &Value, errors: &mut Vec<FieldError>) {
+fn selector_matches(new: &Value, kind: &str, errors: &mut Vec<FieldError>) {
     let selector = &new["spec"]["selector"];
+    let labels = new
+        .pointer("/spec/template/metadata/labels")
+        .filter(|labels| labels.as_object().is_some_and(|labels| !labels.is_empty()));
+    let mismatch = |errors: &mut Vec<FieldError>| {
+        errors.push(FieldError::invalid(
+            "spec.template.metadata.labels",
+            labels.cloned().unwrap_or_default(),
+            "`selector` does not match template `labels`",
+        ));
+    };
     if selector.is_null() {
-        errors.push(FieldError::required("spec.selector", ""));
+        if kind != "daemonset" {
+            errors.push(FieldError::required("spec.selector", ""));
+        }
+        // of no selector the real one makes one that matches nothing
+        mismatch(errors);
         return;
     }
-    let labels = &new["spec"]["template"]["metadata"]["labels"];
+    let mut problems = Vec::new();
+    crate::registry::words::selector(selector, "spec.selector", &mut problems);
     match serde_json::from_value::<k8s_object::LabelSelector>(selector.clone()) {
         Ok(selector) if selector.is_empty() => errors.push(FieldError::invalid(
             "spec.selector",
             json!({}),
-            "empty selector is invalid for deployment",
+            format!("empty selector is invalid for {kind}"),
         )),
-        Ok(selector) => {
-            if !selector.matches(|key| labels.get(key)?.as_str()) {
-                errors.push(FieldError::invalid(
-                    "spec.template.metadata.labels",
-                    if labels.is_null() {
-                        json!({})
-                    } else {
-                        labels.clone()
-                    },
-                    "`selector` does not match template `labels`",
-                ));
+        Ok(selector) if problems.is_empty() => {
+            let value = |key: &str| labels?.get(key)?.as_str();
+            if !selector.matches(value) {
+                mismatch(errors);
             }
         }
-        Err(error) => errors.push(FieldError::invalid(
-            "spec.selector",
-            selector.clone(),
-            error.to_string(),
-        )),
-    }
-}
-
-fn not_negative(new: &Value, path: &str, errors: &mut Vec<FieldError>) {
-    let pointer = format!("/{}", path.replace('.', "/"));
-    if let Some(value) = new.pointer(&pointer)
-        && value.as_i64().is_some_and(|value| value < 0)
-    {
-        errors.push(FieldError::invalid(
-            path,
-            value.clone(),
-            "must be greater than or equal to 0",
-        ));
+        _ => errors.push(FieldError::invalid("spec.selector", selector.clone(), "")),
     }
 }
 
@@ -235,8 +399,10 @@ fn only_restarting(new: &Value, errors: &mut Vec<FieldError>) {
 
 fn workload(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
     let mut errors = Vec::new();
-    not_negative(new, "spec.replicas", &mut errors);
-    selector_matches(new, &mut errors);
+    // of a ReplicaSet it is said of a Deployment too
+    let daemon = new["kind"] == "DaemonSet";
+    let kind = if daemon { "daemonset" } else { "deployment" };
+    selector_matches(new, kind, &mut errors);
     template(&new["spec"]["template"], "spec.template", &mut errors);
     only_restarting(new, &mut errors);
     errors.extend(fixed(new, old, &["spec.selector"]));
@@ -252,8 +418,7 @@ fn workload(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
 
 fn stateful_set(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
     let mut errors = Vec::new();
-    not_negative(new, "spec.replicas", &mut errors);
-    selector_matches(new, &mut errors);
+    selector_matches(new, "statefulset", &mut errors);
     template(&new["spec"]["template"], "spec.template", &mut errors);
     only_restarting(new, &mut errors);
     if let Some(old) = old {
@@ -286,13 +451,13 @@ fn stateful_set(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
 
 fn job_restarts(spec: &Value, path: &str, errors: &mut Vec<FieldError>) {
     let policy = &spec["template"]["spec"]["restartPolicy"];
+    let at = format!("{path}.template.spec.restartPolicy");
+    let known = ["OnFailure", "Never"];
     if policy == "Always" {
-        errors.push(FieldError::new(
-            format!("{path}.template.spec.restartPolicy"),
-            crate::FieldProblem::Required,
-            None,
-            "valid values: \"OnFailure\", \"Never\"",
-        ));
+        let detail = "valid values: \"OnFailure\", \"Never\"";
+        errors.push(FieldError::required(at, detail));
+    } else if !known.contains(&text(policy)) {
+        errors.push(FieldError::not_supported(at, json!(text(policy)), &known));
     }
 }
 
@@ -300,12 +465,19 @@ fn job(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
     let mut errors = Vec::new();
     template(&new["spec"]["template"], "spec.template", &mut errors);
     job_restarts(&new["spec"], "spec", &mut errors);
-    for path in ["spec.parallelism", "spec.completions", "spec.backoffLimit"] {
-        not_negative(new, path, &mut errors);
-    }
     // a suspended job's template may change where scheduling is concerned
     let suspended = old.is_some_and(|old| old["spec"]["suspend"] == json!(true));
-    errors.extend(fixed(new, old, &["spec.completionMode", "spec.selector"]));
+    errors.extend(fixed(
+        new,
+        old,
+        &[
+            "spec.completionMode",
+            "spec.selector",
+            "spec.podFailurePolicy",
+            "spec.backoffLimitPerIndex",
+            "spec.successPolicy",
+        ],
+    ));
     if new["spec"]["completionMode"] != "Indexed" {
         errors.extend(fixed(new, old, &["spec.completions"]));
     }
@@ -352,10 +524,20 @@ fn cron_job(new: &Value, _old: Option<&Value>) -> Vec<FieldError> {
 fn service(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
     let mut errors = Vec::new();
     let spec = &new["spec"];
-    let known = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
     let kind = text(&spec["type"]);
-    if !known.contains(&kind) {
-        errors.push(FieldError::not_supported("spec.type", json!(kind), &known));
+    if kind == "ExternalName" {
+        let name = text(&spec["externalName"]);
+        if name.is_empty() {
+            errors.push(FieldError::required("spec.externalName", ""));
+        } else {
+            for problem in crate::registry::words::Form::Subdomain.problems(name) {
+                errors.push(FieldError::invalid(
+                    "spec.externalName",
+                    json!(name),
+                    problem,
+                ));
+            }
+        }
     }
     let headless = spec["clusterIP"] == "None";
     let mut ports = items(&spec["ports"]).peekable();
@@ -364,14 +546,6 @@ fn service(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
     }
     let many = items(&spec["ports"]).count() > 1;
     for (index, port) in ports.enumerate() {
-        let number = port["port"].as_i64().unwrap_or(0);
-        if !(1..=65_535).contains(&number) {
-            errors.push(FieldError::invalid(
-                format!("spec.ports[{index}].port"),
-                json!(number),
-                "must be between 1 and 65535, inclusive",
-            ));
-        }
         if many && text(&port["name"]).is_empty() {
             errors.push(FieldError::required(
                 format!("spec.ports[{index}].name"),
@@ -411,22 +585,15 @@ fn immutable_data(new: &Value, old: Option<&Value>, fields: &[&str]) -> Vec<Fiel
 }
 
 fn key_problems(data: &Value, path: &str) -> Vec<FieldError> {
-    let fits = |key: &str| {
-        !key.is_empty()
-            && key
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
-    };
     let keys = data.as_object().into_iter().flatten().map(|(key, _)| key);
-    keys.filter(|key| !fits(key))
-        .map(|key| {
-            FieldError::invalid(
-                format!("{path}[{key}]"),
-                json!(key),
-                "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')",
-            )
-        })
-        .collect()
+    keys.flat_map(|key| {
+        let problems = crate::registry::words::Form::ConfigKey.problems(key);
+        let at = format!("{path}[{key}]");
+        problems
+            .into_iter()
+            .map(move |problem| FieldError::invalid(at.clone(), json!(key), problem))
+    })
+    .collect()
 }
 
 fn config_keys(new: &Value) -> Vec<FieldError> {
@@ -472,10 +639,43 @@ fn role(new: &Value, _: Option<&Value>) -> Vec<FieldError> {
 
 fn ingress(new: &Value, _: Option<&Value>) -> Vec<FieldError> {
     let mut errors = Vec::new();
+    let spec = &new["spec"];
+    if spec["defaultBackend"].is_null() && items(&spec["rules"]).next().is_none() {
+        errors.push(FieldError::invalid(
+            "spec",
+            Value::Null,
+            "either `defaultBackend` or `rules` must be specified",
+        ));
+    }
+    ingress_backend(&spec["defaultBackend"], "spec.defaultBackend", &mut errors);
+    for (index, tls) in items(&spec["tls"]).enumerate() {
+        for (host_index, host) in items(&tls["hosts"]).enumerate() {
+            let host = text(host);
+            if !host.starts_with('*') {
+                for problem in crate::registry::words::Form::Subdomain.problems(host) {
+                    let at = format!("spec.tls[{index}].hosts[{host_index}]");
+                    errors.push(FieldError::invalid(at, json!(host), problem));
+                }
+            }
+        }
+    }
     let known = ["Exact", "Prefix", "ImplementationSpecific"];
     for (rule_index, rule) in items(&new["spec"]["rules"]).enumerate() {
         for (index, path) in items(&rule["http"]["paths"]).enumerate() {
             let at = format!("spec.rules[{rule_index}].http.paths[{index}].pathType");
+            if path["pathType"] != "ImplementationSpecific" && !text(&path["path"]).starts_with('/')
+            {
+                errors.push(FieldError::invalid(
+                    format!("spec.rules[{rule_index}].http.paths[{index}].path"),
+                    json!(text(&path["path"])),
+                    "must be an absolute path",
+                ));
+            }
+            ingress_backend(
+                &path["backend"],
+                &format!("spec.rules[{rule_index}].http.paths[{index}].backend"),
+                &mut errors,
+            );
             match path["pathType"].as_str() {
                 None => errors.push(FieldError::required(at, "pathType must be specified")),
                 Some(kind) if !known.contains(&kind) => {
@@ -504,18 +704,98 @@ fn autoscaler(new: &Value, _: Option<&Value>) -> Vec<FieldError> {
             detail,
         ));
     }
-    if spec["maxReplicas"].is_null() {
+    if most == 0 {
         let detail = "must be set and greater than 0";
         errors.push(FieldError::required("spec.maxReplicas", detail));
     } else if most < 1 {
-        let detail = "must be greater than 0";
+        let detail = "must be greater than or equal to 1";
         errors.push(FieldError::invalid("spec.maxReplicas", json!(most), detail));
     }
     if most < least {
         let detail = "must be greater than or equal to `minReplicas`";
         errors.push(FieldError::invalid("spec.maxReplicas", json!(most), detail));
     }
+    let target = &spec["scaleTargetRef"];
+    let group = text(&target["apiVersion"]);
+    let known = ["Pod", "ReplicationController"].contains(&text(&target["kind"]));
+    if !group.contains('/') && !(group == "v1" && known) {
+        let detail = "apiVersion must specify API group";
+        errors.push(FieldError::invalid(
+            "spec.scaleTargetRef.apiVersion",
+            json!(group),
+            detail,
+        ));
+    }
+    if let Some(percent) = spec["targetCPUUtilizationPercentage"].as_i64()
+        && percent < 1
+    {
+        errors.push(FieldError::invalid(
+            "spec.metrics[0].resource.target.averageUtilization",
+            json!(percent),
+            "must be greater than 0",
+        ));
+    }
     errors
+}
+
+fn network_policy(new: &Value, _: Option<&Value>) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    for (side, peers) in [("ingress", "from"), ("egress", "to")] {
+        for (index, rule) in items(&new["spec"][side]).enumerate() {
+            for (peer_index, peer) in items(&rule[peers]).enumerate() {
+                let at = format!("spec.{side}[{index}].{peers}[{peer_index}]");
+                if items_of(peer) == 0 {
+                    errors.push(FieldError::required(at, "must specify a peer"));
+                } else if !peer["ipBlock"].is_null() && items_of(peer) > 1 {
+                    let detail = "may not specify both ipBlock and another peer";
+                    errors.push(FieldError::forbidden(at, detail));
+                }
+            }
+        }
+    }
+    errors
+}
+
+fn api_service(new: &Value, _: Option<&Value>) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    let spec = &new["spec"];
+    let (group, version) = (text(&spec["group"]), text(&spec["version"]));
+    let wanted = format!("{version}.{group}");
+    if k8s_object::name(new) != wanted {
+        errors.push(FieldError::invalid(
+            "metadata.name",
+            json!(k8s_object::name(new)),
+            format!("must be `spec.version+\".\"+spec.group`: {wanted:?}"),
+        ));
+    }
+    if group.is_empty() && version != "v1" {
+        let detail = "only v1 may have an empty group and it better be legacy kube";
+        errors.push(FieldError::required("spec.group", detail));
+    }
+    for problem in crate::registry::words::Form::Label1035.problems(version) {
+        errors.push(FieldError::invalid("spec.version", json!(version), problem));
+    }
+    for (field, most) in [("groupPriorityMinimum", 20_000), ("versionPriority", 1000)] {
+        let number = spec[field].as_i64().unwrap_or(0);
+        if number <= 0 || number > most {
+            errors.push(FieldError::invalid(
+                format!("spec.{field}"),
+                json!(number),
+                format!("must be positive and less than {most}"),
+            ));
+        }
+    }
+    errors
+}
+
+fn ingress_backend(backend: &Value, at: &str, errors: &mut Vec<FieldError>) {
+    let service = &backend["service"];
+    if service.is_object()
+        && service["port"]["name"].is_null()
+        && service["port"]["number"].is_null()
+    {
+        errors.push(FieldError::required(at, "port name or number is required"));
+    }
 }
 
 /// What a ConfigMap or a Secret may hold.
@@ -567,16 +847,6 @@ fn secret(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
 
 fn claim(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
     let mut errors = Vec::new();
-    if items(&new["spec"]["accessModes"]).next().is_none() {
-        errors.push(FieldError::required(
-            "spec.accessModes",
-            "at least 1 access mode is required",
-        ));
-    }
-    let size = new.pointer("/spec/resources/requests/storage");
-    if size.is_none() {
-        errors.push(FieldError::required("spec.resources[storage]", ""));
-    }
     if let Some(old) = old {
         let bound = old["status"]["phase"] == "Bound";
         let settle = |claim: &Value| {
@@ -608,17 +878,34 @@ fn binding(new: &Value, old: Option<&Value>, namespaced: bool) -> Vec<FieldError
     if let Some(old) = old
         && old["roleRef"] != new["roleRef"]
     {
+        let role = &new["roleRef"];
+        let text = |field: &str| role[field].as_str().unwrap_or_default();
         errors.push(FieldError::invalid(
             "roleRef",
-            new["roleRef"].clone(),
+            json!({"APIGroup": text("apiGroup"), "Kind": text("kind"), "Name": text("name")}),
             "cannot change roleRef",
         ));
     }
-    if text(&new["roleRef"]["name"]).is_empty() {
-        errors.push(FieldError::required("roleRef.name", ""));
+    let role = &new["roleRef"];
+    let known: &[&str] = &["rbac.authorization.k8s.io"];
+    if !known.contains(&text(&role["apiGroup"])) {
+        let group = json!(text(&role["apiGroup"]));
+        errors.push(FieldError::not_supported("roleRef.apiGroup", group, known));
+    }
+    let known: &[&str] = if namespaced {
+        &["Role", "ClusterRole"]
+    } else {
+        &["ClusterRole"]
+    };
+    if !known.contains(&text(&role["kind"])) {
+        let kind = json!(text(&role["kind"]));
+        errors.push(FieldError::not_supported("roleRef.kind", kind, known));
     }
     for (index, subject) in items(&new["subjects"]).enumerate() {
         let kind = text(&subject["kind"]);
+        if text(&subject["name"]).is_empty() {
+            errors.push(FieldError::required(format!("subjects[{index}].name"), ""));
+        }
         if !["ServiceAccount", "User", "Group"].contains(&kind) {
             errors.push(FieldError::not_supported(
                 format!("subjects[{index}].kind"),

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::schema::{self, Strictness};
 use super::structure::{any, kind, parts};
 use super::{internal, paths, text};
-use crate::registry::checks::name_problem;
+use crate::registry::checks::name_problems;
 use crate::structural::texts;
 use crate::{FieldError, FieldProblem, NameRule};
 
@@ -100,6 +100,12 @@ fn strictness(spec: &Value, old: Option<&Value>) -> Strictness {
         atomic_sets: kept(schema::keeps_atomic_sets),
         list_keys: kept(schema::keeps_list_keys),
     }
+}
+
+/// All that is wrong with a name.
+fn name_problem(rule: NameRule, name: &str) -> Option<String> {
+    let problems = name_problems(rule, name);
+    (!problems.is_empty()).then(|| problems.join(","))
 }
 
 fn label(path: String, value: &str, errors: &mut Vec<FieldError>) {

@@ -99,8 +99,7 @@ pub(crate) fn resources(definition: &Value) -> Vec<ResourceDef> {
         def.short_names = texts(&names["shortNames"]);
         def.categories = texts(&names["categories"]);
         if ends {
-            def.verbs
-                .retain(|verb| !matches!(verb.as_str(), "create" | "patch" | "update"));
+            def.verbs.retain(|verb| verb != "create");
         }
         if let Some(schema) = version["schema"].get("openAPIV3Schema") {
             def.schema = Schema::Json(Arc::new(schema.clone()));

@@ -32,7 +32,6 @@ use request::ResourcePath;
 
 pub use body::{Body, ByteStream};
 pub(crate) use openapi::{Documents, VersionDocument};
-pub(crate) use protobuf::misfit;
 pub use request::Query;
 
 /// A server: the objects of a registry over HTTP. Cheap to clone.

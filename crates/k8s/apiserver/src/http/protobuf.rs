@@ -351,101 +351,6 @@ pub(crate) fn decode(body: &[u8]) -> Result<Value, Status> {
     Ok(Value::Object(out))
 }
 
-/// Finds the first value that a built-in type cannot hold, in the words of the decoder of Go.
-pub(crate) fn misfit(api_version: &str, kind: &str, object: &Value) -> Option<String> {
-    let name = types().kinds.get(&(api_version, kind))?;
-    misfit_in(name, object, "", 0)
-}
-
-fn misfit_in(name: &str, value: &Value, path: &str, depth: usize) -> Option<String> {
-    let fields = types().types.get(name)?;
-    let map = value.as_object()?;
-    fields.values().filter(|_| depth < DEPTH).find_map(|field| {
-        if field.name == "~" {
-            let Holds::Message(inner) = field.holds else {
-                return None;
-            };
-            return misfit_in(inner, value, path, depth + 1);
-        }
-        let found = map.get(field.name)?;
-        let path = if path.is_empty() {
-            field.name.to_owned()
-        } else {
-            format!("{path}.{}", field.name)
-        };
-        let owner = name.rsplit('.').next().unwrap_or_default();
-        misfit_value(&field.holds, found, owner, &path, depth)
-    })
-}
-
-/// Where a text stops being base64.
-fn base64_problem(text: &str) -> Option<usize> {
-    let text: Vec<u8> = text
-        .bytes()
-        .filter(|byte| !matches!(byte, b'\n' | b'\r'))
-        .collect();
-    let letters = text
-        .iter()
-        .take_while(|byte| byte.is_ascii_alphanumeric() || b"+/".contains(byte));
-    let letters = letters.count();
-    let pads = text[letters..]
-        .iter()
-        .take_while(|byte| **byte == b'=')
-        .count();
-    if letters + pads < text.len() {
-        return Some(letters + pads);
-    }
-    (!text.len().is_multiple_of(4) || pads > 2).then_some(letters)
-}
-
-fn misfit_value(
-    holds: &Holds,
-    value: &Value,
-    owner: &str,
-    path: &str,
-    depth: usize,
-) -> Option<String> {
-    let (fits, wanted) = match holds {
-        Holds::Text => (value.is_string(), "string".to_owned()),
-        Holds::Bool => (value.is_boolean(), "bool".to_owned()),
-        Holds::Integer => (value.is_i64() || value.is_u64(), "int32".to_owned()),
-        Holds::Float => (value.is_number(), "float64".to_owned()),
-        Holds::Bytes => (value.is_string(), "[]uint8".to_owned()),
-        Holds::List(_) | Holds::Texts => (value.is_array(), "[]".to_owned()),
-        Holds::Map(_) => (value.is_object(), "map[string]".to_owned()),
-        Holds::Message(name) => (value.is_object(), (*name).to_owned()),
-        _ => (true, String::new()),
-    };
-    if let (Holds::Bytes, Some(text)) = (holds, value.as_str())
-        && let Some(at) = base64_problem(text)
-    {
-        return Some(format!("illegal base64 data at input byte {at}"));
-    }
-    if !fits && !value.is_null() {
-        let found = match value {
-            Value::Bool(_) => "bool".to_owned(),
-            Value::Number(number) if matches!(holds, Holds::Integer) => format!("number {number}"),
-            Value::Number(_) => "number".to_owned(),
-            Value::String(_) => "string".to_owned(),
-            Value::Array(_) => "array".to_owned(),
-            _ => "object".to_owned(),
-        };
-        return Some(format!(
-            "json: cannot unmarshal {found} into Go struct field {owner}.{path} of type {wanted}"
-        ));
-    }
-    match (holds, value) {
-        (Holds::List(inner), Value::Array(list)) => list
-            .iter()
-            .find_map(|value| misfit_value(inner, value, owner, path, depth + 1)),
-        (Holds::Map(inner), Value::Object(map)) => map
-            .values()
-            .find_map(|value| misfit_value(inner, value, owner, path, depth + 1)),
-        (Holds::Message(name), value) => misfit_in(name, value, path, depth + 1),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -473,31 +378,6 @@ mod tests {
             let _ = decode(&body[..cut]);
         }
         assert!(decode(b"{}").is_err());
-    }
-
-    #[test]
-    fn finds_what_a_type_cannot_hold() {
-        for (spec, expected) in [
-            (
-                json!({"replicas": 2, "template": {"spec": {"containers": [{"name": "a"}]}}}),
-                None,
-            ),
-            (
-                json!({"replicas": "2"}),
-                Some(
-                    "json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32",
-                ),
-            ),
-            (
-                json!({"template": {"spec": {"containers": [{"name": 1}]}}}),
-                Some(
-                    "json: cannot unmarshal number into Go struct field Container.spec.template.spec.containers.name of type string",
-                ),
-            ),
-        ] {
-            let found = misfit("apps/v1", "Deployment", &json!({ "spec": spec }));
-            assert_eq!(found.as_deref(), expected);
-        }
     }
 
     #[test]

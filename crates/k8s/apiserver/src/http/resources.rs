@@ -106,6 +106,16 @@ impl Server {
             "create" => whole && (scoped || !def.namespaced),
             _ => !whole && (scoped || !def.namespaced),
         };
+        if fits && def.custom && verb == "create" && !def.offers(verb) {
+            let why = "create not allowed while custom resource definition is terminating";
+            return Err(
+                Status::new(405, "MethodNotAllowed", why).about(crate::Details {
+                    group: def.group.clone(),
+                    kind: def.plural.clone(),
+                    ..crate::Details::default()
+                }),
+            );
+        }
         if !fits || !def.offers(verb) {
             return Err(Status::method_not_allowed());
         }

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::write::{Draft, check_fields, check_precondition, resource_version};
 use super::{Outcome, Part, Registry, WriteOptions};
-use crate::{FieldError, ResourceDef, Schema, Status, schema};
+use crate::{FieldError, ResourceDef, Status, schema};
 
 /// A change to an object.
 #[derive(Debug, Clone)]
@@ -102,22 +102,23 @@ impl Registry {
         let (def, name) = (draft.def, draft.name);
         let own = k8s_object::namespace(wanted).to_owned();
         let mut wanted = self.accept(def, draft.namespace, name, wanted.clone())?;
-        if def.custom || matches!(def.schema, Schema::Builtin) {
-            let mut known = wanted.clone();
-            let unknown = schema::prune(def, &mut known)
-                .map_err(|problem| super::write::unreadable(def, &problem))?;
-            if let Some(field) = unknown.first() {
-                // apply has no place for what it cannot merge, whatever the field validation says
-                return Err(Status::new(
-                    500,
-                    "",
-                    format!(
-                        "failed to create typed patch object ({own}/{name}; {}, Kind={}): .{field}: field not declared in schema",
-                        def.api_version(),
-                        def.kind
-                    ),
-                ));
-            }
+        let version = if def.group.is_empty() {
+            format!("/{}", def.version)
+        } else {
+            def.api_version()
+        };
+        let what = format!("({own}/{name}; {version}, Kind={})", def.kind);
+        if let Some(problem) = schema::apply_problem(def, &wanted) {
+            // apply has no place for what it cannot merge, whatever the field validation says
+            let text = format!("failed to create typed patch object {what}: {problem}");
+            return Err(Status::new(500, "", text));
+        }
+        if let Some(problem) = schema::decode_problem(def, &wanted).and_then(converted) {
+            let text = format!(
+                "failed to convert new object {what} to proper version: unable to convert unstructured object to {version}, Kind={}: {problem}",
+                def.kind
+            );
+            return Err(Status::new(500, "", text));
         }
         draft.warnings = check_fields(def, &mut wanted, options)?;
         let managed = k8s_object::meta(&wanted).and_then(|meta| meta.get("managedFields"));
@@ -164,6 +165,22 @@ impl Registry {
             self.clock().now(),
         )
     }
+}
+
+/// Words a misfit as converting an object does, which reads numbers by itself.
+fn converted(problem: String) -> Option<String> {
+    if problem.starts_with("illegal base64") {
+        return Some(format!("error decoding from json: {problem}"));
+    }
+    let Some(rest) = problem.strip_prefix("json: cannot unmarshal number ") else {
+        return Some(problem);
+    };
+    let number = rest.split(' ').next().unwrap_or_default();
+    let wanted = rest.rsplit(' ').next().unwrap_or_default();
+    // what is too large loses its upper bits
+    number
+        .contains('.')
+        .then(|| format!("cannot convert float64 to {wanted}"))
 }
 
 fn change(def: &ResourceDef, old: &Value, patch: &Patch) -> Result<Value, Status> {

@@ -292,7 +292,7 @@ impl Registry {
             let sent = ResourceDef::new(&def.group, &def.version, kind, &def.plural, true);
             return Err(Status::invalid(&sent, k8s_object::name(&new), &[error]));
         }
-        schema::drop_nulls(def, &mut new);
+        schema::drop_empty(def, &mut new);
         match &old {
             None => self.begin_life(def, &mut new),
             Some(old) => keep_server_fields(def, part, old, &mut new),
@@ -311,10 +311,17 @@ impl Registry {
             admission.admit(self, &request, Some(&mut new))?;
         }
         schema::default(def, &mut new);
+        if let Some(old) = &old
+            && def.group == "apps"
+            && def.kind == "DaemonSet"
+        {
+            crate::builtin::count_templates(old, &mut new);
+        }
         if def.group == crate::crd::GROUP && def.plural == crate::crd::PLURAL {
             let others = self.definitions(def)?;
             crate::crd::settle(&mut new, &others, self.clock().now());
         }
+        schema::write_empty(def, &mut new, true);
         if !applied {
             schema::track_update(
                 def,
@@ -325,6 +332,7 @@ impl Registry {
                 self.clock().now(),
             );
         }
+        schema::write_empty(def, &mut new, false);
         if let Some(shown) = &def.shown {
             shown(&mut new);
         }
@@ -493,9 +501,7 @@ pub(super) fn check_fields(
     object: &mut Value,
     options: &WriteOptions,
 ) -> Result<Vec<String>, Status> {
-    if matches!(def.schema, crate::Schema::Builtin)
-        && let Some(problem) = crate::http::misfit(&def.api_version(), &def.kind, object)
-    {
+    if let Some(problem) = schema::decode_problem(def, object) {
         return Err(Status::bad_request(format!(
             "{} in version {:?} cannot be handled as a {}: {problem}",
             def.kind, def.version, def.kind
@@ -558,12 +564,12 @@ pub(super) fn check_precondition(
     }
     if asked.is_empty() || asked == "0" {
         if !def.allow_unconditional_update {
-            // the resource is named here, not the kind
-            let mut named = ResourceDef::new(&def.group, &def.version, &def.plural, "", true);
-            named.custom = def.custom;
-            let why = "must be specified for an update";
-            let error = FieldError::invalid("metadata.resourceVersion", json!(0), why);
-            return Err(Status::invalid(&named, name, &[error]));
+            let error = FieldError::invalid(
+                "metadata.resourceVersion",
+                json!(0),
+                "must be specified for an update",
+            );
+            return Err(Status::invalid_resource(def, name, &[error]));
         }
     } else if asked != resource_version(old) {
         return Err(Status::modified(def, name));

@@ -104,23 +104,18 @@ fn meta_type() -> k8s_apply::schema::TypeRef {
 
 /// What of metadata has another type than it should.
 pub(crate) fn misfit(meta: &Value) -> Option<String> {
-    let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta});
-    let problem = crate::http::misfit("v1", "ConfigMap", &object)?;
-    let problem = problem
-        .replace("ObjectMeta.metadata.", "ObjectMeta.")
-        .replace("struct field ConfigMap.metadata of type", "value of type")
-        .replace("of type meta.v1.ObjectMeta", "of type v1.ObjectMeta");
-    Some(match problem.as_str() {
-        text if text.ends_with("of type map[string]") => format!("{text}string"),
-        text if text.ends_with("ObjectMeta.finalizers of type []") => format!("{text}string"),
-        text if text.ends_with("ObjectMeta.ownerReferences of type []") => {
-            format!("{text}v1.OwnerReference")
-        }
-        text if text.ends_with("ObjectMeta.managedFields of type []") => {
-            format!("{text}v1.ManagedFieldsEntry")
-        }
-        _ => problem,
-    })
+    if meta.is_null() || meta.is_object() {
+        return k8s_apply::schema::decode_problem(meta, &meta_type());
+    }
+    let found = match meta {
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        _ => "array",
+    };
+    Some(format!(
+        "json: cannot unmarshal {found} into Go value of type v1.ObjectMeta"
+    ))
 }
 
 /// Checks embedded objects; the root is one only if `root` says so.
@@ -177,9 +172,9 @@ fn validate_object(map: &Map<String, Value>, path: &str, errors: &mut Vec<FieldE
                 }
             }
             Some(Value::String(text)) => {
-                if let Some(problem) =
-                    checks::name_problem(NameRule::Label1035, &text.to_lowercase())
-                {
+                let problems = checks::name_problems(NameRule::Label1035, &text.to_lowercase());
+                if !problems.is_empty() {
+                    let problem = problems.join(",");
                     let why = format!("may have mixed case, but should otherwise match: {problem}");
                     errors.push(FieldError::invalid(at, json!(text), why));
                 }

@@ -83,13 +83,32 @@ impl Check {
             (Shape::Any, _) | (_, Value::Null) => {}
             (Shape::Scalar(scalar), _) => {
                 if let Some(expected) = misfit(*scalar, value) {
-                    self.error(place, format!("expected {expected}, got {value}"));
+                    if expected == "any scalar" {
+                        let found = go_print(value);
+                        return self.error(place, format!("expected any scalar, got &{{{found}}}"));
+                    }
+                    if expected == "numeric (int or float)" {
+                        let found = go_type(value);
+                        return self.error(place, format!("expected {expected}, got {found}"));
+                    }
+                    let found = go_syntax(value);
+                    self.error(
+                        place,
+                        format!(
+                            "expected {expected}, got &value.valueUnstructured{{Value:{found}}}"
+                        ),
+                    );
                 }
             }
             (Shape::List { item, kind }, Value::Array(items)) => {
                 self.list(items, ty, *item, kind, place);
             }
-            (Shape::List { .. }, _) => self.error(place, format!("expected list, got {value}")),
+            (Shape::List { .. }, _) => {
+                self.error(
+                    place,
+                    format!("expected list, got &{{{}}}", go_print(value)),
+                );
+            }
             (Shape::Map { .. } | Shape::Struct { .. }, Value::Object(map)) => {
                 for (key, value) in map {
                     let below = Place {
@@ -104,7 +123,7 @@ impl Check {
                 }
             }
             (Shape::Map { .. } | Shape::Struct { .. }, _) => {
-                self.error(place, format!("expected map, got {value}"));
+                self.error(place, format!("expected map, got &{{{}}}", go_print(value)));
             }
         }
     }
@@ -149,6 +168,58 @@ impl Check {
     }
 }
 
+/// Prints a value as `%v` of Go does.
+fn go_print(value: &Value) -> String {
+    match value {
+        Value::Null => "<nil>".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(go_print).collect();
+            format!("[{}]", items.join(" "))
+        }
+        Value::Object(map) => {
+            let pairs: Vec<String> = map
+                .iter()
+                .map(|(key, value)| format!("{key}:{}", go_print(value)))
+                .collect();
+            format!("map[{}]", pairs.join(" "))
+        }
+        other => other.to_string(),
+    }
+}
+
+/// Names a value's type as `%T` of Go does.
+fn go_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "<nil>",
+        Value::Bool(_) => "bool",
+        Value::Number(number) if number.is_f64() => "float64",
+        Value::Number(_) => "int64",
+        Value::String(_) => "string",
+        Value::Array(_) => "[]interface {}",
+        Value::Object(_) => "map[string]interface {}",
+    }
+}
+
+/// Prints a value as `%#v` of Go does.
+fn go_syntax(value: &Value) -> String {
+    match value {
+        Value::Null => "interface {}(nil)".to_owned(),
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(go_syntax).collect();
+            format!("[]interface {{}}{{{}}}", items.join(", "))
+        }
+        Value::Object(map) => {
+            let pairs: Vec<String> = map
+                .iter()
+                .map(|(key, value)| format!("{key:?}:{}", go_syntax(value)))
+                .collect();
+            format!("map[string]interface {{}}{{{}}}", pairs.join(", "))
+        }
+        other => other.to_string(),
+    }
+}
+
 fn is_known(ty: Ty<'_>, key: &str) -> bool {
     match ty.shape() {
         Shape::Struct { rest, .. } => rest.is_some() || ty.declared(key).is_some(),
@@ -169,6 +240,19 @@ fn misfit(scalar: Scalar, value: &Value) -> Option<&'static str> {
         }
     };
     (!fits).then_some(expected)
+}
+
+/// Says what of a configuration server-side apply cannot type; `None` if all fits.
+pub fn apply_problem(value: &Value, ty: &TypeRef) -> Option<String> {
+    let errors = validate(value, ty.ty());
+    match errors.as_slice() {
+        [] => None,
+        [one] => Some(one.to_string()),
+        many => Some(
+            many.iter()
+                .fold("errors:".to_owned(), |text, one| format!("{text}\n  {one}")),
+        ),
+    }
 }
 
 /// Lists the fields that the type does not know, as field validation writes them: `spec.containers[0].imagee`.

@@ -110,6 +110,7 @@ impl Schema {
                 default: value.get("default").cloned(),
                 patch: PatchStrategy::default(),
                 merge_key: None,
+                kept: super::Kept::default(),
             });
         }
         if is_object {
@@ -135,6 +136,7 @@ impl Schema {
                 default: None,
                 patch: PatchStrategy::default(),
                 merge_key: None,
+                kept: super::Kept::default(),
             });
         };
         put("apiVersion", string);

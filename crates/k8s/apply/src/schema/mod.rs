@@ -1,11 +1,14 @@
 //! The structure of kinds: field types, list keys, what is atomic, patch strategies, defaults.
 //!
-//! The built-in kinds stand in one text table (`builtin.types`, made by `oracle/types`); custom kinds come from the
+//! The built-in kinds stand in one text table (`builtin.types`, made by `cargo xtask schemas`); custom kinds come from the
 //! schema in their definition. Nothing here validates values beyond their structure.
 
 mod check;
 mod crd;
+mod decode;
 mod openapi;
+mod quantity;
+mod server;
 mod table;
 
 use std::collections::BTreeMap;
@@ -16,8 +19,11 @@ use serde_json::Value;
 
 pub use check::TypeError;
 pub(crate) use check::validate;
-pub use check::{fill, prune, unknown_fields};
+pub use check::{apply_problem, fill, prune, unknown_fields};
+pub use decode::decode_problem;
 pub use openapi::{openapi_v3, openapi_v3_type};
+pub use quantity::{Quantity, QuantityError};
+pub use server::{drop_empty, set_defaults, write_empty};
 pub use table::TableError;
 
 /// Many types that refer to each other.
@@ -95,6 +101,35 @@ pub(crate) struct Field {
     pub(crate) default: Option<Value>,
     pub(crate) patch: PatchStrategy,
     pub(crate) merge_key: Option<Box<str>>,
+    /// How Kubernetes keeps it.
+    pub(crate) kept: Kept,
+}
+
+/// How Kubernetes keeps a field in its own types, beyond what it publishes of them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Kept {
+    /// Emptiness and absence are two things.
+    pub(crate) pointer: bool,
+    /// Left out where it is empty although its default is empty.
+    pub(crate) dropped: bool,
+    /// Written where it is absent; nobody set it.
+    pub(crate) zero: Option<Value>,
+    /// Set by the API server where it is absent.
+    pub(crate) set: Option<Value>,
+    /// The embedded structs that hold it.
+    pub(crate) within: Option<Box<str>>,
+    /// What Go calls its type, where that is not what it looks like.
+    pub(crate) named: Option<Box<str>>,
+    /// When it sets that: only if the sibling is, or is not, one of these texts.
+    pub(crate) when: Option<When>,
+}
+
+/// A condition on a sibling field.
+#[derive(Debug, Clone)]
+pub(crate) struct When {
+    pub(crate) field: Box<str>,
+    pub(crate) is: bool,
+    pub(crate) texts: Vec<Box<str>>,
 }
 
 /// How strategic merge treats a field.
@@ -249,6 +284,16 @@ impl TypeRef {
             id,
             fill: self.fill,
         })
+    }
+
+    /// The type's name in the table; lists, maps and scalars have none.
+    pub fn name(&self) -> Option<&str> {
+        self.schema.types[self.id.0 as usize].name.as_deref()
+    }
+
+    /// Is it a map from text?
+    pub fn is_map(&self) -> bool {
+        matches!(self.schema.shape(self.id), Shape::Map { .. })
     }
 
     /// Names the declared fields.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_object::Gvk;
 use serde_json::Value;
 
-use super::{Field, ListKind, PatchStrategy, Scalar, Schema, Shape, TypeId};
+use super::{Field, Kept, ListKind, PatchStrategy, Scalar, Schema, Shape, TypeId, When};
 
 /// A table of types that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -68,6 +68,24 @@ impl Schema {
     }
 }
 
+fn read_json(name: &str, json: &str) -> Result<Value, String> {
+    serde_json::from_str(json).map_err(|error| format!("default of {name:?}: {error}"))
+}
+
+/// Reads `type:A,B` or `type!A,B`.
+fn condition_of(text: &str) -> Result<When, String> {
+    let (field, is, texts) = match (text.split_once(':'), text.split_once('!')) {
+        (Some((field, texts)), _) => (field, true, texts),
+        (None, Some((field, texts))) => (field, false, texts),
+        (None, None) => return Err(format!("unknown condition {text:?}")),
+    };
+    Ok(When {
+        field: field.into(),
+        is,
+        texts: texts.split(',').map(Into::into).collect(),
+    })
+}
+
 fn is_head(line: &str) -> bool {
     !line.is_empty() && !line.starts_with(['#', ' '])
 }
@@ -121,6 +139,7 @@ impl<'a> Reader<'a> {
             default: None,
             patch: PatchStrategy::default(),
             merge_key: None,
+            kept: Kept::default(),
         };
         let mut fields = vec![
             plain("apiVersion", string, false),
@@ -179,11 +198,20 @@ impl<'a> Reader<'a> {
         let mut default = None;
         let mut patch = PatchStrategy::default();
         let mut merge_key = None;
+        let mut kept = Kept::default();
         while let Some(word) = words.next() {
             match word.split_once('=') {
                 None if word == "set" => list = ListKind::Set,
                 None if word == "atomic" => map_atomic = Some(true),
                 None if word == "granular" => map_atomic = Some(false),
+                None if word == "ptr" => kept.pointer = true,
+                None if word == "drop" => kept.dropped = true,
+                None if word == "null" => kept.zero = Some(Value::Null),
+                Some(("in", embedded)) => kept.within = Some(embedded.into()),
+                Some(("go", named)) => kept.named = Some(named.into()),
+                Some(("zero", json)) => kept.zero = Some(read_json(name, json)?),
+                Some(("set", json)) => kept.set = Some(read_json(name, json)?),
+                Some(("if", condition)) => kept.when = Some(condition_of(condition)?),
                 Some(("map", keys)) => {
                     list = ListKind::Map(keys.split(',').map(Into::into).collect())
                 }
@@ -202,10 +230,7 @@ impl<'a> Reader<'a> {
                     let json = std::iter::once(json)
                         .chain(words.by_ref())
                         .collect::<Vec<_>>();
-                    default = Some(
-                        serde_json::from_str(&json.join(" "))
-                            .map_err(|error| format!("default of {name:?}: {error}"))?,
-                    );
+                    default = Some(read_json(name, &json.join(" "))?);
                 }
                 _ => return Err(format!("unknown word {word:?}")),
             }
@@ -226,6 +251,9 @@ impl<'a> Reader<'a> {
                 _ => Value::Object(serde_json::Map::new()),
             });
         }
+        if present && !kept.dropped && !kept.pointer && kept.zero.is_none() {
+            kept.zero.clone_from(&default);
+        }
         Ok(Field {
             name: name.into(),
             ty,
@@ -234,6 +262,7 @@ impl<'a> Reader<'a> {
             default,
             patch,
             merge_key,
+            kept,
         })
     }
 

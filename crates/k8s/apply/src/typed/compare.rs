@@ -249,7 +249,8 @@ fn always_present<'a>(ty: Ty<'a>, key: &str) -> Option<&'a Value> {
         // zero, false or ""
         Shape::Scalar(_) if field.present && field.required => field.default.as_ref(),
         Shape::Scalar(_) => None,
-        _ if field.required && !field.present => Some(&NULL),
+        // what has no default is written as null only where emptiness is not left out
+        _ if field.kept.zero == Some(Value::Null) => Some(&NULL),
         _ => None,
     }
 }

@@ -14,13 +14,18 @@ pub(crate) fn field_set(value: &Value, ty: Ty<'_>) -> FieldSet {
 /// Returns whether the value is a leaf, and what is below it.
 pub(crate) fn collect(value: &Value, ty: Ty<'_>) -> (bool, FieldSet) {
     let mut set = FieldSet::new();
+    // an item that lost its keys cannot be named, and yet its list is there
+    let mut nameless = false;
     match (walk(ty, value), value) {
         (Walk::Leaf, _) => return (true, set),
         (Walk::List { item, keys }, Value::Array(items)) => {
             for value in items {
-                if let Ok(element) = item_element(ty, item, keys, value) {
-                    let (_, children) = collect(value, ty.at(item));
-                    set.push(element, true, children);
+                match item_element(ty, item, keys, value) {
+                    Ok(element) => {
+                        let (_, children) = collect(value, ty.at(item));
+                        set.push(element, true, children);
+                    }
+                    Err(_) => nameless = true,
                 }
             }
             set.nodes.sort_by(|a, b| a.element.cmp(&b.element));
@@ -44,7 +49,7 @@ pub(crate) fn collect(value: &Value, ty: Ty<'_>) -> (bool, FieldSet) {
         }
         _ => {}
     }
-    (false, set)
+    (nameless, set)
 }
 
 /// Adds to a set the declared fields that lead to its members.

@@ -57,7 +57,7 @@ pub(super) fn replicas(
 ) -> Step<()> {
     let mut any = false;
     for spec in specs {
-        let found = objects.called(|id| &*id.name == name && id.gvk.selected_by(&spec.gvk));
+        let found = objects.called(name, |id| id.gvk.selected_by(&spec.gvk));
         for at in found {
             any = true;
             let item = objects.get_mut(at);

@@ -21,7 +21,7 @@ pub(crate) struct Var {
 pub(crate) fn mark(objects: &mut Objects, vars: &[Var]) -> Step<()> {
     for var in vars {
         let wanted = &var.object;
-        let found = objects.called(|id| {
+        let found = objects.called(&wanted.name, |id| {
             if wanted.namespace.is_empty() {
                 wanted.same_name(id)
             } else {

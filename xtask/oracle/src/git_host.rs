@@ -9,18 +9,18 @@ use std::process::{Command, Stdio};
 use anyhow::Context as _;
 
 /// A Git server; it ends with this process.
-pub(crate) struct GitHost {
+pub struct GitHost {
     port: u16,
 }
 
 impl GitHost {
     /// Serves what is below a folder, to everybody who asks: pods too.
-    pub(crate) fn start(root: &Path) -> anyhow::Result<Self> {
+    pub fn start(root: &Path) -> anyhow::Result<Self> {
         Self::on(Ipv4Addr::UNSPECIFIED, root)
     }
 
     /// Serves what is below a folder, at one address.
-    pub(crate) fn on(address: Ipv4Addr, root: &Path) -> anyhow::Result<Self> {
+    pub fn on(address: Ipv4Addr, root: &Path) -> anyhow::Result<Self> {
         let listener = TcpListener::bind((address, 0))
             .context("failed to listen for those who want the repository")?;
         let port = listener.local_addr()?.port();
@@ -36,7 +36,7 @@ impl GitHost {
     }
 
     /// The URL of a repository's folder, for those who reach this machine at an address.
-    pub(crate) fn url(&self, host: Ipv4Addr, folder: &str) -> String {
+    pub fn url(&self, host: Ipv4Addr, folder: &str) -> String {
         format!("http://{host}:{}/{folder}/.git", self.port)
     }
 }
