@@ -77,7 +77,7 @@ fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
 
 /// Puts the revision, and the `apiVersion` that was asked for, into stored bytes.
 pub(crate) fn splice(def: &ResourceDef, stored: &[u8], revision: Revision) -> Bytes {
-    if def.stored_as.is_some()
+    if (def.stored_as.is_some() || !def.is_settled(revision.0))
         && let Ok(object) = decode(def, stored, revision)
     {
         return object.to_string().into();
@@ -125,6 +125,9 @@ pub(crate) fn decode(
     }
     if def.stored_as.is_some() || def.version != def.storage_version {
         value["apiVersion"] = Value::String(def.api_version());
+    }
+    if !def.is_settled(revision.0) {
+        crate::schema::renew(def, &mut value);
     }
     if let Some(metadata) = k8s_object::meta_mut(&mut value) {
         metadata.insert(

@@ -238,6 +238,10 @@ pub struct ResourceDef {
     /// Text of a warning that every request gets, for deprecated versions.
     pub warning: Option<String>,
     pub(crate) typed: OnceLock<TypeRef>,
+    /// What was stored before this revision may be of an older schema.
+    pub(crate) settled_since: u64,
+    /// Do its versions have different schemas?
+    pub(crate) several_forms: bool,
     /// A custom resource's served versions, this one among them, where there are several.
     pub(crate) versions: Arc<[ServedVersion]>,
 }
@@ -318,6 +322,8 @@ impl ResourceDef {
             stored_as: None,
             warning: None,
             typed: OnceLock::new(),
+            settled_since: 0,
+            several_forms: false,
             versions: Arc::new([]),
         }
     }
@@ -342,6 +348,11 @@ impl ResourceDef {
         } else {
             format!("{}.{}", self.plural, self.group)
         }
+    }
+
+    /// Was an object of this revision stored in the form that this resource has?
+    pub(crate) fn is_settled(&self, written: u64) -> bool {
+        !self.custom || (written > self.settled_since && !self.several_forms)
     }
 
     /// Is this verb offered?

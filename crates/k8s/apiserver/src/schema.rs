@@ -6,7 +6,7 @@ use k8s_apply::patch::PatchError;
 use k8s_apply::schema::TypeRef;
 use k8s_apply::{ApplyError, ApplyOptions, UpdateOptions, Versions};
 use k8s_object::Gvk;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::resource::ServedVersion;
 use crate::{Cause, Details, FieldError, ResourceDef, Schema, Status, structural, world};
@@ -55,8 +55,10 @@ fn versions<'a>(served: &'a Served<'a>) -> Option<&'a dyn Versions> {
 
 /// Drops what decoding into a typed object drops: nulls, and emptiness that is the same as absence.
 pub(crate) fn drop_empty(def: &ResourceDef, object: &mut Value) {
-    if matches!(def.schema, Schema::Builtin) {
-        k8s_apply::schema::drop_empty(object, &type_of(def));
+    match &def.schema {
+        Schema::Builtin => k8s_apply::schema::drop_empty(object, &type_of(def)),
+        Schema::Json(schema) if def.custom => structural::drop_nulls(object, Some(schema)),
+        _ => {}
     }
 }
 
@@ -81,17 +83,43 @@ pub(crate) fn apply_problem(def: &ResourceDef, wanted: &Value) -> Option<String>
         .flatten()
 }
 
-/// Removes fields that the schema does not know; returns their paths.
-pub(crate) fn prune(def: &ResourceDef, object: &mut Value) -> Vec<String> {
-    if matches!(def.schema, Schema::None) {
-        return Vec::new();
+/// Removes fields that the schema does not know; returns their paths. What is embedded must have metadata of the right types.
+pub(crate) fn prune(def: &ResourceDef, object: &mut Value) -> Result<Vec<String>, String> {
+    match &def.schema {
+        Schema::None => Ok(Vec::new()),
+        Schema::Json(schema) if def.custom => {
+            if let Some(problem) = object.get("metadata").and_then(structural::meta_misfit) {
+                return Err(problem);
+            }
+            let found = structural::coerce(object, schema, true).map_err(|e| e.to_string())?;
+            // its own metadata is read first, what is embedded last
+            let (mut unknown, embedded): (Vec<_>, Vec<_>) = found
+                .into_iter()
+                .partition(|path| path.starts_with("metadata."));
+            unknown.extend(structural::prune(object, schema));
+            unknown.extend(embedded);
+            Ok(unknown)
+        }
+        _ => {
+            let ty = type_of(def);
+            let unknown = k8s_apply::schema::unknown_fields(object, &ty);
+            if !unknown.is_empty() {
+                k8s_apply::schema::prune(object, &ty);
+            }
+            Ok(unknown)
+        }
     }
-    let ty = type_of(def);
-    let unknown = k8s_apply::schema::unknown_fields(object, &ty);
-    if !unknown.is_empty() {
-        k8s_apply::schema::prune(object, &ty);
+}
+
+/// Makes what was stored under another schema into what this one says: a version or a definition may have changed since.
+pub(crate) fn renew(def: &ResourceDef, object: &mut Value) {
+    if let Schema::Json(schema) = &def.schema
+        && def.custom
+    {
+        structural::prune(object, schema);
+        structural::drop_nulls(object, Some(schema));
+        structural::default(object, schema);
     }
-    unknown
 }
 
 /// Fills in defaults.
@@ -107,10 +135,142 @@ pub(crate) fn default(def: &ResourceDef, object: &mut Value) {
 }
 
 /// Checks an object against its schema. What was wrong before and did not change is let pass.
-pub(crate) fn validate(def: &ResourceDef, new: &Value, old: Option<&Value>) -> Vec<FieldError> {
-    match &def.schema {
-        Schema::Json(schema) => structural::validate(new, old, schema),
-        _ => Vec::new(),
+pub(crate) fn validate(
+    def: &ResourceDef,
+    new: &Value,
+    old: Option<&Value>,
+    subresource: &str,
+) -> Vec<FieldError> {
+    let Schema::Json(schema) = &def.schema else {
+        return Vec::new();
+    };
+    let lists = |errors: &mut Vec<FieldError>| {
+        let clean = old.is_none_or(|old| structural::validate_lists(old, schema).is_empty());
+        if clean {
+            errors.extend(structural::validate_lists(new, schema));
+        }
+    };
+    let mut errors = Vec::new();
+    if !def.custom {
+        errors.extend(structural::validate(new, old, schema));
+        lists(&mut errors);
+        return errors;
+    }
+    if subresource == "status" {
+        let own = schema.get("properties").and_then(|all| all.get("status"));
+        if let (Some(status), Some(own)) = (new.get("status"), own) {
+            let before = old.and_then(|old| old.get("status"));
+            errors.extend(structural::validate_at(status, before, own, "status"));
+        }
+    } else {
+        errors.extend(structural::validate(new, old, schema));
+    }
+    if let Some(scale) = &def.scale {
+        if subresource != "status" {
+            replicas(new, &scale.spec_replicas, &mut errors);
+        }
+        replicas(new, &scale.status_replicas, &mut errors);
+        if let Some(Err((_, why))) = plain(new, &scale.selector, "string") {
+            errors.push(FieldError::invalid(&scale.selector, json!(""), why));
+        }
+    }
+    if subresource != "status" {
+        errors.extend(structural::validate_embedded(new, schema, false));
+    }
+    lists(&mut errors);
+    errors
+}
+
+/// What stands at a plain path, if it has this type.
+fn plain<'a>(
+    object: &'a Value,
+    path: &str,
+    wanted: &str,
+) -> Option<Result<&'a Value, (&'a Value, String)>> {
+    if path.is_empty() {
+        return None;
+    }
+    let mut at = object;
+    let mut walked = String::new();
+    for name in path.trim_start_matches('.').split('.') {
+        let Some(map) = at.as_object() else {
+            let why = format!(
+                "{walked} accessor error: {} is of the type {}, expected map[string]interface{{}}",
+                go_value(at),
+                go_type(at)
+            );
+            return Some(Err((at, why)));
+        };
+        walked = format!("{walked}.{name}");
+        at = map.get(name)?;
+    }
+    let fits = match wanted {
+        "int64" => at.is_i64(),
+        _ => at.is_string(),
+    };
+    if fits {
+        return Some(Ok(at));
+    }
+    let why = format!(
+        "{walked} accessor error: {} is of the type {}, expected {wanted}",
+        go_value(at),
+        go_type(at)
+    );
+    Some(Err((at, why)))
+}
+
+/// A value as Go's `%v` has it.
+fn go_value(value: &Value) -> String {
+    match value {
+        Value::Null => "<nil>".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Number(number) => match number.as_f64() {
+            Some(float) if number.is_f64() => base_yaml::go::format_g(float),
+            _ => number.to_string(),
+        },
+        Value::Array(list) => {
+            let items: Vec<String> = list.iter().map(go_value).collect();
+            format!("[{}]", items.join(" "))
+        }
+        Value::Object(map) => {
+            let mut fields: Vec<_> = map.iter().collect();
+            fields.sort_by_key(|(name, _)| name.as_str());
+            let fields: Vec<String> = fields
+                .into_iter()
+                .map(|(name, value)| format!("{name}:{}", go_value(value)))
+                .collect();
+            format!("map[{}]", fields.join(" "))
+        }
+        Value::Bool(flag) => flag.to_string(),
+    }
+}
+
+fn go_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "<nil>",
+        Value::Bool(_) => "bool",
+        Value::Number(number) if number.is_f64() => "float64",
+        Value::Number(_) => "int64",
+        Value::String(_) => "string",
+        Value::Array(_) => "[]interface {}",
+        Value::Object(_) => "map[string]interface {}",
+    }
+}
+
+fn replicas(object: &Value, path: &str, errors: &mut Vec<FieldError>) {
+    match plain(object, path, "int64") {
+        None => {}
+        Some(Err((_, why))) => errors.push(FieldError::invalid(path, json!(0), why)),
+        Some(Ok(value)) => {
+            let count = value.as_i64().unwrap_or(0);
+            if count < 0 {
+                let why = "should be a non-negative integer";
+                errors.push(FieldError::invalid(path, value.clone(), why));
+            } else if i32::try_from(count).is_err() {
+                let why = format!("should be less than or equal to {}", i32::MAX);
+                errors.push(FieldError::invalid(path, value.clone(), why));
+            }
+        }
     }
 }
 
@@ -228,7 +388,25 @@ pub(crate) fn strategic(def: &ResourceDef, old: &Value, patch: &Value) -> Result
 
 /// Applies RFC 6902 operations.
 pub(crate) fn json_patch(old: &Value, operations: &Value) -> Result<Value, Status> {
+    if !operations.is_array() {
+        return Err(undecoded(operations, "[]handlers.jsonPatchOp"));
+    }
     k8s_apply::patch::json_patch(old, operations).map_err(patch_error)
+}
+
+/// What a patch cannot be decoded into.
+pub(crate) fn undecoded(patch: &Value, wanted: &str) -> Status {
+    let found = match patch {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    Status::bad_request(format!(
+        "error decoding patch: json: cannot unmarshal {found} into Go value of type {wanted}"
+    ))
 }
 
 fn patch_error(error: PatchError) -> Status {

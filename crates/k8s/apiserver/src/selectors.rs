@@ -3,6 +3,7 @@
 use k8s_object::LabelSelector;
 use serde_json::Value;
 
+use crate::registry::words;
 use crate::{ResourceDef, Status};
 
 /// One term of a field selector.
@@ -36,9 +37,12 @@ impl Selector {
 
     /// Reads both text forms; empty texts select everything.
     pub fn parse(labels: &str, fields: &str) -> Result<Self, Status> {
-        let labels = labels.parse::<LabelSelector>().map_err(|error| {
-            Status::bad_request(format!("unable to parse requirement: {error}"))
-        })?;
+        let unreadable =
+            |why: String| Status::bad_request(format!("unable to parse requirement: {why}"));
+        let labels = labels
+            .parse::<LabelSelector>()
+            .map_err(|error| unreadable(syntax_problem(labels).unwrap_or(error.to_string())))?;
+        check_labels(&labels).map_err(unreadable)?;
         let mut terms = Vec::new();
         for term in split_terms(fields) {
             let (field, value, equal) = if let Some((field, value)) = term.split_once("!=") {
@@ -76,9 +80,15 @@ impl Selector {
                 || field == "metadata.namespace"
                 || def.selectable_fields.iter().any(|known| known == field);
             if !known {
-                return Err(Status::bad_request(format!(
-                    "field label not supported: {field}"
-                )));
+                // only a kind with fields of its own has a say in the words
+                let why = if def.selectable_fields.is_empty() && !def.custom {
+                    format!(
+                        "{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
+                    )
+                } else {
+                    format!("field label not supported: {field}")
+                };
+                return Err(Status::bad_request(why));
             }
         }
         Ok(())
@@ -100,6 +110,121 @@ impl Selector {
                 .iter()
                 .all(|term| (field_text(object, &term.field) == term.value) == term.equal)
     }
+}
+
+/// What of a selector cannot be read, in the words of Kubernetes' parser; nothing if it is about something else.
+fn syntax_problem(text: &str) -> Option<String> {
+    let mut tokens = Vec::new();
+    let mut rest = text.trim_start();
+    while let Some(first) = rest.chars().next() {
+        let special = |c: char| "(),!=<>".contains(c);
+        let end = if special(first) {
+            let operators = ["==", "!=", ">=", "<="];
+            operators
+                .iter()
+                .find(|one| rest.starts_with(**one))
+                .map_or(1, |one| one.len())
+        } else {
+            rest.find(|c: char| special(c) || c.is_whitespace())
+                .unwrap_or(rest.len())
+        };
+        tokens.push(&rest[..end]);
+        rest = rest[end..].trim_start();
+    }
+    let mut tokens = tokens.into_iter();
+    let mut next = || tokens.next().unwrap_or("");
+    let is_word = |token: &str| !token.is_empty() && !"(),!=<>".contains(&token[..1]);
+    loop {
+        let mut key = next();
+        let negated = key == "!";
+        if negated {
+            key = next();
+        }
+        if !is_word(key) {
+            return Some(format!(
+                "found '{key}', expected: !, identifier, or 'end of string'"
+            ));
+        }
+        let mut operator = next();
+        if !negated && !matches!(operator, "" | ",") {
+            match operator {
+                "in" | "notin" => {
+                    let open = next();
+                    if open != "(" {
+                        return Some(format!("found '{open}' expected: '('"));
+                    }
+                    loop {
+                        let value = next();
+                        if value == ")" {
+                            break;
+                        }
+                        if !is_word(value) && value != "," {
+                            return Some(format!("found '{value}', expected: ',', or identifier"));
+                        }
+                        if value == "," {
+                            continue;
+                        }
+                        match next() {
+                            "," => {}
+                            ")" => break,
+                            other => {
+                                return Some(format!("found '{other}', expected: ',' or ')'"));
+                            }
+                        }
+                    }
+                }
+                "=" | "==" | "!=" | "<" | ">" => {
+                    let value = next();
+                    if value.is_empty() || value == "," {
+                        operator = value;
+                    } else if !is_word(value) {
+                        return Some(format!("found '{value}', expected: identifier"));
+                    }
+                }
+                other => {
+                    return Some(format!(
+                        "found '{other}', expected: in, notin, =, ==, !=, gt, lt"
+                    ));
+                }
+            }
+            if operator != "," {
+                operator = next();
+            }
+        }
+        match operator {
+            "" => return None,
+            "," => {}
+            other => return Some(format!("found '{other}', expected: ',' or 'end of string'")),
+        }
+    }
+}
+
+/// Checks that keys and values are ones that labels can have.
+fn check_labels(selector: &LabelSelector) -> Result<(), String> {
+    let key = |key: &str| match words::qualified(key).join("; ") {
+        why if why.is_empty() => Ok(()),
+        why => Err(format!("<nil>: Invalid value: {key:?}: {why}")),
+    };
+    let value = |index: usize, name: &str, value: &str| match words::Form::LabelValue
+        .problems(value)
+        .join("; ")
+    {
+        why if why.is_empty() => Ok(()),
+        why => Err(format!(
+            "values[{index}][{name}]: Invalid value: {value:?}: {why}"
+        )),
+    };
+    for (name, wanted) in &selector.match_labels {
+        key(name)?;
+        value(0, name, wanted)?;
+    }
+    for term in &selector.match_expressions {
+        key(&term.key)?;
+        for (index, wanted) in term.values.iter().enumerate() {
+            value(index, &term.key, wanted)?;
+        }
+    }
+    Ok(())
 }
 
 fn split_terms(text: &str) -> Vec<&str> {
@@ -185,7 +310,7 @@ mod tests {
         let unknown = Selector::parse("", "spec.x=1").expect("parses");
         assert_eq!(
             unknown.check(&def).expect_err("unknown").message,
-            "field label not supported: spec.x"
+            "\"spec.x\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
         );
     }
 }

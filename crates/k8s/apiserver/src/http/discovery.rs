@@ -43,7 +43,10 @@ fn subresources(def: &ResourceDef) -> Vec<(String, Value, Vec<&'static str>)> {
         let kind = gvk("autoscaling", "v1", "Scale");
         out.push(("scale".to_owned(), kind, vec!["get", "patch", "update"]));
     }
-    out.sort_by(|a, b| a.0.cmp(&b.0));
+    // those of custom resources stand as they are: the status first
+    if !def.custom {
+        out.sort_by(|a, b| a.0.cmp(&b.0));
+    }
     out
 }
 

@@ -39,9 +39,10 @@ impl Server {
             if wanted == UserInfo::default() {
                 return Ok(None);
             }
-            return Err(Status::bad_request(
-                "requested [groups, uid or extra] without impersonating a user",
-            ));
+            return Err(Status::bad_request(format!(
+                "requested {} without impersonating a user name",
+                go_text(&wanted)
+            )));
         }
         let attributes = |group: &str, resource: &str, name: &str| Attributes {
             verb: "impersonate".to_owned(),
@@ -99,4 +100,31 @@ impl Server {
         }
         Ok(Some(wanted))
     }
+}
+
+/// Somebody as Go's `%#v` has them.
+fn go_text(user: &UserInfo) -> String {
+    let quoted = |texts: &[String]| -> String {
+        let texts: Vec<String> = texts.iter().map(|text| format!("{text:?}")).collect();
+        format!("[]string{{{}}}", texts.join(", "))
+    };
+    let groups = if user.groups.is_empty() {
+        "[]string(nil)".to_owned()
+    } else {
+        quoted(&user.groups)
+    };
+    let extra = if user.extra.is_empty() {
+        "(nil)".to_owned()
+    } else {
+        let all: Vec<String> = user
+            .extra
+            .iter()
+            .map(|(key, values)| format!("{key:?}:{}", quoted(values)))
+            .collect();
+        format!("{{{}}}", all.join(", "))
+    };
+    format!(
+        "&user.DefaultInfo{{Name:{:?}, UID:{:?}, Groups:{groups}, Extra:map[string][]string{extra}}}",
+        user.name, user.uid
+    )
 }

@@ -459,6 +459,10 @@ pub(crate) fn text_response(code: u16, text: &str) -> Response<Body> {
         CONTENT_TYPE,
         HeaderValue::from_static("text/plain; charset=utf-8"),
     );
+    response.headers_mut().insert(
+        http::header::CACHE_CONTROL,
+        HeaderValue::from_static("no-cache, private"),
+    );
     response
 }
 
@@ -511,6 +515,8 @@ pub(crate) fn parse(format: Format, body: &Bytes) -> Result<Value, Status> {
                     .next()
                     .map(|one| one.value)
                     .unwrap_or_default()),
+                // nothing is an object without anything, as it is for Kubernetes
+                0 => Ok(Value::Object(serde_json::Map::new())),
                 count => Err(Status::bad_request(format!(
                     "error decoding YAML: expected one document, found {count}"
                 ))),

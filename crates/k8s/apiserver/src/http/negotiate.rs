@@ -82,6 +82,28 @@ fn clauses(header: &str) -> Vec<Clause<'_>> {
     out
 }
 
+/// What Kubernetes' own kinds come in; protobuf is read, not written.
+pub(crate) const ALL: [&str; 3] = [
+    "application/json",
+    "application/yaml",
+    "application/vnd.kubernetes.protobuf",
+];
+
+/// Words a refusal as it is for Kubernetes' own kinds.
+pub(crate) fn refuse_builtin(header: &str) -> Status {
+    let known = clauses(header)
+        .iter()
+        .any(|clause| ALL.contains(&clause.media.as_str()) || clause.media.ends_with("/*"));
+    if known {
+        return Status::not_acceptable(&ALL);
+    }
+    let text = format!(
+        "406: Not Acceptable\n\nAvailable representations: {}",
+        ALL.join(", ")
+    );
+    Status::new(406, "NotAcceptable", text).about(crate::Details::default())
+}
+
 /// Chooses the form of the answer.
 pub(crate) fn accept(header: &str, offer: Offer) -> Result<Accepted, Status> {
     let clauses = clauses(header);
@@ -142,7 +164,7 @@ pub(crate) fn content(header: &str) -> Result<Format, Status> {
         "" | "application/json" | "*/*" => Ok(Format::Json),
         "application/yaml" | "text/yaml" | "application/x-yaml" => Ok(Format::Yaml),
         "application/vnd.kubernetes.protobuf" => Ok(Format::Protobuf),
-        _ => Err(Status::unsupported_media_type(&OFFERED)),
+        _ => Err(Status::unsupported_media_type(&ALL)),
     }
 }
 

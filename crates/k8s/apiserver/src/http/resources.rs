@@ -48,7 +48,8 @@ impl Server {
         let catalog = self.registry.catalog();
         let Some(def) = catalog.get(&path.group, &path.version, &path.plural) else {
             // a version that is not served has nobody who could answer
-            if catalog.has(&path.group, &path.version) {
+            let mut others = catalog.resources(&path.group, &path.version);
+            if others.any(|def| !def.custom) {
                 return Err(Status::no_such_resource());
             }
             return Ok(Answer::Raw(text_response(404, "404 page not found\n")));
@@ -82,7 +83,13 @@ impl Server {
         let target = Target {
             def: Arc::clone(def),
             path,
-            accepted: negotiate::accept(&call.accept(), Offer::Objects)?,
+            accepted: negotiate::accept(&call.accept(), Offer::Objects).map_err(|_| {
+                if def.custom {
+                    Status::not_acceptable(&negotiate::ALL)
+                } else {
+                    negotiate::refuse_builtin(&call.accept())
+                }
+            })?,
             virtual_resource: self
                 .extensions
                 .virtuals
@@ -99,6 +106,16 @@ impl Server {
             "create" => whole && (scoped || !def.namespaced),
             _ => !whole && (scoped || !def.namespaced),
         };
+        if fits && def.custom && verb == "create" && !def.offers(verb) {
+            let why = "create not allowed while custom resource definition is terminating";
+            return Err(
+                Status::new(405, "MethodNotAllowed", why).about(crate::Details {
+                    group: def.group.clone(),
+                    kind: def.plural.clone(),
+                    ..crate::Details::default()
+                }),
+            );
+        }
         if !fits || !def.offers(verb) {
             return Err(Status::method_not_allowed());
         }
@@ -139,6 +156,10 @@ impl Server {
         let def = &target.def;
         let (namespace, name) = (&target.path.namespace, &target.path.name);
         match (target.path.subresource.as_str(), verb) {
+            ("status", _) if def.custom && !def.status_subresource => {
+                Err(Status::not_found(def, name))
+            }
+            ("scale", _) if def.custom && def.scale.is_none() => Err(Status::not_found(def, name)),
             ("status", _) if !def.status_subresource => Err(Status::no_such_resource()),
             ("status", "get") => self.get(call, target).await,
             ("status", "update") => self.update(call, target, Part::Status, warnings).await,
@@ -368,8 +389,8 @@ impl Server {
                     seconds,
                 )))
             }
-            // what is too old is told inside the stream, as reflectors expect it
-            Err(status) if status.code == 410 => Body::from(error_frame(&status)),
+            // what is too old, or not there yet, is told inside the stream, as reflectors expect it
+            Err(status) if matches!(status.code, 410 | 504) => Body::from(error_frame(&status)),
             Err(status) => return Err(status),
         };
         let mut response = Response::new(body);
@@ -549,7 +570,13 @@ fn read_object(
     options: &WriteOptions,
     warnings: &mut Vec<String>,
 ) -> Result<Value, Status> {
-    let object = super::read_body(call.headers, call.body)?;
+    let object = match super::read_body(call.headers, call.body) {
+        Err(status) if def.custom && status.code == 415 => {
+            let known = ["application/json", "application/yaml"];
+            return Err(Status::unsupported_media_type(&known));
+        }
+        read => read?,
+    };
     if options.field_validation != FieldValidation::Ignore
         && let Some(problem) = super::duplicate(call.headers, call.body)
     {

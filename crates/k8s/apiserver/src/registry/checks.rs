@@ -12,6 +12,7 @@ use crate::{
 pub(crate) fn name_problems(rule: NameRule, name: &str) -> Vec<String> {
     match rule {
         NameRule::Subdomain => Form::Subdomain.problems(name),
+        NameRule::Label if name.contains('.') => vec!["must not contain dots".to_owned()],
         NameRule::Label => Form::Label.problems(name),
         NameRule::Label1035 => Form::Label1035.problems(name),
         NameRule::PathSegment => match name {

@@ -94,7 +94,10 @@ impl Registry {
             for admission in &self.config().admission {
                 admission.admit(self, &request, None)?;
             }
-            let new = self.mark(def, &old, options);
+            let mut new = self.mark(def, &old, options);
+            if def.group == crd::GROUP && def.plural == crd::PLURAL && new != old {
+                crd::ending(&mut new, self.clock().now(), false);
+            }
             if ends_now(def, &new) {
                 if options.dry_run {
                     return Ok(Deleted {

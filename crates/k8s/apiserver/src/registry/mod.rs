@@ -2,7 +2,7 @@
 //!
 //! Everything here is synchronous, as the store is, except waiting for a watch's next event.
 
-mod checks;
+pub(crate) mod checks;
 mod delete;
 mod list;
 mod patch;
@@ -11,6 +11,7 @@ mod watch;
 pub(crate) mod words;
 mod write;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use base_store::{
@@ -104,6 +105,34 @@ impl Part {
     }
 }
 
+/// A stored definition as far as it is needed often.
+struct Known {
+    written: Revision,
+    /// Its name, its group, its names and what became of them.
+    brief: Value,
+    defs: Vec<Arc<ResourceDef>>,
+}
+
+impl Known {
+    fn new(definition: &Value, written: Revision) -> Self {
+        let (spec, status) = (&definition["spec"], &definition["status"]);
+        let brief = serde_json::json!({
+            "metadata": {"name": k8s_object::name(definition)},
+            "spec": {"group": spec["group"], "names": spec["names"]},
+            "status": {"acceptedNames": status["acceptedNames"], "conditions": status["conditions"]},
+        });
+        let defs = crd::resources(definition).into_iter().map(|mut def| {
+            def.settled_since = written.0;
+            Arc::new(def)
+        });
+        Self {
+            written,
+            brief,
+            defs: defs.collect(),
+        }
+    }
+}
+
 struct Inner {
     store: Arc<dyn Store>,
     prefix: String,
@@ -113,6 +142,7 @@ struct Inner {
     catalog: RwLock<Arc<Catalog>>,
     // held while definitions are read, so that an older reading never replaces a newer one
     reloading: Mutex<()>,
+    known: Mutex<Arc<BTreeMap<String, Arc<Known>>>>,
 }
 
 /// The objects of one server. Cheap to clone.
@@ -150,6 +180,7 @@ impl Registry {
                 base: catalog,
                 config,
                 reloading: Mutex::new(()),
+                known: Mutex::default(),
             }),
         };
         registry.reload()?;
@@ -167,6 +198,7 @@ impl Registry {
                 base: Arc::clone(&self.inner.base),
                 config: Arc::clone(&self.inner.config),
                 reloading: Mutex::new(()),
+                known: Mutex::new(Arc::clone(&self.inner.known.lock())),
             }),
         }
     }
@@ -182,14 +214,14 @@ impl Registry {
             return Ok(());
         };
         let _reloading = self.inner.reloading.lock();
-        let definitions = self.list(&def, "", &ListOptions::default())?;
-        if definitions.items.is_empty() && Arc::ptr_eq(&self.inner.base, &self.catalog()) {
+        let known = self.known(&def)?;
+        if known.is_empty() && Arc::ptr_eq(&self.inner.base, &self.catalog()) {
             return Ok(());
         }
         let mut catalog = Catalog::clone(&self.inner.base);
-        for definition in definitions.values() {
-            for def in crd::resources(&definition) {
-                catalog.add(def);
+        for one in known.values() {
+            for def in &one.defs {
+                catalog.add_shared(Arc::clone(def));
             }
         }
         *self.inner.catalog.write() = Arc::new(catalog);
@@ -200,6 +232,72 @@ impl Registry {
     pub(crate) fn definition_changed(&self, def: &ResourceDef) -> Result<(), Status> {
         if def.group == crd::GROUP && def.plural == crd::PLURAL {
             self.reload()?;
+            self.reconsider(def)?;
+        }
+        Ok(())
+    }
+
+    /// Reads the definitions; those that did not change since the last time are as they were read then.
+    fn known(&self, def: &ResourceDef) -> Result<Arc<BTreeMap<String, Arc<Known>>>, Status> {
+        let prefix = self.key_prefix(def, "");
+        let before = Arc::clone(&self.inner.known.lock());
+        let mut out = BTreeMap::new();
+        let mut changed = false;
+        let range = base_store::Range {
+            prefix,
+            after: None,
+            limit: 0,
+            at: At::Newest,
+        };
+        let page = self.inner.store.range(&range).map_err(read_error)?;
+        for entry in &page.entries {
+            let kept = before
+                .get(&entry.key)
+                .filter(|known| known.written == entry.modified);
+            let one = match kept {
+                Some(known) => Arc::clone(known),
+                None => {
+                    changed = true;
+                    let definition = codec::decode_entry(def, entry)?;
+                    Arc::new(Known::new(&definition, entry.modified))
+                }
+            };
+            out.insert(entry.key.clone(), one);
+        }
+        if !changed && out.len() == before.len() {
+            return Ok(before);
+        }
+        let out = Arc::new(out);
+        *self.inner.known.lock() = Arc::clone(&out);
+        Ok(out)
+    }
+
+    /// Returns what the definitions say of their names.
+    pub(crate) fn definitions(&self, def: &ResourceDef) -> Result<Vec<Value>, Status> {
+        let known = self.known(def)?;
+        Ok(known.values().map(|one| one.brief.clone()).collect())
+    }
+
+    /// Looks again at the definitions that wait for names: one may have come free.
+    fn reconsider(&self, def: &ResourceDef) -> Result<(), Status> {
+        let all = self.definitions(def)?;
+        for waiting in &all {
+            if crd::is_true(waiting, "NamesAccepted") {
+                continue;
+            }
+            let name = k8s_object::name(waiting);
+            let options = WriteOptions::manager("kube-apiserver");
+            let now = self.clock().now();
+            let done = self.modify(def, "", name, Part::Status, &options, |object| {
+                let before = object["status"].clone();
+                crd::settle(object, &all, now);
+                object["status"] != before
+            });
+            match done {
+                // whoever wrote it in the meantime looked at the names as well
+                Err(status) if status.is_not_found() || status.is_conflict() => {}
+                done => drop(done?),
+            }
         }
         Ok(())
     }

@@ -186,6 +186,9 @@ fn converted(problem: String) -> Option<String> {
 fn change(def: &ResourceDef, old: &Value, patch: &Patch) -> Result<Value, Status> {
     match patch {
         Patch::Json(operations) => schema::json_patch(old, operations),
+        Patch::Merge(patch) if !patch.is_object() => {
+            Err(schema::undecoded(patch, "map[string]interface {}"))
+        }
         Patch::Merge(patch) => {
             let mut new = old.clone();
             merge(&mut new, patch);

@@ -207,7 +207,8 @@ impl Registry {
             .as_str()
             .unwrap_or_default()
             .to_owned();
-        if kind != def.kind {
+        // a custom object of another kind is found out when it is checked
+        if kind != def.kind && !(def.custom && api_version == expected) {
             return Err(Status::bad_request(format!(
                 "{kind} in version {:?} cannot be handled as a {}: converting ({kind}) to ({}): unknown conversion",
                 def.version, def.kind, def.kind
@@ -222,6 +223,11 @@ impl Registry {
             .get("metadata")
             .is_none_or(|meta| meta.is_object() || meta.is_null())
         {
+            if def.custom
+                && let Some(problem) = map.get("metadata").and_then(crate::structural::meta_misfit)
+            {
+                return Err(unreadable(def, &problem));
+            }
             return Err(Status::bad_request("metadata is not a JSON object"));
         }
         if map.get("metadata").is_none_or(Value::is_null) {
@@ -277,8 +283,15 @@ impl Registry {
             old,
             expect,
             applied,
-            warnings,
+            mut warnings,
         } = draft;
+        let kind = new["kind"].as_str().unwrap_or_default();
+        if def.custom && kind != def.kind {
+            let why = format!("must be {}", def.kind);
+            let error = FieldError::invalid("kind", json!(kind), why);
+            let sent = ResourceDef::new(&def.group, &def.version, kind, &def.plural, true);
+            return Err(Status::invalid(&sent, k8s_object::name(&new), &[error]));
+        }
         schema::drop_empty(def, &mut new);
         match &old {
             None => self.begin_life(def, &mut new),
@@ -305,7 +318,8 @@ impl Registry {
             crate::builtin::count_templates(old, &mut new);
         }
         if def.group == crate::crd::GROUP && def.plural == crate::crd::PLURAL {
-            crate::crd::settle(&mut new, self.clock().now());
+            let others = self.definitions(def)?;
+            crate::crd::settle(&mut new, &others, self.clock().now());
         }
         schema::write_empty(def, &mut new, true);
         if !applied {
@@ -333,7 +347,12 @@ impl Registry {
             count_generation(def, old, &mut new);
         }
         let mut errors = checks::metadata(def, &new, old.as_ref());
-        errors.extend(schema::validate(def, &new, old.as_ref()));
+        errors.extend(schema::validate(
+            def,
+            &new,
+            old.as_ref(),
+            part.subresource(),
+        ));
         if let Some(validate) = &def.validate {
             errors.extend(validate(&new, old.as_ref()));
         }
@@ -344,6 +363,15 @@ impl Registry {
                 name
             };
             return Err(Status::invalid(def, shown, &errors));
+        }
+        if def.custom {
+            warnings.extend(finalizer_warnings(old.as_ref(), &new));
+        }
+        if def.group == crate::crd::GROUP && def.plural == crate::crd::PLURAL {
+            let known = old.as_ref().map(crate::crd::unknown_formats);
+            let new = crate::crd::unknown_formats(&new).into_iter();
+            let new = new.filter(|one| known.as_ref().is_none_or(|known| !known.contains(one)));
+            warnings.extend(new.map(|format| format!("unrecognized format {format:?}")));
         }
         self.put(def, name, old, expect, new, options, warnings)
     }
@@ -444,6 +472,32 @@ impl Registry {
     }
 }
 
+/// New finalizers that another might choose as well.
+fn finalizer_warnings(old: Option<&Value>, new: &Value) -> Vec<String> {
+    let names = |object: &Value| -> std::collections::BTreeSet<String> {
+        let list = k8s_object::meta(object).and_then(|meta| meta.get("finalizers"));
+        let texts = crate::structural::texts(list).into_iter();
+        texts.map(str::to_owned).collect()
+    };
+    let known = old.map(names).unwrap_or_default();
+    let standard = ["orphan", "foregroundDeletion", "kubernetes"];
+    let mut out = Vec::new();
+    for name in names(new).difference(&known) {
+        if name.contains('/') || standard.contains(&name.as_str()) {
+            continue;
+        }
+        let path = if name.contains('.') {
+            " including a path (/)"
+        } else {
+            ""
+        };
+        out.push(format!(
+            "metadata.finalizers: {name:?}: prefer a domain-qualified finalizer name{path} to avoid accidental conflicts with other finalizer writers"
+        ));
+    }
+    out
+}
+
 /// Drops, reports or refuses what the schema does not know.
 pub(super) fn check_fields(
     def: &ResourceDef,
@@ -456,7 +510,16 @@ pub(super) fn check_fields(
             def.kind, def.version, def.kind
         )));
     }
-    let unknown = schema::prune(def, object);
+    if def.group == crate::crd::GROUP
+        && def.plural == crate::crd::PLURAL
+        && let Some(problem) = crate::crd::misfit(object)
+    {
+        return Err(Status::bad_request(format!(
+            "{} in version {:?} cannot be handled as a {}: {problem}",
+            def.kind, def.version, def.kind
+        )));
+    }
+    let unknown = schema::prune(def, object).map_err(|problem| unreadable(def, &problem))?;
     if unknown.is_empty() || options.field_validation == FieldValidation::Ignore {
         return Ok(Vec::new());
     }
@@ -474,6 +537,14 @@ pub(super) fn check_fields(
         ))),
         _ => Ok(texts),
     }
+}
+
+/// What was sent cannot be decoded.
+pub(super) fn unreadable(def: &ResourceDef, problem: &str) -> Status {
+    Status::bad_request(format!(
+        "{} in version {:?} cannot be handled as a {}: {problem}",
+        def.kind, def.version, def.kind
+    ))
 }
 
 /// Checks uid and resourceVersion of a body against the object.

@@ -137,7 +137,7 @@ async fn revisions_of_lists_are_held_to_their_meaning() {
         (
             "fieldSelector=spec.x%3D1".to_owned(),
             400,
-            "field label not supported: spec.x",
+            "is not a known field selector",
         ),
         ("fieldSelector=metadata.name%3Db".to_owned(), 200, "[\"b\"]"),
         (

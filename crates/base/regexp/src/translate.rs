@@ -2,7 +2,7 @@
 //!
 //! Every atom is written so that it means the same wherever it stands: flags go with it, classes hold plain ranges.
 
-use super::super::unicode::{RUNE_ERROR, decode, push};
+use crate::text::{RUNE_ERROR, decode, find, push};
 
 /// How deep a pattern may nest. Go stops at 1,000; what compiles it here works by recursion.
 pub(super) const MAX_HEIGHT: u32 = 200;
@@ -401,7 +401,7 @@ impl<'a> Parser<'a> {
             Some(b'C') => return Err(failed("invalid escape sequence", &here[..2])),
             Some(b'Q') => {
                 let text = &here[2..];
-                let end = super::super::unicode::find(text, b"\\E");
+                let end = find(text, b"\\E");
                 let mut quoted = &text[..end.unwrap_or(text.len())];
                 while !quoted.is_empty() {
                     let (rune, after) = next_rune(quoted)?;
@@ -444,7 +444,7 @@ impl<'a> Parser<'a> {
             first = false;
             if rest.len() > 2
                 && rest.starts_with(b"[:")
-                && let Some(end) = super::super::unicode::find(&rest[2..], b":]")
+                && let Some(end) = find(&rest[2..], b":]")
             {
                 let name = &rest[..end + 4];
                 if !class.posix(&name[2..name.len() - 2]) {

@@ -1,10 +1,4 @@
-//! Regular expressions with Go's syntax, rules and error texts, over the `regex` crate.
-//!
-//! Go's pattern is parsed here and written anew for that crate, since the two differ in many small ways: what `\d` and
-//! `\b` mean, which repetitions may follow each other, how classes nest. Both find the leftmost-first match in time linear
-//! in the text. Text that is no UTF-8 is one point where they differ: `.` does not match a broken byte here.
-
-mod translate;
+//! Regular expressions as Go's `regexp` package offers them, over `base-regexp`.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -12,9 +6,6 @@ use std::rc::Rc;
 
 use super::strconv;
 use super::unicode;
-
-/// The most memory that a compiled pattern may take.
-const SIZE_LIMIT: usize = 4 << 20;
 
 /// How many compiled patterns a thread keeps.
 const KEPT: usize = 256;
@@ -65,19 +56,10 @@ pub fn must_compile_message(pattern: &[u8], error: &str) -> String {
 impl Regexp {
     /// Compiles a pattern. The error is Go's text.
     pub fn new(pattern: &[u8]) -> Result<Regexp, String> {
-        let translated = translate::translate(pattern)
-            .map_err(|error| format!("error parsing regexp: {error}"))?;
-        let regex = regex::bytes::RegexBuilder::new(&translated.pattern)
-            .size_limit(SIZE_LIMIT)
-            .nest_limit(translate::MAX_HEIGHT * 4)
-            .build()
-            .map_err(|_| {
-                let pattern = String::from_utf8_lossy(pattern);
-                format!("error parsing regexp: expression too large: `{pattern}`")
-            })?;
+        let compiled = base_regexp::compile(pattern)?;
         Ok(Regexp {
-            regex,
-            names: translated.names,
+            regex: compiled.regex,
+            names: compiled.names,
             empty: pattern.is_empty(),
         })
     }

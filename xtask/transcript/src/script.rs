@@ -1,15 +1,4 @@
 //! Scripts: requests in a row.
-//!
-//! ```text
-//! === title
-//! POST /api/v1/namespaces/NS/configmaps
-//! Header: value
-//! Save: name=/pointer    keeps a part of the answer, for ${name} in later requests
-//! Show: /pointer         compares these parts of the answer alone
-//! Until: 200             asks again until the answer has this code
-//!
-//! body, in YAML; sent as JSON unless the content type is application/yaml, or it begins with "raw "
-//! ```
 
 use std::collections::BTreeMap;
 
@@ -17,30 +6,50 @@ use serde_json::{Value, json};
 
 use crate::mask;
 
-/// One request.
+/// One request of a script.
+///
+/// ```text
+/// === title
+/// POST /api/v1/namespaces/NS/configmaps
+/// Header: value
+/// Save: name=/pointer    keeps a part of the answer, for ${name} in later requests
+/// Show: /pointer         compares these parts of the answer alone
+/// Until: 200             asks again until the answer has this code
+/// Body: 3145729          a body of so many bytes, instead of one that is written out
+///
+/// body, in YAML; sent as JSON unless the content type is application/yaml, or it begins with "raw "
+/// ```
 #[derive(Debug, Clone)]
-pub(crate) struct Step {
-    pub(crate) title: String,
-    pub(crate) method: String,
-    pub(crate) path: String,
-    pub(crate) headers: Vec<(String, String)>,
-    pub(crate) body: Vec<u8>,
+pub struct Step {
+    /// What it is about; every step of a script has another.
+    pub title: String,
+    /// The method.
+    pub method: String,
+    /// Path and query.
+    pub path: String,
+    /// Names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Vec<u8>,
     saves: Vec<(String, String)>,
     shows: Vec<String>,
     /// Ask again until the answer has this code.
-    pub(crate) until: Option<u16>,
+    pub until: Option<u16>,
 }
 
 /// What came back.
 #[derive(Debug, Clone)]
-pub(crate) struct Answered {
-    pub(crate) status: u16,
+pub struct Answered {
+    /// The code.
+    pub status: u16,
     /// Names in lower case.
-    pub(crate) headers: Vec<(String, String)>,
-    pub(crate) body: Vec<u8>,
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Vec<u8>,
 }
 
-pub(crate) fn parse(text: &str) -> Result<Vec<Step>, String> {
+/// Reads a script.
+pub fn parse(text: &str) -> Result<Vec<Step>, String> {
     let mut steps: Vec<Step> = Vec::new();
     for part in text.split("\n=== ").skip(1) {
         let (title, rest) = part.split_once('\n').ok_or("a title and nothing else")?;
@@ -80,6 +89,7 @@ fn one(title: &str, rest: &str) -> Result<Step, String> {
                 step.saves.push((name.to_owned(), pointer.to_owned()));
             }
             "Until" => step.until = Some(value.parse().map_err(|_| "Until wants a code")?),
+            "Body" => step.body = vec![b' '; value.parse().map_err(|_| "Body wants a length")?],
             "Show" => step.shows.push(value.to_owned()),
             _ => step
                 .headers
@@ -107,7 +117,7 @@ fn one(title: &str, rest: &str) -> Result<Step, String> {
 
 impl Step {
     /// Creates an object.
-    pub(crate) fn post(path: &str, object: &Value) -> Self {
+    pub fn post(path: &str, object: &Value) -> Self {
         Self {
             title: path.to_owned(),
             method: "POST".to_owned(),
@@ -121,7 +131,7 @@ impl Step {
     }
 
     /// Puts in what was kept.
-    pub(crate) fn with(&self, saved: &BTreeMap<String, String>) -> Self {
+    pub fn with(&self, saved: &BTreeMap<String, String>) -> Self {
         let fill = |text: &str| {
             let mut text = text.to_owned();
             for (name, value) in saved {
@@ -138,20 +148,25 @@ impl Step {
     }
 
     /// Keeps what later requests need.
-    pub(crate) fn save(&self, answered: &Answered, saved: &mut BTreeMap<String, String>) {
+    pub fn save(
+        &self,
+        answered: &Answered,
+        saved: &mut BTreeMap<String, String>,
+    ) -> Result<(), String> {
         let body: Value = serde_json::from_slice(&answered.body).unwrap_or_default();
         for (name, pointer) in &self.saves {
             let found = body.pointer(pointer);
             let text = match found {
                 Some(Value::String(text)) => text.clone(),
-                other => panic!("{}: {pointer} is {other:?} in {body}", self.title),
+                other => return Err(format!("{}: {pointer} is {other:?} in {body}", self.title)),
             };
             saved.insert(name.clone(), text);
         }
+        Ok(())
     }
 
     /// The answer as it is compared.
-    pub(crate) fn shown(&self, answered: &Answered) -> Value {
+    pub fn shown(&self, answered: &Answered) -> Value {
         let mut out = json!({"status": answered.status});
         let header = |wanted: &str| -> Vec<&str> {
             let all = answered.headers.iter();
@@ -166,8 +181,14 @@ impl Step {
             "accept-patch",
             "location",
             "retry-after",
+            "vary",
+            "cache-control",
         ] {
-            let values = header(name);
+            let mut values = header(name);
+            if name == "warning" {
+                // what is found in a map comes in any order
+                values.sort_unstable();
+            }
             if !values.is_empty() {
                 out[name] = json!(values);
             }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 /// Puts marks in place of times, ids, revisions and addresses.
-pub(crate) fn hide(value: &mut Value) {
+pub fn hide(value: &mut Value) {
     match value {
         Value::Array(items) => items.iter_mut().for_each(hide),
         Value::Object(map) => {
@@ -111,7 +111,7 @@ fn without_times(text: &str) -> String {
 }
 
 /// Finds where two values differ.
-pub(crate) fn differences(
+pub fn differences(
     place: &str,
     expected: &Value,
     found: &Value,
