@@ -317,6 +317,14 @@ fn pod(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
     let mut errors = Vec::new();
     pod_spec(&new["spec"], "spec", &mut errors);
     if let Some(old) = old {
+        for list in ["containers", "initContainers"] {
+            let count = |pod: &Value| items(&pod["spec"][list]).count();
+            if count(new) != count(old) {
+                let detail = "pod updates may not add or remove containers";
+                errors.push(FieldError::forbidden(format!("spec.{list}"), detail));
+                return errors;
+            }
+        }
         // images, deadlines, tolerations and what the scheduler sets may change
         let settle = |pod: &Value| {
             let mut spec = pod["spec"].clone();
@@ -361,6 +369,10 @@ fn template(new: &Value, path: &str, errors: &mut Vec<FieldError>) {
 }
 
 fn selector_matches(new: &Value, kind: &str, errors: &mut Vec<FieldError>) {
+    let invalid = match kind {
+        "statefulset" => "",
+        _ => "invalid label selector",
+    };
     let selector = &new["spec"]["selector"];
     let labels = new
         .pointer("/spec/template/metadata/labels")
@@ -394,7 +406,11 @@ fn selector_matches(new: &Value, kind: &str, errors: &mut Vec<FieldError>) {
                 mismatch(errors);
             }
         }
-        _ => errors.push(FieldError::invalid("spec.selector", selector.clone(), "")),
+        _ => errors.push(FieldError::invalid(
+            "spec.selector",
+            selector.clone(),
+            invalid,
+        )),
     }
 }
 
@@ -419,6 +435,20 @@ fn workload(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
     only_restarting(new, &mut errors);
     errors.extend(fixed(new, old, &["spec.selector"]));
     let strategy = &new["spec"]["strategy"];
+    let known = ["Recreate", "RollingUpdate"];
+    if new["kind"] == "Deployment" && !known.contains(&text(&strategy["type"])) {
+        let whole = format!(
+            "{{\"Type\":{},\"RollingUpdate\":null}}",
+            json!(text(&strategy["type"]))
+        );
+        let known: Vec<String> = known.iter().map(|known| format!("{known:?}")).collect();
+        errors.push(FieldError::new(
+            "spec.strategy",
+            crate::FieldProblem::NotSupported,
+            None,
+            format!("{whole}: supported values: {}", known.join(", ")),
+        ));
+    }
     if text(&strategy["type"]) == "Recreate" && !strategy["rollingUpdate"].is_null() {
         errors.push(FieldError::forbidden(
             "spec.strategy.rollingUpdate",
@@ -557,6 +587,31 @@ fn service(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
         errors.push(FieldError::required("spec.ports", ""));
     }
     let many = items(&spec["ports"]).count() > 1;
+    let mut names = std::collections::BTreeSet::new();
+    let mut seen = std::collections::BTreeSet::new();
+    for (index, port) in items(&spec["ports"]).enumerate() {
+        let name = text(&port["name"]);
+        if !name.is_empty() && !names.insert(name) {
+            let at = format!("spec.ports[{index}].name");
+            errors.push(FieldError::duplicate(at, json!(name)));
+        }
+        let number = port["port"].as_i64().unwrap_or(0);
+        let protocol = text(&port["protocol"]);
+        if !seen.insert((protocol, number)) {
+            // the real one prints what it compares
+            let whole = format!(
+                "{{\"Name\":\"\",\"Protocol\":{},\"AppProtocol\":null,\"Port\":{number},\"TargetPort\":0,\"NodePort\":0}}",
+                json!(protocol)
+            );
+            let at = format!("spec.ports[{index}]");
+            errors.push(FieldError::new(
+                at,
+                crate::FieldProblem::Duplicate,
+                None,
+                whole,
+            ));
+        }
+    }
     for (index, port) in ports.enumerate() {
         if many && text(&port["name"]).is_empty() {
             errors.push(FieldError::required(
@@ -671,7 +726,7 @@ fn ingress(new: &Value, _: Option<&Value>) -> Vec<FieldError> {
             }
         }
     }
-    let known = ["Exact", "Prefix", "ImplementationSpecific"];
+    let known = ["Exact", "ImplementationSpecific", "Prefix"];
     for (rule_index, rule) in items(&new["spec"]["rules"]).enumerate() {
         for (index, path) in items(&rule["http"]["paths"]).enumerate() {
             let at = format!("spec.rules[{rule_index}].http.paths[{index}].pathType");
@@ -730,7 +785,7 @@ fn autoscaler(new: &Value, _: Option<&Value>) -> Vec<FieldError> {
     let target = &spec["scaleTargetRef"];
     let group = text(&target["apiVersion"]);
     let known = ["Pod", "ReplicationController"].contains(&text(&target["kind"]));
-    if !group.contains('/') && !(group == "v1" && known) {
+    if !(group.contains('/') || group == "v1" && known) {
         let detail = "apiVersion must specify API group";
         errors.push(FieldError::invalid(
             "spec.scaleTargetRef.apiVersion",
@@ -923,6 +978,18 @@ fn binding(new: &Value, old: Option<&Value>, namespaced: bool) -> Vec<FieldError
                 format!("subjects[{index}].kind"),
                 json!(kind),
                 &["ServiceAccount", "User", "Group"],
+            ));
+        }
+        let group = text(&subject["apiGroup"]);
+        let known = match kind {
+            "ServiceAccount" => "",
+            _ => "rbac.authorization.k8s.io",
+        };
+        if group != known && ["ServiceAccount", "User", "Group"].contains(&kind) {
+            errors.push(FieldError::not_supported(
+                format!("subjects[{index}].apiGroup"),
+                json!(group),
+                &[known],
             ));
         }
         // in a namespace it is the binding's own
