@@ -450,6 +450,7 @@ fn autoscaler(object: &mut Value) {
 }
 
 fn network_policy(object: &mut Value) {
+    set(object, "spec", json!({}));
     let Some(spec) = part(object, "spec") else {
         return;
     };

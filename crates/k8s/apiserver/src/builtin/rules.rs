@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 
 use crate::{FieldError, ValidateFn};
 
+use super::rules_pod::{pod, pod_spec};
+
 type Rule = fn(&Value, Option<&Value>) -> Vec<FieldError>;
 
 /// Finds the rules of a kind.
@@ -194,174 +196,12 @@ fn items_of(value: &Value) -> usize {
     value.as_object().map_or(0, serde_json::Map::len)
 }
 
-fn items(value: &Value) -> impl Iterator<Item = &Value> {
+pub(super) fn items(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
 
-fn text(value: &Value) -> &str {
+pub(super) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
-}
-
-fn pod_spec(spec: &Value, path: &str, errors: &mut Vec<FieldError>) {
-    if items(&spec["containers"]).next().is_none() {
-        errors.push(FieldError::required(format!("{path}.containers"), ""));
-    }
-    let volumes: std::collections::BTreeSet<&str> = items(&spec["volumes"])
-        .map(|volume| text(&volume["name"]))
-        .collect();
-    let mut names = std::collections::BTreeSet::new();
-    for list in ["initContainers", "containers"] {
-        for (index, container) in items(&spec[list]).enumerate() {
-            let at = format!("{path}.{list}[{index}]");
-            let name = text(&container["name"]);
-            if !name.is_empty() && !names.insert(name) {
-                errors.push(FieldError::duplicate(format!("{at}.name"), json!(name)));
-            }
-            container_rules(spec, container, &at, &volumes, errors);
-        }
-    }
-}
-
-fn container_rules(
-    spec: &Value,
-    container: &Value,
-    at: &str,
-    volumes: &std::collections::BTreeSet<&str>,
-    errors: &mut Vec<FieldError>,
-) {
-    let mut ports = std::collections::BTreeSet::new();
-    for (index, port) in items(&container["ports"]).enumerate() {
-        let name = text(&port["name"]);
-        if !name.is_empty()
-            && crate::registry::words::port_name(name).is_empty()
-            && !ports.insert(name)
-        {
-            let at = format!("{at}.ports[{index}].name");
-            errors.push(FieldError::duplicate(at, json!(name)));
-        }
-        if spec["hostNetwork"] == json!(true)
-            && port["hostPort"].is_number()
-            && port["hostPort"] != port["containerPort"]
-        {
-            errors.push(FieldError::invalid(
-                format!("{at}.ports[{index}].hostPort"),
-                port["hostPort"].clone(),
-                "must match `containerPort` when `hostNetwork` is true",
-            ));
-        }
-    }
-    for (index, entry) in items(&container["env"]).enumerate() {
-        let from = &entry["valueFrom"];
-        if from.is_object() {
-            let at = format!("{at}.env[{index}].valueFrom");
-            let count = from.as_object().map_or(0, serde_json::Map::len);
-            if count == 0 {
-                let detail = "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef`, or `fileKeyRef`";
-                errors.push(FieldError::invalid(at, json!(""), detail));
-            } else if !text(&entry["value"]).is_empty() {
-                let detail = "may not be specified when `value` is not empty";
-                errors.push(FieldError::invalid(at, json!(""), detail));
-            }
-        }
-    }
-    let mut paths = std::collections::BTreeSet::new();
-    for (index, mount) in items(&container["volumeMounts"]).enumerate() {
-        let at = format!("{at}.volumeMounts[{index}]");
-        let name = text(&mount["name"]);
-        if !name.is_empty() && !volumes.contains(name) {
-            errors.push(FieldError::new(
-                format!("{at}.name"),
-                crate::FieldProblem::NotFound,
-                Some(json!(name)),
-                "",
-            ));
-        }
-        let path = text(&mount["mountPath"]);
-        if !path.is_empty() && !paths.insert(path) {
-            errors.push(FieldError::invalid(
-                format!("{at}.mountPath"),
-                json!(path),
-                "must be unique",
-            ));
-        }
-    }
-    requests_fit(&container["resources"], &format!("{at}.resources"), errors);
-}
-
-/// No request is more than its limit.
-fn requests_fit(resources: &Value, at: &str, errors: &mut Vec<FieldError>) {
-    use k8s_apply::schema::Quantity;
-    let amount = |value: &Value| {
-        value
-            .as_str()
-            .and_then(|text| text.parse::<Quantity>().ok())
-    };
-    for (name, request) in resources["requests"].as_object().into_iter().flatten() {
-        let limit = &resources["limits"][name];
-        if let (Some(asked), Some(most)) = (amount(request), amount(limit))
-            && asked > most
-        {
-            errors.push(FieldError::invalid(
-                format!("{at}.requests"),
-                request.clone(),
-                format!(
-                    "must be less than or equal to {name} limit of {}",
-                    text(limit)
-                ),
-            ));
-        }
-    }
-}
-
-fn pod(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
-    let mut errors = Vec::new();
-    pod_spec(&new["spec"], "spec", &mut errors);
-    if let Some(old) = old {
-        for list in ["containers", "initContainers"] {
-            let count = |pod: &Value| items(&pod["spec"][list]).count();
-            if count(new) != count(old) {
-                let detail = "pod updates may not add or remove containers";
-                errors.push(FieldError::forbidden(format!("spec.{list}"), detail));
-                return errors;
-            }
-        }
-        // images, deadlines, tolerations and what the scheduler sets may change
-        let settle = |pod: &Value| {
-            let mut spec = pod["spec"].clone();
-            if let Some(map) = spec.as_object_mut() {
-                for field in [
-                    "activeDeadlineSeconds",
-                    "tolerations",
-                    "nodeName",
-                    "terminationGracePeriodSeconds",
-                    "ephemeralContainers",
-                    "schedulingGates",
-                    "priority",
-                ] {
-                    map.remove(field);
-                }
-            }
-            for list in ["containers", "initContainers"] {
-                for container in spec[list].as_array_mut().into_iter().flatten() {
-                    container["image"] = json!("");
-                    container["resources"] = json!({});
-                }
-                if spec[list].is_null()
-                    && let Some(map) = spec.as_object_mut()
-                {
-                    map.remove(list);
-                }
-            }
-            spec
-        };
-        if settle(new) != settle(old) {
-            errors.push(FieldError::forbidden(
-                "spec",
-                "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)",
-            ));
-        }
-    }
-    errors
 }
 
 fn template(new: &Value, path: &str, errors: &mut Vec<FieldError>) {
@@ -771,6 +611,11 @@ fn autoscaler(new: &Value, _: Option<&Value>) -> Vec<FieldError> {
             detail,
         ));
     }
+    let outside = |metric: &Value| matches!(text(&metric["type"]), "Object" | "External");
+    if least == 0 && !items(&spec["metrics"]).any(outside) {
+        let detail = "must specify at least one Object or External metric to support scaling to zero replicas";
+        errors.push(FieldError::forbidden("spec.metrics", detail));
+    }
     if most == 0 {
         let detail = "must be set and greater than 0";
         errors.push(FieldError::required("spec.maxReplicas", detail));
@@ -857,6 +702,10 @@ fn api_service(new: &Value, _: Option<&Value>) -> Vec<FieldError> {
 
 fn ingress_backend(backend: &Value, at: &str, errors: &mut Vec<FieldError>) {
     let service = &backend["service"];
+    if backend.is_object() && service.is_null() && backend["resource"].is_null() {
+        let detail = "resource or service backend is required";
+        errors.push(FieldError::invalid(at, json!(""), detail));
+    }
     if service.is_object()
         && service["port"]["name"].is_null()
         && service["port"]["number"].is_null()

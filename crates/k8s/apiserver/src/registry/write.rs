@@ -279,6 +279,9 @@ impl Registry {
             applied,
             warnings,
         } = draft;
+        // where it is refused Kubernetes tells empty labels from none
+        let labels = "/spec/template/metadata/labels";
+        let empty = new.pointer(labels).is_some_and(Value::is_object);
         schema::drop_empty(def, &mut new);
         match &old {
             None => self.begin_life(def, &mut new),
@@ -336,6 +339,14 @@ impl Registry {
         errors.extend(schema::validate(def, &new, old.as_ref()));
         if let Some(validate) = &def.validate {
             errors.extend(validate(&new, old.as_ref()));
+        }
+        for error in &mut errors {
+            if empty
+                && error.value == Some(Value::Null)
+                && error.path == "spec.template.metadata.labels"
+            {
+                error.value = Some(json!({}));
+            }
         }
         if !errors.is_empty() {
             let shown = if name.is_empty() {
