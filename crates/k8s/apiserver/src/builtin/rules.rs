@@ -88,6 +88,7 @@ fn by_hand(group: &str, kind: &str) -> Option<Rule> {
             .collect()
         },
         ("apiregistration.k8s.io", "APIService") => api_service,
+        ("networking.k8s.io", "IngressClass") => |new, old| fixed(new, old, &["spec.controller"]),
         ("node.k8s.io", "RuntimeClass") => |new, old| fixed(new, old, &["handler"]),
         ("storage.k8s.io", "CSIStorageCapacity") => {
             |new, old| fixed(new, old, &["storageClassName", "nodeTopology"])
@@ -186,8 +187,13 @@ fn fixed(new: &Value, old: Option<&Value>, paths: &[&str]) -> Vec<FieldError> {
         .filter_map(|path| {
             let pointer = format!("/{}", path.replace('.', "/"));
             let (before, after) = (old.pointer(&pointer), new.pointer(&pointer));
+            // a text that is gone is an empty one
+            let none = match before {
+                Some(Value::String(_)) => json!(""),
+                _ => Value::Null,
+            };
             (before != after)
-                .then(|| FieldError::invalid(*path, after.cloned().unwrap_or_default(), IMMUTABLE))
+                .then(|| FieldError::invalid(*path, after.cloned().unwrap_or(none), IMMUTABLE))
         })
         .collect()
 }
@@ -627,6 +633,14 @@ fn autoscaler(new: &Value, _: Option<&Value>) -> Vec<FieldError> {
         let detail = "must be greater than or equal to `minReplicas`";
         errors.push(FieldError::invalid("spec.maxReplicas", json!(most), detail));
     }
+    for (index, metric) in items(&spec["metrics"]).enumerate() {
+        for source in ["resource", "containerResource"] {
+            if metric[source].is_object() {
+                let at = format!("spec.metrics[{index}].{source}.target");
+                metric_target(&metric[source]["target"], &at, &mut errors);
+            }
+        }
+    }
     let target = &spec["scaleTargetRef"];
     let group = text(&target["apiVersion"]);
     let known = ["Pod", "ReplicationController"].contains(&text(&target["kind"]));
@@ -648,6 +662,35 @@ fn autoscaler(new: &Value, _: Option<&Value>) -> Vec<FieldError> {
         ));
     }
     errors
+}
+
+fn metric_target(target: &Value, at: &str, errors: &mut Vec<FieldError>) {
+    let kind = text(&target["type"]);
+    let place = format!("{at}.type");
+    if kind.is_empty() {
+        errors.push(FieldError::required(
+            place.clone(),
+            "must specify a metric target type",
+        ));
+    }
+    if !["Utilization", "Value", "AverageValue"].contains(&kind) {
+        let detail = "must be either Utilization, Value, or AverageValue";
+        errors.push(FieldError::invalid(place, json!(kind), detail));
+    }
+    let utilization = &target["averageUtilization"];
+    if utilization.as_i64().is_some_and(|percent| percent < 1) {
+        errors.push(FieldError::invalid(
+            format!("{at}.averageUtilization"),
+            utilization.clone(),
+            "must be greater than 0",
+        ));
+    }
+    if utilization.is_null() && target["averageValue"].is_null() {
+        errors.push(FieldError::required(
+            format!("{at}.averageUtilization"),
+            "must set either a target raw value or a target utilization",
+        ));
+    }
 }
 
 fn network_policy(new: &Value, _: Option<&Value>) -> Vec<FieldError> {

@@ -58,6 +58,26 @@ fn container_rules(
     volumes: &std::collections::BTreeSet<&str>,
     errors: &mut Vec<FieldError>,
 ) {
+    for (holder, handlers) in [
+        (
+            container,
+            ["livenessProbe", "readinessProbe", "startupProbe"].as_slice(),
+        ),
+        (&container["lifecycle"], &["postStart", "preStop"]),
+    ] {
+        for name in handlers {
+            let known = ["exec", "httpGet", "tcpSocket", "grpc", "sleep"];
+            let handler = &holder[*name];
+            if handler.is_object() && known.iter().all(|known| handler[*known].is_null()) {
+                let inner = if *name == "postStart" || *name == "preStop" {
+                    format!("{at}.lifecycle.{name}")
+                } else {
+                    format!("{at}.{name}")
+                };
+                errors.push(FieldError::required(inner, "must specify a handler type"));
+            }
+        }
+    }
     let mut ports = std::collections::BTreeSet::new();
     for (index, port) in items(&container["ports"]).enumerate() {
         let name = text(&port["name"]);
