@@ -63,8 +63,9 @@ impl Predictor {
         let name = k8s_object::name(manifest);
         let mut revision = None;
         if let Some(live) = live {
-            let text = |field: &str| live["metadata"][field].as_str().map(str::to_owned);
-            revision = text("resourceVersion");
+            revision = live["metadata"]["resourceVersion"]
+                .as_str()
+                .map(str::to_owned);
             let key = registry.key(&def, namespace, name);
             let value = codec::encode(&def, live)?;
             let expect = Expect::Absent;

@@ -76,6 +76,19 @@ pub(crate) fn decode_problem(def: &ResourceDef, object: &Value) -> Option<String
         .flatten()
 }
 
+/// Says what of an applied object cannot be converted; cuts numbers that are too large, as converting does.
+pub(crate) fn convert_problem(def: &ResourceDef, object: &mut Value) -> Option<String> {
+    if !matches!(def.schema, Schema::Builtin) {
+        return None;
+    }
+    let ty = type_of(def);
+    let problem = k8s_apply::schema::convert_problem(object, &ty);
+    if problem.is_none() {
+        k8s_apply::schema::wrap_numbers(object, &ty);
+    }
+    problem
+}
+
 /// Says what of a configuration server-side apply cannot type.
 pub(crate) fn apply_problem(def: &ResourceDef, wanted: &Value) -> Option<String> {
     (def.custom || matches!(def.schema, Schema::Builtin))

@@ -168,9 +168,10 @@ fn pull_policy(container: &mut Value) {
 fn pull_policy_of(image: &str) -> &'static str {
     let name = image.rsplit('/').next().unwrap_or_default();
     let repository = image.split(['@', ':']).next().unwrap_or_default();
-    let fits = repository
-        .bytes()
-        .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-/".contains(&byte));
+    let fits = repository.len() <= 255
+        && repository.bytes().all(|byte| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-/".contains(&byte)
+        });
     let latest = fits
         && !image.contains('@')
         && !name.is_empty()
@@ -450,6 +451,7 @@ fn autoscaler(object: &mut Value) {
 }
 
 fn network_policy(object: &mut Value) {
+    set(object, "spec", json!({}));
     let Some(spec) = part(object, "spec") else {
         return;
     };

@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 
 use crate::{FieldError, ValidateFn};
 
+use super::rules_pod::{pod, pod_spec};
+
 type Rule = fn(&Value, Option<&Value>) -> Vec<FieldError>;
 
 /// Finds the rules of a kind.
@@ -86,6 +88,7 @@ fn by_hand(group: &str, kind: &str) -> Option<Rule> {
             .collect()
         },
         ("apiregistration.k8s.io", "APIService") => api_service,
+        ("networking.k8s.io", "IngressClass") => |new, old| fixed(new, old, &["spec.controller"]),
         ("node.k8s.io", "RuntimeClass") => |new, old| fixed(new, old, &["handler"]),
         ("storage.k8s.io", "CSIStorageCapacity") => {
             |new, old| fixed(new, old, &["storageClassName", "nodeTopology"])
@@ -184,8 +187,13 @@ fn fixed(new: &Value, old: Option<&Value>, paths: &[&str]) -> Vec<FieldError> {
         .filter_map(|path| {
             let pointer = format!("/{}", path.replace('.', "/"));
             let (before, after) = (old.pointer(&pointer), new.pointer(&pointer));
+            // a text that is gone is an empty one
+            let none = match before {
+                Some(Value::String(_)) => json!(""),
+                _ => Value::Null,
+            };
             (before != after)
-                .then(|| FieldError::invalid(*path, after.cloned().unwrap_or_default(), IMMUTABLE))
+                .then(|| FieldError::invalid(*path, after.cloned().unwrap_or(none), IMMUTABLE))
         })
         .collect()
 }
@@ -194,166 +202,12 @@ fn items_of(value: &Value) -> usize {
     value.as_object().map_or(0, serde_json::Map::len)
 }
 
-fn items(value: &Value) -> impl Iterator<Item = &Value> {
+pub(super) fn items(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
 
-fn text(value: &Value) -> &str {
+pub(super) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
-}
-
-fn pod_spec(spec: &Value, path: &str, errors: &mut Vec<FieldError>) {
-    if items(&spec["containers"]).next().is_none() {
-        errors.push(FieldError::required(format!("{path}.containers"), ""));
-    }
-    let volumes: std::collections::BTreeSet<&str> = items(&spec["volumes"])
-        .map(|volume| text(&volume["name"]))
-        .collect();
-    let mut names = std::collections::BTreeSet::new();
-    for list in ["initContainers", "containers"] {
-        for (index, container) in items(&spec[list]).enumerate() {
-            let at = format!("{path}.{list}[{index}]");
-            let name = text(&container["name"]);
-            if !name.is_empty() && !names.insert(name) {
-                errors.push(FieldError::duplicate(format!("{at}.name"), json!(name)));
-            }
-            container_rules(spec, container, &at, &volumes, errors);
-        }
-    }
-}
-
-fn container_rules(
-    spec: &Value,
-    container: &Value,
-    at: &str,
-    volumes: &std::collections::BTreeSet<&str>,
-    errors: &mut Vec<FieldError>,
-) {
-    let mut ports = std::collections::BTreeSet::new();
-    for (index, port) in items(&container["ports"]).enumerate() {
-        let name = text(&port["name"]);
-        if !name.is_empty()
-            && crate::registry::words::port_name(name).is_empty()
-            && !ports.insert(name)
-        {
-            let at = format!("{at}.ports[{index}].name");
-            errors.push(FieldError::duplicate(at, json!(name)));
-        }
-        if spec["hostNetwork"] == json!(true)
-            && port["hostPort"].is_number()
-            && port["hostPort"] != port["containerPort"]
-        {
-            errors.push(FieldError::invalid(
-                format!("{at}.ports[{index}].hostPort"),
-                port["hostPort"].clone(),
-                "must match `containerPort` when `hostNetwork` is true",
-            ));
-        }
-    }
-    for (index, entry) in items(&container["env"]).enumerate() {
-        let from = &entry["valueFrom"];
-        if from.is_object() {
-            let at = format!("{at}.env[{index}].valueFrom");
-            let count = from.as_object().map_or(0, serde_json::Map::len);
-            if count == 0 {
-                let detail = "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef`, or `fileKeyRef`";
-                errors.push(FieldError::invalid(at, json!(""), detail));
-            } else if !text(&entry["value"]).is_empty() {
-                let detail = "may not be specified when `value` is not empty";
-                errors.push(FieldError::invalid(at, json!(""), detail));
-            }
-        }
-    }
-    let mut paths = std::collections::BTreeSet::new();
-    for (index, mount) in items(&container["volumeMounts"]).enumerate() {
-        let at = format!("{at}.volumeMounts[{index}]");
-        let name = text(&mount["name"]);
-        if !name.is_empty() && !volumes.contains(name) {
-            errors.push(FieldError::new(
-                format!("{at}.name"),
-                crate::FieldProblem::NotFound,
-                Some(json!(name)),
-                "",
-            ));
-        }
-        let path = text(&mount["mountPath"]);
-        if !path.is_empty() && !paths.insert(path) {
-            errors.push(FieldError::invalid(
-                format!("{at}.mountPath"),
-                json!(path),
-                "must be unique",
-            ));
-        }
-    }
-    requests_fit(&container["resources"], &format!("{at}.resources"), errors);
-}
-
-/// No request is more than its limit.
-fn requests_fit(resources: &Value, at: &str, errors: &mut Vec<FieldError>) {
-    use k8s_apply::schema::Quantity;
-    let amount = |value: &Value| {
-        value
-            .as_str()
-            .and_then(|text| text.parse::<Quantity>().ok())
-    };
-    for (name, request) in resources["requests"].as_object().into_iter().flatten() {
-        let limit = &resources["limits"][name];
-        if let (Some(asked), Some(most)) = (amount(request), amount(limit))
-            && asked > most
-        {
-            errors.push(FieldError::invalid(
-                format!("{at}.requests"),
-                request.clone(),
-                format!(
-                    "must be less than or equal to {name} limit of {}",
-                    text(limit)
-                ),
-            ));
-        }
-    }
-}
-
-fn pod(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
-    let mut errors = Vec::new();
-    pod_spec(&new["spec"], "spec", &mut errors);
-    if let Some(old) = old {
-        // images, deadlines, tolerations and what the scheduler sets may change
-        let settle = |pod: &Value| {
-            let mut spec = pod["spec"].clone();
-            if let Some(map) = spec.as_object_mut() {
-                for field in [
-                    "activeDeadlineSeconds",
-                    "tolerations",
-                    "nodeName",
-                    "terminationGracePeriodSeconds",
-                    "ephemeralContainers",
-                    "schedulingGates",
-                    "priority",
-                ] {
-                    map.remove(field);
-                }
-            }
-            for list in ["containers", "initContainers"] {
-                for container in spec[list].as_array_mut().into_iter().flatten() {
-                    container["image"] = json!("");
-                    container["resources"] = json!({});
-                }
-                if spec[list].is_null()
-                    && let Some(map) = spec.as_object_mut()
-                {
-                    map.remove(list);
-                }
-            }
-            spec
-        };
-        if settle(new) != settle(old) {
-            errors.push(FieldError::forbidden(
-                "spec",
-                "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)",
-            ));
-        }
-    }
-    errors
 }
 
 fn template(new: &Value, path: &str, errors: &mut Vec<FieldError>) {
@@ -361,6 +215,10 @@ fn template(new: &Value, path: &str, errors: &mut Vec<FieldError>) {
 }
 
 fn selector_matches(new: &Value, kind: &str, errors: &mut Vec<FieldError>) {
+    let invalid = match kind {
+        "statefulset" => "",
+        _ => "invalid label selector",
+    };
     let selector = &new["spec"]["selector"];
     let labels = new
         .pointer("/spec/template/metadata/labels")
@@ -394,7 +252,11 @@ fn selector_matches(new: &Value, kind: &str, errors: &mut Vec<FieldError>) {
                 mismatch(errors);
             }
         }
-        _ => errors.push(FieldError::invalid("spec.selector", selector.clone(), "")),
+        _ => errors.push(FieldError::invalid(
+            "spec.selector",
+            selector.clone(),
+            invalid,
+        )),
     }
 }
 
@@ -419,6 +281,20 @@ fn workload(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
     only_restarting(new, &mut errors);
     errors.extend(fixed(new, old, &["spec.selector"]));
     let strategy = &new["spec"]["strategy"];
+    let known = ["Recreate", "RollingUpdate"];
+    if new["kind"] == "Deployment" && !known.contains(&text(&strategy["type"])) {
+        let whole = format!(
+            "{{\"Type\":{},\"RollingUpdate\":null}}",
+            json!(text(&strategy["type"]))
+        );
+        let known: Vec<String> = known.iter().map(|known| format!("{known:?}")).collect();
+        errors.push(FieldError::new(
+            "spec.strategy",
+            crate::FieldProblem::NotSupported,
+            None,
+            format!("{whole}: supported values: {}", known.join(", ")),
+        ));
+    }
     if text(&strategy["type"]) == "Recreate" && !strategy["rollingUpdate"].is_null() {
         errors.push(FieldError::forbidden(
             "spec.strategy.rollingUpdate",
@@ -557,6 +433,31 @@ fn service(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
         errors.push(FieldError::required("spec.ports", ""));
     }
     let many = items(&spec["ports"]).count() > 1;
+    let mut names = std::collections::BTreeSet::new();
+    let mut seen = std::collections::BTreeSet::new();
+    for (index, port) in items(&spec["ports"]).enumerate() {
+        let name = text(&port["name"]);
+        if !name.is_empty() && !names.insert(name) {
+            let at = format!("spec.ports[{index}].name");
+            errors.push(FieldError::duplicate(at, json!(name)));
+        }
+        let number = port["port"].as_i64().unwrap_or(0);
+        let protocol = text(&port["protocol"]);
+        if !seen.insert((protocol, number)) {
+            // the real one prints what it compares
+            let whole = format!(
+                "{{\"Name\":\"\",\"Protocol\":{},\"AppProtocol\":null,\"Port\":{number},\"TargetPort\":0,\"NodePort\":0}}",
+                json!(protocol)
+            );
+            let at = format!("spec.ports[{index}]");
+            errors.push(FieldError::new(
+                at,
+                crate::FieldProblem::Duplicate,
+                None,
+                whole,
+            ));
+        }
+    }
     for (index, port) in ports.enumerate() {
         if many && text(&port["name"]).is_empty() {
             errors.push(FieldError::required(
@@ -671,7 +572,7 @@ fn ingress(new: &Value, _: Option<&Value>) -> Vec<FieldError> {
             }
         }
     }
-    let known = ["Exact", "Prefix", "ImplementationSpecific"];
+    let known = ["Exact", "ImplementationSpecific", "Prefix"];
     for (rule_index, rule) in items(&new["spec"]["rules"]).enumerate() {
         for (index, path) in items(&rule["http"]["paths"]).enumerate() {
             let at = format!("spec.rules[{rule_index}].http.paths[{index}].pathType");
@@ -716,6 +617,11 @@ fn autoscaler(new: &Value, _: Option<&Value>) -> Vec<FieldError> {
             detail,
         ));
     }
+    let outside = |metric: &Value| matches!(text(&metric["type"]), "Object" | "External");
+    if least == 0 && !items(&spec["metrics"]).any(outside) {
+        let detail = "must specify at least one Object or External metric to support scaling to zero replicas";
+        errors.push(FieldError::forbidden("spec.metrics", detail));
+    }
     if most == 0 {
         let detail = "must be set and greater than 0";
         errors.push(FieldError::required("spec.maxReplicas", detail));
@@ -727,10 +633,18 @@ fn autoscaler(new: &Value, _: Option<&Value>) -> Vec<FieldError> {
         let detail = "must be greater than or equal to `minReplicas`";
         errors.push(FieldError::invalid("spec.maxReplicas", json!(most), detail));
     }
+    for (index, metric) in items(&spec["metrics"]).enumerate() {
+        for source in ["resource", "containerResource"] {
+            if metric[source].is_object() {
+                let at = format!("spec.metrics[{index}].{source}.target");
+                metric_target(&metric[source]["target"], &at, &mut errors);
+            }
+        }
+    }
     let target = &spec["scaleTargetRef"];
     let group = text(&target["apiVersion"]);
     let known = ["Pod", "ReplicationController"].contains(&text(&target["kind"]));
-    if !group.contains('/') && !(group == "v1" && known) {
+    if !(group.contains('/') || group == "v1" && known) {
         let detail = "apiVersion must specify API group";
         errors.push(FieldError::invalid(
             "spec.scaleTargetRef.apiVersion",
@@ -748,6 +662,35 @@ fn autoscaler(new: &Value, _: Option<&Value>) -> Vec<FieldError> {
         ));
     }
     errors
+}
+
+fn metric_target(target: &Value, at: &str, errors: &mut Vec<FieldError>) {
+    let kind = text(&target["type"]);
+    let place = format!("{at}.type");
+    if kind.is_empty() {
+        errors.push(FieldError::required(
+            place.clone(),
+            "must specify a metric target type",
+        ));
+    }
+    if !["Utilization", "Value", "AverageValue"].contains(&kind) {
+        let detail = "must be either Utilization, Value, or AverageValue";
+        errors.push(FieldError::invalid(place, json!(kind), detail));
+    }
+    let utilization = &target["averageUtilization"];
+    if utilization.as_i64().is_some_and(|percent| percent < 1) {
+        errors.push(FieldError::invalid(
+            format!("{at}.averageUtilization"),
+            utilization.clone(),
+            "must be greater than 0",
+        ));
+    }
+    if utilization.is_null() && target["averageValue"].is_null() {
+        errors.push(FieldError::required(
+            format!("{at}.averageUtilization"),
+            "must set either a target raw value or a target utilization",
+        ));
+    }
 }
 
 fn network_policy(new: &Value, _: Option<&Value>) -> Vec<FieldError> {
@@ -802,6 +745,10 @@ fn api_service(new: &Value, _: Option<&Value>) -> Vec<FieldError> {
 
 fn ingress_backend(backend: &Value, at: &str, errors: &mut Vec<FieldError>) {
     let service = &backend["service"];
+    if backend.is_object() && service.is_null() && backend["resource"].is_null() {
+        let detail = "resource or service backend is required";
+        errors.push(FieldError::invalid(at, json!(""), detail));
+    }
     if service.is_object()
         && service["port"]["name"].is_null()
         && service["port"]["number"].is_null()
@@ -923,6 +870,18 @@ fn binding(new: &Value, old: Option<&Value>, namespaced: bool) -> Vec<FieldError
                 format!("subjects[{index}].kind"),
                 json!(kind),
                 &["ServiceAccount", "User", "Group"],
+            ));
+        }
+        let group = text(&subject["apiGroup"]);
+        let known = match kind {
+            "ServiceAccount" => "",
+            _ => "rbac.authorization.k8s.io",
+        };
+        if group != known && ["ServiceAccount", "User", "Group"].contains(&kind) {
+            errors.push(FieldError::not_supported(
+                format!("subjects[{index}].apiGroup"),
+                json!(group),
+                &[known],
             ));
         }
         // in a namespace it is the binding's own

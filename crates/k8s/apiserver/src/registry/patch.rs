@@ -113,7 +113,7 @@ impl Registry {
             let text = format!("failed to create typed patch object {what}: {problem}");
             return Err(Status::new(500, "", text));
         }
-        if let Some(problem) = schema::decode_problem(def, &wanted).and_then(converted) {
+        if let Some(problem) = schema::convert_problem(def, &mut wanted) {
             let text = format!(
                 "failed to convert new object {what} to proper version: unable to convert unstructured object to {version}, Kind={}: {problem}",
                 def.kind
@@ -165,22 +165,6 @@ impl Registry {
             self.clock().now(),
         )
     }
-}
-
-/// Words a misfit as converting an object does, which reads numbers by itself.
-fn converted(problem: String) -> Option<String> {
-    if problem.starts_with("illegal base64") {
-        return Some(format!("error decoding from json: {problem}"));
-    }
-    let Some(rest) = problem.strip_prefix("json: cannot unmarshal number ") else {
-        return Some(problem);
-    };
-    let number = rest.split(' ').next().unwrap_or_default();
-    let wanted = rest.rsplit(' ').next().unwrap_or_default();
-    // what is too large loses its upper bits
-    number
-        .contains('.')
-        .then(|| format!("cannot convert float64 to {wanted}"))
 }
 
 fn change(def: &ResourceDef, old: &Value, patch: &Patch) -> Result<Value, Status> {

@@ -292,6 +292,9 @@ impl Registry {
             let sent = ResourceDef::new(&def.group, &def.version, kind, &def.plural, true);
             return Err(Status::invalid(&sent, k8s_object::name(&new), &[error]));
         }
+        // where it is refused Kubernetes tells empty labels from none
+        let labels = "/spec/template/metadata/labels";
+        let empty = new.pointer(labels).is_some_and(Value::is_object);
         schema::drop_empty(def, &mut new);
         match &old {
             None => self.begin_life(def, &mut new),
@@ -355,6 +358,14 @@ impl Registry {
         ));
         if let Some(validate) = &def.validate {
             errors.extend(validate(&new, old.as_ref()));
+        }
+        for error in &mut errors {
+            if empty
+                && error.value == Some(Value::Null)
+                && error.path == "spec.template.metadata.labels"
+            {
+                error.value = Some(json!({}));
+            }
         }
         if !errors.is_empty() {
             let shown = if name.is_empty() {

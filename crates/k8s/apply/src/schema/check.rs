@@ -83,9 +83,9 @@ impl Check {
             (Shape::Any, _) | (_, Value::Null) => {}
             (Shape::Scalar(scalar), _) => {
                 if let Some(expected) = misfit(*scalar, value) {
-                    if expected == "any scalar" {
+                    if matches!(expected, "any scalar" | "boolean") {
                         let found = go_print(value);
-                        return self.error(place, format!("expected any scalar, got &{{{found}}}"));
+                        return self.error(place, format!("expected {expected}, got &{{{found}}}"));
                     }
                     if expected == "numeric (int or float)" {
                         let found = go_type(value);
@@ -235,7 +235,9 @@ fn misfit(scalar: Scalar, value: &Value) -> Option<&'static str> {
             (value.is_number(), "numeric (int or float)")
         }
         Scalar::Bool => (value.is_boolean(), "boolean"),
-        Scalar::Quantity | Scalar::Time | Scalar::MicroTime | Scalar::IntOrString => {
+        // nothing is asked of it here; converting the object will tell
+        Scalar::IntOrString => (true, ""),
+        Scalar::Quantity | Scalar::Time | Scalar::MicroTime => {
             (!value.is_array() && !value.is_object(), "any scalar")
         }
     };

@@ -6,8 +6,41 @@ use super::{Quantity, QuantityError, Scalar, Shape, Ty, TypeRef};
 
 /// Finds the first value that the type cannot hold, in the words of Go's decoder; `None` if all fit.
 pub fn decode_problem(value: &Value, ty: &TypeRef) -> Option<String> {
-    let mut path = Vec::new();
-    problem(value, ty.ty(), None, &mut path)
+    problem(value, ty.ty(), None, &mut Vec::new(), false)
+}
+
+/// The same where an object that is already read is converted, as server-side apply does: numbers that are too large lose their
+/// upper bits.
+pub fn convert_problem(value: &Value, ty: &TypeRef) -> Option<String> {
+    problem(value, ty.ty(), None, &mut Vec::new(), true)
+}
+
+/// Cuts whole numbers to the bits that their type has.
+pub fn wrap_numbers(value: &mut Value, ty: &TypeRef) {
+    wrap(value, ty.ty());
+}
+
+fn wrap(value: &mut Value, ty: Ty<'_>) {
+    match (ty.shape(), value) {
+        (Shape::Scalar(Scalar::Int32), value) => {
+            if let Some(number) = value.as_i64()
+                && i32::try_from(number).is_err()
+            {
+                #[expect(clippy::cast_possible_truncation, reason = "as Go converts")]
+                let cut = number as i32;
+                *value = cut.into();
+            }
+        }
+        (Shape::Struct { .. } | Shape::Map { .. }, Value::Object(map)) => {
+            for (key, value) in map {
+                wrap(value, ty.below(key));
+            }
+        }
+        (Shape::List { item, .. }, Value::Array(items)) => {
+            items.iter_mut().for_each(|value| wrap(value, ty.at(*item)));
+        }
+        _ => {}
+    }
 }
 
 /// The struct and field that a value stands in, with the name of its type if Go has one of its own.
@@ -22,6 +55,7 @@ fn problem<'a>(
     ty: Ty<'a>,
     owner: Option<Owner<'a>>,
     path: &mut Vec<&'a str>,
+    converting: bool,
 ) -> Option<String> {
     if value.is_null() {
         return None;
@@ -31,6 +65,14 @@ fn problem<'a>(
         (Shape::Any, _) => None,
         (Shape::Scalar(scalar), _) => match fits(*scalar, value) {
             Fit::Yes => None,
+            Fit::No if converting && value.is_number() => value.is_f64().then(|| match scalar {
+                Scalar::Int32 => "cannot convert float64 to int32".to_owned(),
+                _ => "cannot convert float64 to int64".to_owned(),
+            }),
+            Fit::As(wanted) if converting => Some(worded(&found(ty, value), None, path, wanted)),
+            Fit::Says(text) if converting && *scalar == Scalar::Bytes => {
+                Some(format!("error decoding from json: {text}"))
+            }
             Fit::No => misfit(path),
             Fit::As(wanted) => Some(worded(&found(ty, value), owner, path, wanted)),
             Fit::Says(text) => Some(text),
@@ -46,7 +88,7 @@ fn problem<'a>(
                     name: own,
                     named: field.kept.named.as_deref(),
                 };
-                let found = problem(value, ty.at(field.ty), Some(owner), path);
+                let found = problem(value, ty.at(field.ty), Some(owner), path, converting);
                 path.truncate(length);
                 found
             })
@@ -54,13 +96,13 @@ fn problem<'a>(
         (Shape::Map { element, .. }, Value::Object(map)) => {
             let owner = owner.map(|owner| inner(owner, "map[string]"));
             map.values()
-                .find_map(|value| problem(value, ty.at(*element), owner, path))
+                .find_map(|value| problem(value, ty.at(*element), owner, path, converting))
         }
         (Shape::List { item, .. }, Value::Array(items)) => {
             let owner = owner.map(|owner| inner(owner, "[]"));
             items
                 .iter()
-                .find_map(|value| problem(value, ty.at(*item), owner, path))
+                .find_map(|value| problem(value, ty.at(*item), owner, path, converting))
         }
         (Shape::Struct { .. } | Shape::Map { .. } | Shape::List { .. }, _) => misfit(path),
     }

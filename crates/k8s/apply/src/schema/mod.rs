@@ -20,7 +20,7 @@ use serde_json::Value;
 pub use check::TypeError;
 pub(crate) use check::validate;
 pub use check::{apply_problem, fill, prune, unknown_fields};
-pub use decode::decode_problem;
+pub use decode::{convert_problem, decode_problem, wrap_numbers};
 pub use openapi::{openapi_v3, openapi_v3_type};
 pub use quantity::{Quantity, QuantityError};
 pub use server::{drop_empty, set_defaults, write_empty};
