@@ -10,6 +10,13 @@ type Untouched = (Option<Expr>, Vec<Expr>);
 /// What is wrong with a macro's arguments, and where.
 type Wrong = (u32, String);
 
+/// The most that an expression may grow to.
+const MOST_NODES: usize = 500_000;
+
+fn count(expr: &Expr) -> usize {
+    1 + expr.children().into_iter().map(count).sum::<usize>()
+}
+
 struct Maker<'p, 's> {
     parser: &'p mut Parser<'s>,
     offset: usize,
@@ -292,6 +299,10 @@ impl Maker<'_, '_> {
     }
 
     fn optional(&mut self, name: &str, target: Expr, mut args: Vec<Expr>) -> Result<Expr, Wrong> {
+        // each copies what stands before it, so that a chain of them doubles with each
+        if self.parser.offsets.len() + count(&target) > MOST_NODES {
+            return Err((target.id, "expression is too large".into()));
+        }
         let message = format!("{name}() variable name must be a simple identifier");
         let var = Self::variable(&args[0], &message)?;
         let body = args.remove(1);
