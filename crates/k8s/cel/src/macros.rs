@@ -5,6 +5,9 @@ use std::sync::Arc;
 use crate::ast::{ACCU, Comprehension, Expr, Kind, Literal};
 use crate::parser::Parser;
 
+/// A range, its two variables and the arguments behind them.
+type TwoVars = (Expr, Arc<str>, Arc<str>, Vec<Expr>);
+
 type Untouched = (Option<Expr>, Vec<Expr>);
 
 /// What is wrong with a macro's arguments, and where.
@@ -145,11 +148,7 @@ impl Maker<'_, '_> {
         Ok((target, var, args.remove(1)))
     }
 
-    fn two_vars(
-        &mut self,
-        target: Expr,
-        mut args: Vec<Expr>,
-    ) -> Result<(Expr, Arc<str>, Arc<str>, Vec<Expr>), Wrong> {
+    fn two_vars(&mut self, target: Expr, mut args: Vec<Expr>) -> Result<TwoVars, Wrong> {
         let var = Self::variable(&args[0], "argument must be a simple name")?;
         let var2 = Self::variable(&args[1], "argument must be a simple name")?;
         if var == var2 {
