@@ -1,8 +1,9 @@
-//! `cargo xtask conformance`: our renderers, our server-side apply and our API server beside the real ones.
+//! `cargo xtask conformance`: our renderers, our server-side apply, our expressions and our API server beside the real ones.
 
 mod api;
 mod apply;
 mod cases;
+mod cel;
 mod compare;
 mod corpus;
 mod helm;
@@ -21,16 +22,17 @@ use anyhow::bail;
 
 use crate::Context;
 
-/// Runs `conformance helm …`, `kustomize …`, `apply …`, `api …` and `refusals …`.
+/// Runs `conformance helm …`, `kustomize …`, `apply …`, `cel …`, `api …` and `refusals …`.
 pub(crate) fn run(context: &Context, args: &[String]) -> anyhow::Result<ExitCode> {
     match args.split_first() {
         Some((name, rest)) if name == "helm" => helm::run(context, rest),
         Some((name, rest)) if name == "kustomize" => kustomize::run(context, rest),
         Some((name, rest)) if name == "apply" => apply::run(context, rest),
+        Some((name, rest)) if name == "cel" => cel::run(context, rest),
         Some((name, rest)) if name == "refusals" => refusals::run(context, rest),
         Some((name, rest)) if name == "api" => api::run(context, rest),
         _ => bail!(
-            "usage: cargo xtask conformance helm|kustomize --corpus DIR, or conformance apply|api|refusals (see --help there)"
+            "usage: cargo xtask conformance helm|kustomize --corpus DIR, or conformance apply|cel|api|refusals (see --help there)"
         ),
     }
 }

@@ -423,8 +423,8 @@ fn go_float(text: &str) -> Option<f64> {
         }
         return text.to_ascii_lowercase().parse().ok();
     }
-    if lower.starts_with("0x") {
-        return hex_float(&lower[2..]).map(|v| if text.starts_with('-') { -v } else { v });
+    if let Some(digits) = lower.strip_prefix("0x") {
+        return hex_float(digits).map(|v| if text.starts_with('-') { -v } else { v });
     }
     text.parse::<f64>().ok().filter(|v| v.is_finite())
 }

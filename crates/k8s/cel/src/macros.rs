@@ -5,10 +5,20 @@ use std::sync::Arc;
 use crate::ast::{ACCU, Comprehension, Expr, Kind, Literal};
 use crate::parser::Parser;
 
+/// A range, its two variables and the arguments behind them.
+type TwoVars = (Expr, Arc<str>, Arc<str>, Vec<Expr>);
+
 type Untouched = (Option<Expr>, Vec<Expr>);
 
 /// What is wrong with a macro's arguments, and where.
 type Wrong = (u32, String);
+
+/// The most that an expression may grow to.
+const MOST_NODES: usize = 500_000;
+
+fn count(expr: &Expr) -> usize {
+    1 + expr.children().into_iter().map(count).sum::<usize>()
+}
 
 struct Maker<'p, 's> {
     parser: &'p mut Parser<'s>,
@@ -138,11 +148,7 @@ impl Maker<'_, '_> {
         Ok((target, var, args.remove(1)))
     }
 
-    fn two_vars(
-        &mut self,
-        target: Expr,
-        mut args: Vec<Expr>,
-    ) -> Result<(Expr, Arc<str>, Arc<str>, Vec<Expr>), Wrong> {
+    fn two_vars(&mut self, target: Expr, mut args: Vec<Expr>) -> Result<TwoVars, Wrong> {
         let var = Self::variable(&args[0], "argument must be a simple name")?;
         let var2 = Self::variable(&args[1], "argument must be a simple name")?;
         if var == var2 {
@@ -292,6 +298,10 @@ impl Maker<'_, '_> {
     }
 
     fn optional(&mut self, name: &str, target: Expr, mut args: Vec<Expr>) -> Result<Expr, Wrong> {
+        // each copies what stands before it, so that a chain of them doubles with each
+        if self.parser.offsets.len() + count(&target) > MOST_NODES {
+            return Err((target.id, "expression is too large".into()));
+        }
         let message = format!("{name}() variable name must be a simple identifier");
         let var = Self::variable(&args[0], &message)?;
         let body = args.remove(1);

@@ -201,7 +201,8 @@ fn escape(chars: &[char], at: usize, out: &mut String) -> Result<usize, String> 
         's' => out.push_str(&format!("[{SPACE}]")),
         'S' => out.push_str(&format!("[^{SPACE}]")),
         'b' => out.push_str("(?-u:\\b)"),
-        'B' => out.push_str("(?:(?-u:\\b{start-half})(?-u:\\b{end-half})|\\B)"),
+        // of what is a word it knows more than Go, which knows ASCII only
+        'B' => out.push_str("\\B"),
         'A' | 'z' => out.extend(['\\', *c]),
         'Q' => {
             let mut end = at + 2;
@@ -258,7 +259,7 @@ fn literal_escape(chars: &[char], at: usize, out: &mut String) -> Result<usize, 
             let (digits, end) = if chars.get(at + 2) == Some(&'{') {
                 let close = chars[at..].iter().position(|c| *c == '}').map(|i| at + i);
                 let Some(close) = close else {
-                    return Err(format!("invalid escape sequence: `\\x`"));
+                    return Err("invalid escape sequence: `\\x`".into());
                 };
                 (chars[at + 3..close].iter().collect::<String>(), close + 1)
             } else {

@@ -33,7 +33,7 @@ impl Clause {
     }
 }
 
-const MOST_DIGITS: usize = 1 << 20;
+const MOST_DIGITS: usize = 60_000;
 
 /// Goes through a format string; `clause` gets the number of each argument and how it is written.
 pub(crate) fn walk(

@@ -51,13 +51,76 @@ fn mapped(raw: &str, addr: IpAddr) -> Result<IpAddr, String> {
 fn parse(text: &str) -> Result<IpAddr, String> {
     match text.find(['.', ':', '%']) {
         Some(at) if text.as_bytes()[at] == b'.' => four(text).map(IpAddr::V4),
-        Some(at) if text.as_bytes()[at] == b':' => text
-            .parse::<Ipv6Addr>()
-            .map(IpAddr::V6)
-            .map_err(|_| "unable to parse IP".into()),
+        Some(at) if text.as_bytes()[at] == b':' => six(text).map(IpAddr::V6),
         Some(_) => Err("missing IPv6 address".into()),
         None => Err("unable to parse IP".into()),
     }
+}
+
+/// What is wrong is found in the order in which Go looks for it.
+fn six(text: &str) -> Result<Ipv6Addr, String> {
+    let fault = |why: &str, rest: &str| Err(format!("{why} (at {})", quote(rest)));
+    let (mut rest, mut bytes, mut gap) = (text, 0, false);
+    if let Some(after) = rest.strip_prefix("::") {
+        gap = true;
+        rest = after;
+    }
+    while bytes < 16 && !(rest.is_empty() && gap && bytes == 0) {
+        let digits = rest.bytes().take_while(u8::is_ascii_hexdigit).count();
+        if digits > 4 {
+            return fault("each group must have 4 or less digits", rest);
+        }
+        if digits == 0 {
+            let why = "each colon-separated field must have at least one digit";
+            return fault(why, rest);
+        }
+        if rest.as_bytes().get(digits) == Some(&b'.') {
+            if !gap && bytes != 12 {
+                let why = "embedded IPv4 address must replace the final 2 fields of the address";
+                return fault(why, rest);
+            }
+            if bytes + 4 > 16 {
+                let why = "too many hex fields to fit an embedded IPv4 at the end of the address";
+                return fault(why, rest);
+            }
+            four(rest)?;
+            rest = "";
+            bytes += 4;
+            break;
+        }
+        bytes += 2;
+        rest = &rest[digits..];
+        if rest.is_empty() {
+            break;
+        }
+        let Some(after) = rest.strip_prefix(':') else {
+            return fault("unexpected character, want colon", rest);
+        };
+        if after.is_empty() {
+            return fault("colon must be followed by more characters", rest);
+        }
+        rest = after;
+        if let Some(after) = rest.strip_prefix(':') {
+            if gap {
+                return fault("multiple :: in address", rest);
+            }
+            gap = true;
+            rest = after;
+            if rest.is_empty() {
+                break;
+            }
+        }
+    }
+    if !rest.is_empty() {
+        return fault("trailing garbage after address", rest);
+    }
+    if bytes < 16 && !gap {
+        return Err("address string too short".into());
+    }
+    if bytes == 16 && gap {
+        return Err("the :: must expand to at least one field of zeros".into());
+    }
+    text.parse().map_err(|_| "unable to parse IP".into())
 }
 
 fn four(text: &str) -> Result<Ipv4Addr, String> {
