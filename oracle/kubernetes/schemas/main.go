@@ -286,6 +286,9 @@ func main() {
 			switch {
 			case kind == reflect.Pointer:
 				words += " ptr"
+				if !empties && !zeros {
+					words += " bare zero=null"
+				}
 			case kind == reflect.Struct && !zeros, !empties && !zeros:
 				words += " bare zero=" + write(reflect.Zero(one.Type).Interface())
 			}

@@ -1,4 +1,4 @@
-//! `cargo xtask conformance`: our renderers our server-side apply and our API server beside the real ones.
+//! `cargo xtask conformance`: our renderers, our server-side apply and our API server beside the real ones.
 
 mod api;
 mod apply;
@@ -12,6 +12,7 @@ mod kustomize_speed;
 mod mutate;
 mod oracle;
 mod random;
+mod refusals;
 mod report;
 
 use std::process::ExitCode;
@@ -20,15 +21,16 @@ use anyhow::bail;
 
 use crate::Context;
 
-/// Runs `conformance helm …`, `conformance kustomize …`, `conformance apply …` and `conformance api …`.
+/// Runs `conformance helm …`, `kustomize …`, `apply …`, `api …` and `refusals …`.
 pub(crate) fn run(context: &Context, args: &[String]) -> anyhow::Result<ExitCode> {
     match args.split_first() {
         Some((name, rest)) if name == "helm" => helm::run(context, rest),
         Some((name, rest)) if name == "kustomize" => kustomize::run(context, rest),
         Some((name, rest)) if name == "apply" => apply::run(context, rest),
+        Some((name, rest)) if name == "refusals" => refusals::run(context, rest),
         Some((name, rest)) if name == "api" => api::run(context, rest),
         _ => bail!(
-            "usage: cargo xtask conformance helm|kustomize --corpus DIR, or conformance apply|api (see --help there)"
+            "usage: cargo xtask conformance helm|kustomize --corpus DIR, or conformance apply|api|refusals (see --help there)"
         ),
     }
 }

@@ -13,7 +13,7 @@
 //! | create, update, the four patches, server-side apply, status, scale, dry-run, field validation | patterns, formats and CEL in schemas |
 //! | finalizers, grace, preconditions, propagation, collection; owners' garbage | namespace deletion: that is a controller's |
 //! | custom resources: schemas, defaults, pruning, columns, subresources, several versions of the same fields | conversion webhooks |
-//! | Kubernetes' own kinds: columns, the defaults and rules that matter, service addresses | every rule of every kind; `autoscaling/v1` |
+//! | Kubernetes' own kinds: columns, all defaults, the rules that people run into, service addresses; predicting an apply without a server | every rule of every kind |
 //! | RBAC with escalation checks, reviews, impersonation, audit records | authentication, admission webhooks, fairness |
 
 mod auth;
@@ -25,6 +25,7 @@ mod crd;
 mod gc;
 mod http;
 mod jsonpath;
+mod predict;
 mod registry;
 mod resource;
 mod schema;
@@ -43,6 +44,7 @@ pub use config::{
 };
 pub use gc::{Collected, collect_garbage};
 pub use http::{Body, ByteStream, Extensions, Query, Server};
+pub use predict::{Apply, Predictor};
 pub use registry::{
     DeleteOptions, Deleted, EventKind, EventSource, FieldValidation, ListOptions, ObjectList,
     ObjectWatch, Outcome, Part, Patch, Propagation, Registry, RevisionMatch, StoredKey, WatchEvent,

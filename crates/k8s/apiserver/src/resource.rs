@@ -231,6 +231,8 @@ pub struct ResourceDef {
     pub review: bool,
     /// Fills in what is shown although nobody wrote it; no manager owns it.
     pub(crate) shown: Option<DefaultFn>,
+    /// Fills in what only a create sets; no manager owns it.
+    pub(crate) born: Option<DefaultFn>,
     /// Is it another form of something that is stored in one form?
     pub(crate) stored_as: Option<StoredAs>,
     /// Text of a warning that every request gets, for deprecated versions.
@@ -316,6 +318,7 @@ impl ResourceDef {
             custom: false,
             review: false,
             shown: None,
+            born: None,
             stored_as: None,
             warning: None,
             typed: OnceLock::new(),

@@ -101,6 +101,7 @@ fn table() -> Vec<ResourceDef> {
             def.default = defaults::of(&def.group, &def.kind);
             def.validate = rules::of(&def.group, &def.version, &def.kind);
             def.shown = shown::of(&def.group, &def.kind);
+            def.born = shown::born(&def.group, &def.kind);
             if def.kind == "Event" {
                 let new = !def.group.is_empty();
                 def.validate = Some(Arc::new(if new {

@@ -104,6 +104,18 @@ fn by_hand(group: &str, kind: &str) -> Option<Rule> {
         }
         ("networking.k8s.io", "IPAddress") => |new, old| fixed(new, old, &["spec.parentRef"]),
         ("networking.k8s.io", "NetworkPolicy") => network_policy,
+        ("discovery.k8s.io", "EndpointSlice") => |new, old| {
+            let mut errors = fixed(new, old, &["addressType"]);
+            let mut names = std::collections::BTreeSet::new();
+            for (index, port) in items(&new["ports"]).enumerate() {
+                let name = text(&port["name"]);
+                if !names.insert(name) {
+                    let at = format!("ports[{index}].name");
+                    errors.push(FieldError::duplicate(at, json!(name)));
+                }
+            }
+            errors
+        },
         ("", "Endpoints") => |new, _| {
             items(&new["subsets"])
                 .enumerate()

@@ -4,20 +4,20 @@ use std::sync::Arc;
 
 use crate::DefaultFn;
 
-/// Finds what a kind shows.
+use super::{defaults, events};
+
+/// Finds what a kind always shows.
 pub(super) fn of(group: &str, kind: &str) -> Option<DefaultFn> {
-    if (group, kind) == ("batch", "Job") {
-        return Some(Arc::new(super::defaults::job_selector));
-    }
-    if (group, kind) == ("", "Namespace") {
-        return Some(Arc::new(super::defaults::namespace_finalizer));
-    }
-    if (group, kind) == ("", "Pod") {
-        return Some(Arc::new(super::defaults::pod_admission));
-    }
-    if kind != "Event" {
-        return None;
-    }
     let new = !group.is_empty();
-    Some(Arc::new(move |event| super::events::fill(event, new)))
+    (kind == "Event").then(|| -> DefaultFn { Arc::new(move |event| events::fill(event, new)) })
+}
+
+/// Finds what a kind is given when it is made.
+pub(super) fn born(group: &str, kind: &str) -> Option<DefaultFn> {
+    Some(match (group, kind) {
+        ("", "Namespace") => Arc::new(defaults::namespace_finalizer),
+        ("", "Pod") => Arc::new(defaults::pod_admission),
+        ("batch", "Job") => Arc::new(defaults::job_selector),
+        _ => return None,
+    })
 }

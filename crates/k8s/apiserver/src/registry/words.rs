@@ -40,6 +40,8 @@ pub(crate) enum Form {
     Label,
     Label1035,
     Qualified,
+    /// Capitals are let pass.
+    QualifiedAnyCase,
     LabelValue,
     PortName,
     ConfigKey,
@@ -57,6 +59,7 @@ impl Form {
             "label" => Self::Label,
             "label1035" => Self::Label1035,
             "qualified" => Self::Qualified,
+            "qualified-any-case" => Self::QualifiedAnyCase,
             "label-value" => Self::LabelValue,
             "port-name" => Self::PortName,
             "config-key" => Self::ConfigKey,
@@ -83,6 +86,11 @@ impl Form {
             }
             Self::Label => {
                 limit(63, "characters");
+                let dotted = text.contains('.') && text.len() <= 253;
+                if dotted && text.split('.').all(is_label) {
+                    out.push("must not contain dots".to_owned());
+                    return out;
+                }
                 (is_label(text), LABEL)
             }
             Self::Label1035 => {
@@ -91,6 +99,7 @@ impl Form {
                 (is_label(text) && begins, LABEL_1035)
             }
             Self::Qualified => return qualified(text),
+            Self::QualifiedAnyCase => return qualified(&text.to_lowercase()),
             Self::LabelValue => {
                 limit(63, "bytes");
                 (text.is_empty() || is_qualified_part(text), LABEL_VALUE)

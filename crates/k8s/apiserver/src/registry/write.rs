@@ -333,6 +333,9 @@ impl Registry {
             );
         }
         schema::write_empty(def, &mut new, false);
+        if let (None, Some(born)) = (&old, &def.born) {
+            born(&mut new);
+        }
         if let Some(shown) = &def.shown {
             shown(&mut new);
         }

@@ -10,7 +10,7 @@ mod servers;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use k8s_apiserver::Catalog;
+use k8s_apiserver::{Apply, Catalog, FieldValidation, Predictor};
 use oracle_cluster::RealCluster;
 use serde_json::{Value, json};
 
@@ -21,7 +21,7 @@ use servers::{Ask, Ours, Sent};
 const NAMESPACE: &str = "kinds";
 
 /// How many broken bodies are recorded.
-const RECORDED: usize = 700;
+const RECORDED: usize = 1000;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kinds")
@@ -194,6 +194,22 @@ fn this_server_fills_in_as_kube_apiserver_does() {
     verdict(&recorded("bodies.real.json"), &create_all(&Ours::new()));
 }
 
+/// What is compared of an answer.
+fn finish(mut found: Value) -> Value {
+    if found["code"].as_u64().is_some_and(|code| code < 300) {
+        // what is taken is compared as a whole, but for who wrote what
+        let meta = found.pointer_mut("/body/metadata");
+        if let Some(meta) = meta.and_then(Value::as_object_mut) {
+            meta.remove("managedFields");
+        }
+        // status is a controller's
+        if let Some(body) = found["body"].as_object_mut() {
+            body.remove("status");
+        }
+    }
+    mutate::shown(&found)
+}
+
 /// Asks for everything that is broken; nothing is kept.
 fn break_all(server: &dyn Ask, cases: &[Case]) -> BTreeMap<String, Value> {
     let catalog = Catalog::kubernetes();
@@ -205,21 +221,8 @@ fn break_all(server: &dyn Ask, cases: &[Case]) -> BTreeMap<String, Value> {
             let one = Sent::json("GET", format!("{path}/{name}"), &Value::Null);
             let now = server.ask(&one);
             let revision = text(&now, "/body/metadata/resourceVersion");
-            let mut found = ask(server, &case.sent(&path, &revision));
-            if found["code"].as_u64().is_some_and(|code| code < 300) {
-                // what is taken is compared as a whole, but for who wrote what
-                if let Some(meta) = found
-                    .pointer_mut("/body/metadata")
-                    .and_then(Value::as_object_mut)
-                {
-                    meta.remove("managedFields");
-                }
-                // status is a controller's
-                if let Some(body) = found["body"].as_object_mut() {
-                    body.remove("status");
-                }
-            }
-            Some((case.title.clone(), mutate::shown(&found)))
+            let found = ask(server, &case.sent(&path, &revision));
+            Some((case.title.clone(), finish(found)))
         })
         .collect()
 }
@@ -264,6 +267,43 @@ fn this_server_refuses_as_kube_apiserver_does() {
     assert!(stale.is_empty(), "no longer different: {stale:#?}");
     expected.retain(|title, _| !known.contains(&title.as_str()));
     verdict(&expected, &found);
+}
+
+/// What the library predicts of an apply, with no server, is what the real one answers.
+#[test]
+fn applies_are_predicted() {
+    let ours = Ours::new();
+    create_all(&ours);
+    let expected = recorded("refusals.real.json");
+    let known = std::fs::read_to_string(folder().join("differences.txt")).expect("differences");
+    let known: Vec<&str> = known.lines().collect();
+    let catalog = std::sync::Arc::new(Catalog::kubernetes());
+    let predictor = Predictor::new(std::sync::Arc::clone(&catalog), jiff::Timestamp::now())
+        .expect("a predictor");
+    let (mut wanted, mut found) = (BTreeMap::new(), BTreeMap::new());
+    for case in cases(RECORDED, 1) {
+        if !case.is_apply() || known.contains(&case.title.as_str()) {
+            continue;
+        }
+        let path = path_of(&catalog, &case.original).expect("is served");
+        let name = text(&case.original, "/metadata/name");
+        let live = ours.ask(&Sent::json("GET", format!("{path}/{name}"), &Value::Null));
+        let live = (live["code"] == 200).then(|| live["body"].clone());
+        let apply = Apply {
+            manager: "t",
+            force: true,
+            field_validation: FieldValidation::Warn,
+        };
+        let mut answer = match predictor.apply(live.as_ref(), case.body(), apply) {
+            Ok(body) => json!({"code": 200, "body": body}),
+            Err(status) => json!({"code": status.code, "body": status.to_value()}),
+        };
+        mask::hide(&mut answer);
+        found.insert(case.title.clone(), finish(answer));
+        wanted.insert(case.title.clone(), expected[&case.title].clone());
+    }
+    assert!(wanted.len() >= 300, "{} pairs", wanted.len());
+    verdict(&wanted, &found);
 }
 
 /// `K8S_REFUSALS_CASES`, `K8S_REFUSALS_SEED` and `K8S_REFUSALS_CORPUS` (a folder of manifests) say what is asked.

@@ -26,6 +26,14 @@ enum How {
 }
 
 impl Case {
+    pub(crate) fn is_apply(&self) -> bool {
+        self.how == How::Apply
+    }
+
+    pub(crate) fn body(&self) -> &Value {
+        &self.broken
+    }
+
     /// The request; nothing is kept.
     pub(crate) fn sent(&self, path: &str, revision: &str) -> Sent {
         let mut broken = self.broken.clone();

@@ -250,7 +250,9 @@ fn always_present<'a>(ty: Ty<'a>, key: &str) -> Option<&'a Value> {
         Shape::Scalar(_) if field.present && field.required => field.default.as_ref(),
         Shape::Scalar(_) => None,
         // what has no default is written as null only where emptiness is not left out
-        _ if field.kept.zero == Some(Value::Null) => Some(&NULL),
+        _ if field.kept.zero == Some(Value::Null) || field.required && field.kept.pointer => {
+            Some(&NULL)
+        }
         _ => None,
     }
 }

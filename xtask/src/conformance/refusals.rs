@@ -1,0 +1,50 @@
+//! `cargo xtask conformance refusals`: objects that are broken in one place, sent to the real API server and to ours.
+
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context as _, bail};
+
+use crate::Context;
+
+const USAGE: &str = "usage: cargo xtask conformance refusals
+  --cases N     broken objects that are sent to both (default 500)
+  --seed S      another seed breaks other things (default 1)
+  --corpus DIR  break the manifests of this folder too";
+
+pub(super) fn run(context: &Context, args: &[String]) -> anyhow::Result<ExitCode> {
+    let (mut cases, mut seed, mut corpus) = (500_u64, 1_u64, None);
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        if arg == "--help" {
+            println!("{USAGE}");
+            return Ok(ExitCode::SUCCESS);
+        }
+        let value = args.next().with_context(|| format!("{arg} wants a value"));
+        let number = |text: &String| {
+            text.parse::<u64>()
+                .with_context(|| format!("{arg} wants a number, not {text:?}"))
+        };
+        match arg.as_str() {
+            "--cases" => cases = number(value?)?,
+            "--seed" => seed = number(value?)?,
+            "--corpus" => corpus = Some(std::path::absolute(value?)?),
+            other => bail!("unknown argument {other:?}\n{USAGE}"),
+        }
+    }
+    let mut test = Command::new("cargo");
+    test.args(["test", "--quiet", "--package", "k8s-apiserver"])
+        .args(["--test", "kinds", "other_seeds", "--", "--nocapture"])
+        .env("K8S_REFUSALS_CASES", cases.to_string())
+        .env("K8S_REFUSALS_SEED", seed.to_string())
+        .current_dir(&context.root);
+    if let Some(corpus) = corpus {
+        test.env("K8S_REFUSALS_CORPUS", corpus);
+    }
+    let status = test.status().context("cargo does not run")?;
+    if status.success() {
+        println!("refusals: {cases} cases, seed {seed}: 0 differences");
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!("refusals: {cases} cases, seed {seed}: differs from kube-apiserver, see above");
+    Ok(ExitCode::FAILURE)
+}
