@@ -274,7 +274,7 @@ fn check_type(value: &Value, schema: &Value, types: &[&str], format: &str, path:
     let int_as_float = kind == "integer" && types.contains(&"number");
     let fits = types.contains(&kind) || whole_float || int_as_float;
     let text_or_list = matches!(value, Value::String(_) | Value::Array(_));
-    if !text_or_list && !format.is_empty() && !(fits || own == format) {
+    if !(text_or_list || format.is_empty() || fits || own == format) {
         found.kind(path, format, own);
         return found;
     }

@@ -3,6 +3,7 @@
 mod api;
 mod common;
 mod extensions;
+mod hostile;
 mod kubectl;
 mod life;
 mod over_http;
