@@ -147,6 +147,8 @@ fn write(value: &Value<'_>, clause: Clause) -> Result<String, String> {
                 },
                 _ => return refused(),
             };
+            // a zero has no sign here
+            let number = if number == 0.0 { 0.0 } else { number };
             let precision = precision.unwrap_or(6).min(MOST_DIGITS);
             if number.is_nan() {
                 "NaN".into()
