@@ -30,6 +30,7 @@ lint: ## Check format, lints, structure and generated files
 	$(CARGO) xtask structure
 	$(CARGO) xtask proto --check
 	$(CARGO) xtask nouns --check
+	$(CARGO) xtask schemas --check
 	$(CARGO) xtask manifests --check
 
 # twice, since tests may read files and clocks where what they test may not

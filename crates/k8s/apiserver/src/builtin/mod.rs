@@ -7,6 +7,7 @@ mod checks;
 mod defaults;
 mod events;
 mod rules;
+mod rules_network;
 mod rules_pod;
 mod service;
 mod shown;
