@@ -238,6 +238,8 @@ pub struct ResourceDef {
     /// Text of a warning that every request gets, for deprecated versions.
     pub warning: Option<String>,
     pub(crate) typed: OnceLock<TypeRef>,
+    /// The rules of a custom resource, compiled when the first object comes.
+    pub(crate) rules: OnceLock<Arc<k8s_cel::rules::Compiled>>,
     /// What was stored before this revision may be of an older schema.
     pub(crate) settled_since: u64,
     /// Do its versions have different schemas?
@@ -322,6 +324,7 @@ impl ResourceDef {
             stored_as: None,
             warning: None,
             typed: OnceLock::new(),
+            rules: OnceLock::new(),
             settled_since: 0,
             several_forms: false,
             versions: Arc::new([]),

@@ -1,5 +1,7 @@
 //! What a resource's schema is used for: unknown fields, patches by key, field ownership, defaults.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use k8s_apply::fieldpath::FieldSet;
 use k8s_apply::patch::PatchError;
@@ -9,7 +11,9 @@ use k8s_object::Gvk;
 use serde_json::{Value, json};
 
 use crate::resource::ServedVersion;
-use crate::{Cause, Details, FieldError, ResourceDef, Schema, Status, structural, world};
+use crate::{
+    Cause, Details, FieldError, FieldProblem, ResourceDef, Schema, Status, structural, world,
+};
 
 /// Returns the type of a resource's objects.
 pub(crate) fn type_of(def: &ResourceDef) -> TypeRef {
@@ -191,6 +195,31 @@ pub(crate) fn validate(
         errors.extend(structural::validate_embedded(new, schema, false));
     }
     lists(&mut errors);
+    let compiled = def
+        .rules
+        .get_or_init(|| Arc::new(k8s_cel::rules::compile_stored(schema)));
+    if compiled.is_empty() {
+        return errors;
+    }
+    // rules count on what they look at having its type and size
+    let blocks = |error: &FieldError| {
+        matches!(
+            error.problem,
+            FieldProblem::NotSupported
+                | FieldProblem::Required
+                | FieldProblem::TooLong
+                | FieldProblem::TooMany
+                | FieldProblem::TypeInvalid
+        )
+    };
+    if errors.iter().any(blocks) {
+        let why = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
+        errors.push(FieldError::invalid("<nil>", Value::Null, why));
+    } else {
+        let budget = k8s_cel::rules::RUNTIME_BUDGET;
+        let found = k8s_cel::rules::validate(compiled, new, old, budget);
+        errors.extend(found.errors.into_iter().map(FieldError::from));
+    }
     errors
 }
 

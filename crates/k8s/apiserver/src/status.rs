@@ -96,6 +96,8 @@ pub enum FieldProblem {
     TooLong,
     /// It has too many parts.
     TooMany,
+    /// It could not be checked.
+    Internal,
 }
 
 /// One finding of a validation.
@@ -165,6 +167,7 @@ impl FieldError {
             FieldProblem::TypeInvalid => "FieldValueTypeInvalid",
             FieldProblem::TooLong => "FieldValueTooLong",
             FieldProblem::TooMany => "FieldValueTooMany",
+            FieldProblem::Internal => "InternalError",
         }
     }
 
@@ -179,12 +182,16 @@ impl FieldError {
             FieldProblem::NotFound => "Not found",
             FieldProblem::TooLong => "Too long",
             FieldProblem::TooMany => "Too many",
+            FieldProblem::Internal => "Internal error",
         };
         let mut text = name.to_owned();
         if let Some(value) = &self.value
             && !matches!(
                 self.problem,
-                FieldProblem::Required | FieldProblem::Forbidden | FieldProblem::TooLong
+                FieldProblem::Required
+                    | FieldProblem::Forbidden
+                    | FieldProblem::TooLong
+                    | FieldProblem::Internal
             )
         {
             text.push_str(": ");
@@ -236,6 +243,22 @@ pub(crate) fn go_quote(text: &str) -> String {
     }
     out.push('"');
     out
+}
+
+/// What rules in CEL found.
+impl From<k8s_cel::rules::FieldError> for FieldError {
+    fn from(error: k8s_cel::rules::FieldError) -> Self {
+        use k8s_cel::rules::Kind;
+        let problem = match error.kind {
+            Kind::Invalid => FieldProblem::Invalid,
+            Kind::Required => FieldProblem::Required,
+            Kind::Forbidden => FieldProblem::Forbidden,
+            Kind::Duplicate => FieldProblem::Duplicate,
+            Kind::NotSupported => FieldProblem::NotSupported,
+            Kind::Internal => FieldProblem::Internal,
+        };
+        Self::new(error.field, problem, error.value, error.detail)
+    }
 }
 
 impl fmt::Display for FieldError {

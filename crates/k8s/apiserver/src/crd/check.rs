@@ -99,6 +99,7 @@ fn strictness(spec: &Value, old: Option<&Value>) -> Strictness {
         pruned: kept(schema::keeps_pruned_defaults),
         atomic_sets: kept(schema::keeps_atomic_sets),
         list_keys: kept(schema::keeps_list_keys),
+        rules: true,
     }
 }
 
@@ -210,6 +211,14 @@ fn version_errors(
     if let Some(found) = schema_of(version).filter(|_| own("schema")) {
         let part = if beside { "validation" } else { "schema" };
         let path = format!("{at}.{part}.openAPIV3Schema");
+        let before = old.and_then(|old| {
+            let same = |before: &&Value| before["name"] == version["name"];
+            parts(old, "versions").iter().find(same)
+        });
+        let strict = Strictness {
+            rules: before.and_then(schema_of) != Some(found),
+            ..strict
+        };
         errors.extend(schema::check(found, status, strict, &path));
     }
     if own("subresources") {

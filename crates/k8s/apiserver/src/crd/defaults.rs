@@ -123,7 +123,20 @@ fn on_its_own(
     }
     let found = structural::validate_embedded(&object, schema, embedded);
     if found.is_empty() {
-        errors.extend(structural::validate_at(default, None, schema, at));
+        let misfits = structural::validate_at(default, None, schema, at);
+        if misfits.is_empty() {
+            let compiled = k8s_cel::rules::compile_stored(schema);
+            let budget = k8s_cel::rules::RUNTIME_BUDGET;
+            let broken = k8s_cel::rules::validate(&compiled, default, None, budget);
+            errors.extend(broken.errors.into_iter().map(|error| {
+                let mut error = FieldError::from(error);
+                if error.path == "<nil>" {
+                    error.path.clear();
+                }
+                prefixed(error)
+            }));
+        }
+        errors.extend(misfits);
     } else {
         errors.extend(found.into_iter().map(prefixed));
     }

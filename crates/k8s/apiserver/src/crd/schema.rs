@@ -22,7 +22,11 @@ pub(super) struct Strictness {
     pub(super) atomic_sets: bool,
     /// Keys of lists must be there.
     pub(super) list_keys: bool,
+    /// Rules are compiled: they are new, or stand in a schema that changed.
+    pub(super) rules: bool,
 }
+
+const RULES: &str = "x-kubernetes-validations";
 
 const TYPES: [&str; 6] = ["array", "boolean", "integer", "number", "object", "string"];
 
@@ -61,10 +65,16 @@ pub(super) fn check(
         no_defaults: None,
     };
     open_api(schema, path, place, &mut errors);
-    if errors.is_empty()
-        && let Some(why) = unreadable
-    {
-        errors.push(FieldError::invalid(path, json!(""), why));
+    if errors.is_empty() {
+        if let Some(why) = unreadable {
+            errors.push(FieldError::invalid(path, json!(""), why));
+        } else if strict.structural
+            && strict.rules
+            && any(schema, &|schema| !parts(schema, RULES).is_empty())
+            && let Err(found) = k8s_cel::rules::compile(schema, path)
+        {
+            errors.extend(found.into_iter().map(FieldError::from));
+        }
     }
     errors
 }
