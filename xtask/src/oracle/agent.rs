@@ -81,6 +81,12 @@ pub(super) fn run(root: &Path, flags: &[String]) -> anyhow::Result<ExitCode> {
         first.counted()
     );
     println!("after the first sync: {}", world.memory()?);
+    // the cluster's own controllers take a minute for this many Deployments, and a Rollout that gets on is not overtaken
+    let seconds = world.until_ready(told.apps)?;
+    println!(
+        "every app is ready {seconds:.1} s later: {}",
+        world.memory()?
+    );
     let before = world.ground.audit()?.len();
     let cpu = world.cpu()?;
     std::thread::sleep(told.watch);
@@ -174,6 +180,21 @@ impl World {
             }
             let done = asked.applied >= objects && last.1.elapsed() > QUIET;
             Ok(done.then_some(asked))
+        })
+        .with_context(|| self.pair.agent.last_words())
+    }
+
+    /// Waits until the hub says of every App that it is ready.
+    fn until_ready(&self, apps: usize) -> anyhow::Result<f64> {
+        let begun = Instant::now();
+        let path = r#"{range .items[*]}{.status.conditions[?(@.type=="Ready")].status}{"\n"}{end}"#;
+        let asked = format!("jsonpath={path}");
+        let (tools, hub) = (&self.ground.tools, &self.pair.kubeconfig);
+        wait_until("every app to be ready", PATIENCE, || {
+            std::thread::sleep(Duration::from_millis(500));
+            let said = kubectl(tools, hub, &["get", "apps", "-o", &asked], None)?;
+            let ready = said.lines().filter(|line| *line == "True").count();
+            Ok((ready == apps).then(|| begun.elapsed().as_secs_f64()))
         })
         .with_context(|| self.pair.agent.last_words())
     }
