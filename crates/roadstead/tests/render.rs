@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use oracle_cluster::GitHost;
+use git_host::GitHost;
 
 const TREE: &[(&str, &str)] = &[
     ("repository/.git/HEAD", "ref: refs/heads/main\n"),

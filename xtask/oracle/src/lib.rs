@@ -6,7 +6,6 @@
 
 mod client;
 mod control_plane;
-mod git_host;
 mod node;
 mod pki;
 mod process;
@@ -15,7 +14,6 @@ mod tools;
 
 pub use client::{Answer, Client, Held};
 pub use control_plane::{ControlPlane, RealCluster, Settings};
-pub use git_host::GitHost;
 pub use node::{Node, node_is_possible};
 pub use pki::{Authority, Pair};
 pub use process::{Lifetime, Process, Recorded, wait_until};

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use git_host::GitHost;
 use oracle_cluster::{ControlPlane, Lifetime, Process, Settings, Tools};
 use serde_json::{Value, json};
 
 use super::proxy::Proxy;
 use super::repository::Repository;
 use super::tools::{Program, text};
-use oracle_cluster::GitHost;
 
 /// A loaded machine is slow.
 const PATIENCE: Duration = Duration::from_secs(600);

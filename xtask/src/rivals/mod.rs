@@ -11,12 +11,12 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use git_host::GitHost;
 use oracle_cluster::{Process, Tools, wait_until};
 use serde_json::Value;
 
 use crate::Context;
 use crate::measured::{Asked, Measured, objects};
-use oracle_cluster::GitHost;
 
 const PATIENCE: Duration = Duration::from_secs(600);
 /// How long a deleted object is waited for.

@@ -1,18 +1,17 @@
 //! Smart HTTP through the real `git http-backend`, behind TLS with an authority of our own.
 
-use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Read, Write};
+use std::io::{BufReader, Read, Write};
 use std::net::TcpListener;
-use std::path::PathBuf;
-use std::process::Stdio;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use base64::Engine as _;
+use git_host::{Request, Response};
 use roadstead_source::{Auth, GitRequest, Reference};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
-use crate::support::{World, changed, git_command, poll, refused, unchanged};
+use crate::support::{World, changed, poll, refused, unchanged};
 
 /// A Git host. Below `/open/` anybody may read; below `/closed/` only "ada" with "secret", or a token "t0ken".
 struct Host {
@@ -34,25 +33,13 @@ impl Host {
             gets: Arc::default(),
         };
         let (posts, gets) = (host.posts.clone(), host.gets.clone());
-        // It ends with the test's process.
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let (root, config) = (root.clone(), config.clone());
-                let (posts, gets) = (posts.clone(), gets.clone());
-                std::thread::spawn(move || {
-                    let served = if tls {
-                        let connection = rustls::ServerConnection::new(config).unwrap();
-                        serve(
-                            rustls::StreamOwned::new(connection, stream),
-                            &root,
-                            &posts,
-                            &gets,
-                        )
-                    } else {
-                        serve(stream, &root, &posts, &gets)
-                    };
-                    drop(served);
-                });
+        git_host::each(listener, move |stream| {
+            if tls {
+                let connection = rustls::ServerConnection::new(config.clone()).unwrap();
+                let stream = rustls::StreamOwned::new(connection, stream);
+                serve(stream, &root, &posts, &gets)
+            } else {
+                serve(stream, &root, &posts, &gets)
             }
         });
         host
@@ -91,132 +78,46 @@ fn certificates() -> (Arc<rustls::ServerConfig>, Vec<u8>) {
     (Arc::new(config), ca.pem().into_bytes())
 }
 
-fn serve<S: Read + Write>(
-    stream: S,
-    root: &std::path::Path,
+fn serve(
+    stream: impl Read + Write,
+    root: &Path,
     posts: &AtomicUsize,
     gets: &AtomicUsize,
 ) -> std::io::Result<()> {
     let mut stream = BufReader::new(stream);
-    let mut line = String::new();
-    stream.read_line(&mut line)?;
-    let mut words = line.split_whitespace();
-    let method = words.next().unwrap_or_default().to_owned();
-    let target = words.next().unwrap_or_default().to_owned();
-    let mut headers = BTreeMap::new();
-    loop {
-        let mut line = String::new();
-        stream.read_line(&mut line)?;
-        let Some((name, value)) = line.trim().split_once(": ") else {
-            break;
-        };
-        headers.insert(name.to_lowercase(), value.to_owned());
-    }
-    let mut body = Vec::new();
-    if headers
-        .get("transfer-encoding")
-        .is_some_and(|v| v == "chunked")
-    {
-        loop {
-            let mut size = String::new();
-            stream.read_line(&mut size)?;
-            let size = u64::from_str_radix(size.trim(), 16).unwrap();
-            stream.by_ref().take(size).read_to_end(&mut body)?;
-            stream.read_line(&mut String::new())?;
-            if size == 0 {
-                break;
-            }
-        }
-    } else if let Some(length) = headers.get("content-length") {
-        stream
-            .by_ref()
-            .take(length.parse().unwrap())
-            .read_to_end(&mut body)?;
-    }
-    let counter = if method == "POST" { posts } else { gets };
+    let request = Request::read(&mut stream)?;
+    let counter = if request.method == "POST" {
+        posts
+    } else {
+        gets
+    };
     counter.fetch_add(1, Ordering::Relaxed);
-
-    let (path, query) = target.split_once('?').unwrap_or((&target, ""));
     let basic = |user: &str| {
         format!(
             "Basic {}",
             base64::engine::general_purpose::STANDARD.encode(user)
         )
     };
-    let authorization = headers.get("authorization");
-    let welcome = authorization == Some(&basic("ada:secret"))
-        || authorization == Some(&basic("oauth2:t0ken"));
-    let out = stream.get_mut();
-    if path.starts_with("/moved/") {
-        let to = target.replacen("/moved/", "/open/", 1);
-        write!(
-            out,
-            "HTTP/1.1 302 Found\r\nLocation: {to}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-        )?;
+    let authorization = request.header("authorization");
+    let welcome = authorization == basic("ada:secret") || authorization == basic("oauth2:t0ken");
+    let (path, none) = (request.path(), Vec::new());
+    let response = if path.starts_with("/moved/") {
+        let to = request.target.replacen("/moved/", "/open/", 1);
+        Response::new("302 Found", &[&format!("Location: {to}")], none)
     } else if path.starts_with("/broken/") {
-        write!(
-            out,
-            "HTTP/1.1 503 Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-        )?;
+        Response::new("503 Unavailable", &[], none)
     } else if path.starts_with("/page/") {
-        write!(
-            out,
-            "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi"
-        )?;
+        Response::new("200 OK", &["Content-Type: text/html"], b"hi".to_vec())
     } else if path.starts_with("/forbidden/") {
-        write!(
-            out,
-            "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-        )?;
+        Response::new("403 Forbidden", &[], none)
     } else if path.starts_with("/closed/") && !welcome {
-        write!(
-            out,
-            "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"x\"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-        )?;
+        let challenge = "WWW-Authenticate: Basic realm=\"x\"";
+        Response::new("401 Unauthorized", &[challenge], none)
     } else {
         let inner = path.replacen("/open/", "/", 1).replacen("/closed/", "/", 1);
-        let mut command = git_command(root);
-        command
-            .arg("http-backend")
-            .env("GIT_PROJECT_ROOT", root)
-            .env("GIT_HTTP_EXPORT_ALL", "1")
-            .env("PATH_INFO", inner)
-            .env("QUERY_STRING", query)
-            .env("REQUEST_METHOD", &method)
-            .env("CONTENT_LENGTH", body.len().to_string())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null());
-        for (variable, header) in [
-            ("CONTENT_TYPE", "content-type"),
-            ("GIT_PROTOCOL", "git-protocol"),
-            ("HTTP_CONTENT_ENCODING", "content-encoding"),
-        ] {
-            if let Some(value) = headers.get(header) {
-                command.env(variable, value);
-            }
-        }
-        let mut child = command.spawn()?;
-        child.stdin.take().unwrap().write_all(&body)?;
-        let answer = child.wait_with_output()?.stdout;
-        let end = answer
-            .windows(4)
-            .position(|w| w == b"\r\n\r\n")
-            .unwrap_or(0);
-        let head = String::from_utf8_lossy(&answer[..end]).into_owned();
-        let status = head
-            .lines()
-            .find_map(|line| line.strip_prefix("Status: "))
-            .unwrap_or("200 OK");
-        let content = &answer[(end + 4).min(answer.len())..];
-        let length = content.len();
-        write!(
-            out,
-            "HTTP/1.1 {status}\r\n{head}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
-        )?;
-        out.write_all(content)?;
-    }
-    out.flush()
+        git_host::repository(root, &inner, &request)?
+    };
+    response.write(stream.get_mut())
 }
 
 #[test]
