@@ -17,6 +17,9 @@ pub struct ClusterSpec {
     /// Free values that Apps may refer to as `${cluster.values.…}`; not secret, at most 16 KiB.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub values: BTreeMap<String, Value>,
+    /// A Secret of the hub in which a join token for this cluster waits, under the key `token`, until its agent has joined.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub join_secret: Option<SecretReference>,
     /// Gets no new assignments; what it has is still healed.
     pub cordoned: bool,
     /// Removes our Apps from it.
@@ -24,6 +27,28 @@ pub struct ClusterSpec {
     /// Leaves everything in it alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hold: Option<Hold>,
+}
+
+/// A Secret of the hub.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SecretReference {
+    /// Its name.
+    pub name: String,
+    /// The Project that it is in.
+    #[serde(default = "default_project")]
+    pub namespace: String,
+}
+
+/// Could an object be named so?
+fn is_name(text: &str) -> bool {
+    let may = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let inner = text.chars().all(|c| may(c) || c == '-' || c == '.');
+    text.len() <= 253 && inner && text.starts_with(may) && text.ends_with(may)
+}
+
+fn default_project() -> String {
+    "default".to_owned()
 }
 
 /// What is known of a cluster.
@@ -99,6 +124,14 @@ noun!(
         let size = serde_json::to_vec(&cluster.spec.values).map_or(0, |bytes| bytes.len());
         if size > 16 * 1024 {
             errors.push(FieldError::new("spec.values", format!("is {size} bytes long; at most 16384 are allowed")));
+        }
+        if let Some(secret) = &cluster.spec.join_secret {
+            for (field, text) in [("name", &secret.name), ("namespace", &secret.namespace)] {
+                if !is_name(text) {
+                    let problem = format!("{text:?} is no name: small letters, digits, \"-\" and \".\", beginning and ending with a letter or digit");
+                    errors.push(FieldError::new(format!("spec.joinSecret.{field}"), problem));
+                }
+            }
         }
         if cluster.metadata.name == "hub" {
             errors.push(FieldError::new("metadata.name", "\"hub\" is the hub itself"));

@@ -22,7 +22,8 @@ pub use app::{
     Ready, Target, TargetClusters,
 };
 pub use cluster::{
-    Cluster, ClusterFacts, ClusterSet, ClusterSetSpec, ClusterSetStatus, ClusterSpec, ClusterStatus,
+    Cluster, ClusterFacts, ClusterSet, ClusterSetSpec, ClusterSetStatus, ClusterSpec,
+    ClusterStatus, SecretReference,
 };
 pub use hold::{Hold, HoldMode};
 pub use ids::{AppKey, ClusterId, GROUP, IdError, Key, ReleaseId, VERSION, VariantId};

@@ -343,6 +343,12 @@ impl Identity {
         Ok(Some(record.serial))
     }
 
+    /// Has a cluster an agent whose certificate was not revoked?
+    pub(crate) fn has_agent(&self, cluster: &ClusterId) -> Result<bool, HubError> {
+        let found = self.store.get(&format!("{AGENTS}{cluster}"), At::Newest)?;
+        Ok(found.is_some())
+    }
+
     /// Makes a join token; `record` makes what is kept of it from its id and hash.
     pub(crate) fn make_token(
         &self,

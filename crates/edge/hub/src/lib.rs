@@ -15,6 +15,7 @@ mod handler;
 mod health;
 mod housekeeping;
 mod identity;
+mod invitations;
 mod itself;
 mod listing;
 mod metrics;

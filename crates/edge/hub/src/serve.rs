@@ -29,6 +29,7 @@ use crate::handler::Handler;
 use crate::health::Health;
 use crate::housekeeping as keep;
 use crate::identity::Identity;
+use crate::invitations::{INVITE, Invitations};
 use crate::itself::{self, Itself};
 use crate::metrics::Metrics;
 use crate::orders::Orders;
@@ -256,6 +257,14 @@ impl Hub {
         background.extend(housekeeping(
             &tasks, &store, &brain, &variants, &health, &identity, &registry, &config,
         ));
+        let invitations = Arc::new(Invitations {
+            brain: brain.clone(),
+            identity: Arc::clone(&identity),
+            registry: registry.clone(),
+            notices: told.clone(),
+            auditor: Arc::clone(&auditor),
+        });
+        background.push(tasks.every(INVITE, move || Arc::clone(&invitations).keep()));
 
         let listener =
             TcpListener::bind(config.listen)

@@ -9,6 +9,7 @@ mod charts;
 mod deliver;
 mod full;
 mod host;
+mod invited;
 mod kustomize;
 mod ops;
 mod real;

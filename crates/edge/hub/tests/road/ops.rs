@@ -44,6 +44,7 @@ async fn every_background_task_shows_what_it_did() {
             "expire-history",
             "expire-joins",
             "follow-log",
+            "keep-join-secrets",
             "poll-sources",
             "probe-store",
             "render",
