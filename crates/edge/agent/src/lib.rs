@@ -14,6 +14,7 @@ mod leave;
 mod nodes;
 mod shell;
 mod state;
+mod streams;
 
 use std::path::PathBuf;
 use std::sync::Arc;

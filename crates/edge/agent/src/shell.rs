@@ -8,15 +8,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use base_json::Digest;
 use bytes::Bytes;
-use futures_util::StreamExt as _;
-use k8s_cluster::{Cluster, ClusterError, ErrorKind, WatchSpec};
+use k8s_cluster::{ClusterError, ErrorKind};
 use k8s_object::Gvk;
 use roadstead_dispatch::{OrderDelta, OrderError, OrderHeader, Report, apply_delta, open_header};
 use roadstead_model::{Now, Time};
 use roadstead_sync::{Effect, Input, Machine, Settings};
 use roadstead_wire::{
-    AgentClient, AgentSays, Answer, ContentError, DetailKind, DetailRequest, HubSays, MAX_WANTS,
-    ToHub, Want,
+    AgentClient, AgentSays, Answer, DetailKind, DetailRequest, HubSays, MAX_WANTS, ToHub, Want,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
@@ -28,6 +26,7 @@ use crate::health::{Doing, Health};
 use crate::hub::{self, FromSession, Holding, chain};
 use crate::lease::Elector;
 use crate::state::{Changes, Identity, SecretState, State, StateError};
+use crate::streams::{fetched, follow};
 use crate::{AgentConfig, AgentError, Surroundings, detail, leave, nodes};
 
 /// Features of orders that this agent knows.
@@ -690,92 +689,6 @@ impl Shell {
 async fn answered(client: &mut AgentClient, answer: Answer) {
     if let Err(error) = client.answer(answer).await {
         tracing::warn!(error = %chain(&error), "cannot answer a request for detail");
-    }
-}
-
-async fn follow(cluster: Arc<dyn Cluster>, spec: WatchSpec, number: u64, to: mpsc::Sender<Event>) {
-    let gvk = spec.gvk.clone();
-    let error = match cluster.watch(spec).await {
-        Err(error) => Some(error),
-        Ok(mut stream) => loop {
-            match stream.next().await {
-                None => break None,
-                Some(Err(error)) => break Some(error),
-                Some(Ok(event)) => {
-                    let input = Input::Watch {
-                        gvk: gvk.clone(),
-                        event,
-                    };
-                    if to.send(Event::Watch(number, input)).await.is_err() {
-                        return;
-                    }
-                }
-            }
-        },
-    };
-    drop(
-        to.send(Event::Watch(number, Input::WatchEnded { gvk, error }))
-            .await,
-    );
-}
-
-async fn fetched(
-    mut client: AgentClient,
-    wants: Vec<Want>,
-    bases: BTreeMap<Digest, Bytes>,
-    to: mpsc::Sender<Event>,
-) {
-    let mut missing: Vec<Digest> = wants.iter().map(|want| want.digest).collect();
-    let mut reason = "the hub did not send it".to_owned();
-    let mut next = wants;
-    // a patch that does not fit is asked for again, whole
-    while !next.is_empty() {
-        let wants = std::mem::take(&mut next);
-        let mut stream = match client.fetch(&wants).await {
-            Ok(stream) => stream,
-            Err(error) => {
-                reason = chain(&error);
-                break;
-            }
-        };
-        loop {
-            let fetched = match stream.next().await {
-                Ok(Some(fetched)) => fetched,
-                Ok(None) => break,
-                Err(error) => {
-                    reason = chain(&error);
-                    break;
-                }
-            };
-            let digest = fetched.digest;
-            match fetched.resolve(|base| bases.get(base).map(|bytes| bytes.to_vec())) {
-                Ok(bytes) => {
-                    missing.retain(|wanted| *wanted != digest);
-                    let input = Input::Blobs(vec![(digest, Bytes::from(bytes))]);
-                    if to.send(Event::Input(input)).await.is_err() {
-                        return;
-                    }
-                }
-                Err(ContentError::Refused { reason: why, .. }) => reason = why,
-                Err(error) => {
-                    reason = chain(&error);
-                    if wants
-                        .iter()
-                        .any(|want| want.digest == digest && want.base.is_some())
-                    {
-                        next.push(Want::whole(digest));
-                    }
-                }
-            }
-        }
-    }
-    if !missing.is_empty() {
-        tracing::warn!(count = missing.len(), %reason, "content is missing");
-        let input = Input::BlobsFailed {
-            digests: missing,
-            reason,
-        };
-        drop(to.send(Event::Input(input)).await);
     }
 }
 
