@@ -16,7 +16,10 @@ use anyhow::{Context as _, bail};
 use crate::Context;
 use world::{Plan, World};
 
-const USAGE: &str = "usage: cargo xtask e2e [--quick | --image FILE --program FILE] [--corpus DIR] [--dir DIR] [--keep]";
+const USAGE: &str = "usage: cargo xtask e2e [--quick | --debug | --image FILE --program FILE] [--corpus DIR] [--dir DIR] [--keep]";
+
+/// The exit status when the machine cannot run what the test is to be run on.
+const NO_CLUSTERS: u8 = 75;
 
 struct Told {
     image: Option<PathBuf>,
@@ -25,6 +28,8 @@ struct Told {
     folder: Option<PathBuf>,
     /// Build the image with little optimization.
     quick: bool,
+    /// Put the program into the image as `cargo build` makes it.
+    debug: bool,
     /// When it fails, wait for Enter before all of it ends.
     keep: bool,
 }
@@ -37,6 +42,7 @@ impl Told {
             corpus: std::env::var_os("ROADSTEAD_CORPUS").map(PathBuf::from),
             folder: None,
             quick: false,
+            debug: false,
             keep: false,
         };
         let mut flags = flags.iter();
@@ -48,6 +54,10 @@ impl Told {
                 }
                 "--quick" => {
                     told.quick = true;
+                    continue;
+                }
+                "--debug" => {
+                    told.debug = true;
                     continue;
                 }
                 _ => {}
@@ -79,6 +89,7 @@ pub(crate) fn run(context: &Context, flags: &[String]) -> anyhow::Result<ExitCod
     let told = Told::read(flags)?;
     let (image, program) = match (&told.image, &told.program) {
         (Some(image), Some(program)) => (image.clone(), program.clone()),
+        _ if told.debug => crate::image::built_for_tests(context)?,
         _ => crate::image::built_here(context, told.quick)?,
     };
     for file in [&image, &program] {
@@ -113,7 +124,13 @@ pub(crate) fn run(context: &Context, flags: &[String]) -> anyhow::Result<ExitCod
     );
     when_told_to_end(temporary.path())?;
     let begun = Instant::now();
-    let mut world = World::start(&plan)?;
+    let mut world = match World::start(&plan) {
+        Ok(world) => world,
+        Err(error) => {
+            println!("e2e: the clusters did not start: {error:#}");
+            return Ok(ExitCode::from(NO_CLUSTERS));
+        }
+    };
     told_of(begun, "three real clusters, one with a real node", "ready");
     let outcome = tell(&mut world);
     if let Err(error) = outcome {

@@ -1,7 +1,7 @@
 //! The image as OCI wants it: blobs by digest, manifests that name them, an index that names the manifests.
 //! The format is <https://github.com/opencontainers/image-spec>, version 1.1.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::path::Path;
 
@@ -49,7 +49,7 @@ fn authorities() -> String {
         .collect()
 }
 
-fn layer(binary: &[u8], time: i64) -> Vec<u8> {
+fn layer(binary: &[u8], libraries: &[(String, Vec<u8>)], time: i64) -> Vec<u8> {
     let mut tar = Tar::default();
     for folder in ["etc/", "etc/ssl/", "etc/ssl/certs/"] {
         tar.folder(folder, 0o755, 0, time);
@@ -64,15 +64,23 @@ fn layer(binary: &[u8], time: i64) -> Vec<u8> {
         authorities().as_bytes(),
         time,
     );
+    let mut folders = BTreeSet::new();
+    for (path, bytes) in libraries {
+        for (at, _) in path.match_indices('/') {
+            let folder = &path[..=at];
+            if folders.insert(folder) {
+                tar.folder(folder, 0o755, 0, time);
+            }
+        }
+        tar.file(path, 0o755, bytes, time);
+    }
     tar.file("roadstead", 0o755, binary, time);
     tar.folder("tmp/", 0o1777, 0, time);
     tar.end()
 }
 
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut out = flate2::GzBuilder::new()
-        .mtime(0)
-        .write(Vec::new(), flate2::Compression::best());
+fn gzip(bytes: &[u8], how: flate2::Compression) -> Vec<u8> {
+    let mut out = flate2::GzBuilder::new().mtime(0).write(Vec::new(), how);
     // writing to memory does not fail
     let _ = out.write_all(bytes);
     out.finish().unwrap_or_default()
@@ -85,10 +93,20 @@ fn stamp(time: i64) -> String {
 impl Platform {
     /// Builds it.
     pub(super) fn build(arch: &str, binary: &[u8], parts: &Parts, time: i64) -> Self {
+        let tar = layer(binary, &[], time);
+        Self::of(arch, &tar, parts, time, flate2::Compression::best())
+    }
+
+    /// Builds one for tests: of a program that wants a loader and libraries, in little time.
+    pub(super) fn for_tests(arch: &str, binary: &[u8], libraries: &[(String, Vec<u8>)]) -> Self {
+        let (tar, none) = (layer(binary, libraries, 0), Parts::default());
+        Self::of(arch, &tar, &none, 0, flate2::Compression::none())
+    }
+
+    fn of(arch: &str, tar: &[u8], parts: &Parts, time: i64, how: flate2::Compression) -> Self {
         let mut blobs = Blobs::new();
-        let tar = layer(binary, time);
-        let inner = Digest::of(&tar).to_string();
-        let layer = keep(&mut blobs, LAYER, gzip(&tar));
+        let inner = Digest::of(tar).to_string();
+        let layer = keep(&mut blobs, LAYER, gzip(tar, how));
         let labels = json!({
             "org.opencontainers.image.title": NAME,
             "org.opencontainers.image.description": "Carries what is in Git to every Kubernetes cluster that should run it",
@@ -187,7 +205,8 @@ pub(crate) fn one_program(
     let tar = tar.end();
     let mut blobs = Blobs::new();
     let inner = Digest::of(&tar).to_string();
-    let layer = keep(&mut blobs, LAYER, gzip(&tar));
+    let packed = gzip(&tar, flate2::Compression::best());
+    let layer = keep(&mut blobs, LAYER, packed);
     let config = json!({
         "architecture": arch_here(),
         "os": "linux",

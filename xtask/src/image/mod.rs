@@ -125,6 +125,55 @@ pub(crate) fn built_here(context: &Context, quickly: bool) -> anyhow::Result<(Pa
     ))
 }
 
+/// Builds an image of the program as `cargo build` makes it, with the libraries that it is linked with beside it; nothing
+/// is compiled for the image alone. For tests: it is large and slow.
+pub(crate) fn built_for_tests(context: &Context) -> anyhow::Result<(PathBuf, PathBuf)> {
+    let target = target_dir(context);
+    let status = crate::cargo()
+        .current_dir(&context.root)
+        .args(["build", "--locked", "--quiet", "--package", "roadstead"])
+        .env("CARGO_TARGET_DIR", &target)
+        .status()
+        .context("failed to run cargo")?;
+    if !status.success() {
+        bail!("the build of roadstead failed");
+    }
+    let program = target.join("debug/roadstead");
+    let out = target.join("image-for-tests");
+    std::fs::create_dir_all(&out).with_context(|| format!("failed to make {}", out.display()))?;
+    let stripped = out.join("roadstead");
+    let status = Command::new("strip")
+        .arg("-o")
+        .args([&stripped, &program])
+        .status()
+        .context("failed to run strip; it comes with the C compiler (binutils)")?;
+    if !status.success() {
+        bail!("strip {} ended with {status}", program.display());
+    }
+    let binary = std::fs::read(&stripped)
+        .with_context(|| format!("failed to read {}", stripped.display()))?;
+    let libraries = libraries(&stripped)?;
+    let image = Platform::for_tests(layout::arch_here(), &binary, &libraries);
+    let archive = out.join("roadstead.tar");
+    write(&archive, &image.archive())?;
+    Ok((archive, program))
+}
+
+/// The loader and the libraries of a program: where it looks for them, and what they are.
+fn libraries(program: &Path) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
+    let out = Command::new("ldd").arg(program).output();
+    let out = out.context("failed to run ldd")?;
+    let mut found = Vec::new();
+    for line in String::from_utf8_lossy(&out.stdout).lines() {
+        let path = line.split_whitespace().find(|word| word.starts_with('/'));
+        if let Some(path) = path {
+            let bytes = std::fs::read(path).with_context(|| format!("failed to read {path}"))?;
+            found.push((path.trim_start_matches('/').to_owned(), bytes));
+        }
+    }
+    Ok(found)
+}
+
 /// What is built.
 struct Source {
     root: PathBuf,

@@ -7,6 +7,7 @@ use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
 
 /// The list.
+#[derive(Default)]
 pub(super) struct Parts {
     pub(super) json: Vec<u8>,
     pub(super) count: usize,
