@@ -1,13 +1,13 @@
 //! What is served beside the agents' own: the API, metrics, health and webhooks.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use k8s_apiserver::{Body, Server, UserInfo};
-use roadstead_wire::PeerInfo;
+use roadstead_wire::{BodyError, PeerInfo};
 
 use crate::api;
 use crate::audit::{self, Auditor};
@@ -19,6 +19,8 @@ use crate::sources::Asked;
 
 /// How many bytes a request's body may have.
 const MOST_BODY: usize = 3 << 20;
+/// How long a request's body may take, as Kubernetes has it.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Serves everything that is no agent's.
 #[derive(Clone)]
@@ -40,6 +42,15 @@ fn plain(code: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
         http::HeaderValue::from_static("text/plain; charset=utf-8"),
     );
     response
+}
+
+/// Words a body that could not be read.
+fn unread(error: &BodyError) -> k8s_apiserver::Status {
+    match error {
+        BodyError::TooLarge(most) => k8s_apiserver::Status::too_large(*most),
+        BodyError::TooSlow(_) => k8s_apiserver::Status::new(504, "Timeout", error.to_string()),
+        BodyError::Broken(_) => k8s_apiserver::Status::bad_request(error.to_string()),
+    }
 }
 
 fn refused(status: &k8s_apiserver::Status) -> Response<Body> {
@@ -73,14 +84,9 @@ impl Handler {
         peer: PeerInfo,
     ) -> Response<Body> {
         let (mut parts, body) = request.into_parts();
-        let body = match Limited::new(body, MOST_BODY).collect().await {
-            Ok(body) => body.to_bytes(),
-            Err(_) => {
-                return plain(
-                    StatusCode::PAYLOAD_TOO_LARGE,
-                    format!("a request may have {MOST_BODY} bytes\n"),
-                );
-            }
+        let body = match roadstead_wire::read_body(body, MOST_BODY, BODY_TIMEOUT).await {
+            Ok(body) => body,
+            Err(error) => return refused(&unread(&error)),
         };
         match parts.uri.path() {
             "/metrics" => {

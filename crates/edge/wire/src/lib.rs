@@ -39,7 +39,8 @@ pub use message::{
 };
 pub use patch::{PatchError, apply_variant_patch, variant_patch};
 pub use server::{
-    Connections, Gateway, Inbound, Limits, Outbound, Port, Refusal, RefusalKind, Session, serve,
+    BodyError, Connections, Gateway, Inbound, Limits, Outbound, Port, Refusal, RefusalKind,
+    Session, read_body, serve,
 };
 pub use tls::{ClientTrust, IsRevoked, ServerTls};
 /// The macro for implementations of [`Gateway`].

@@ -57,7 +57,9 @@ async fn raw_tls(
                 .unwrap()
         }
     };
-    config.alpn_protocols = vec![alpn.to_vec()];
+    if !alpn.is_empty() {
+        config.alpn_protocols = vec![alpn.to_vec()];
+    }
     let tcp = TcpStream::connect(hub.address).await.unwrap();
     tokio_rustls::TlsConnector::from(Arc::new(config))
         .connect(ServerName::try_from("localhost").unwrap(), tcp)
@@ -328,6 +330,145 @@ async fn what_is_no_tls_or_no_http_is_dropped_and_the_rest_goes_on() {
     let (mut client, _) = hub.agent("c-1").await;
     client.session(hello("c-1")).await.unwrap();
     drop(silent);
+}
+
+/// Waits until a connection is closed from the other side; returns what came on it.
+async fn closed(mut tls: tokio_rustls::client::TlsStream<TcpStream>) -> String {
+    let mut text = Vec::new();
+    let read = tls.read_to_end(&mut text);
+    // whether it is closed in good order or cut does not matter
+    let _ = tokio::time::timeout(Duration::from_secs(10), read)
+        .await
+        .expect("the connection stays open");
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+#[tokio::test]
+async fn a_connection_on_which_nothing_comes_is_closed() {
+    let limits = Limits {
+        handshake_timeout: Duration::from_millis(300),
+        ..Limits::default()
+    };
+    let hub = Hub::with(limits, &["localhost"]).await;
+    // nothing at all; half of a preface; a preface and nothing behind it
+    for (alpn, said) in [
+        (&b"h2"[..], &b""[..]),
+        (b"http/1.1", b""),
+        (b"", b""),
+        (b"", b"PRI * HTTP/2.0\r\n"),
+        (b"h2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+        (b"http/1.1", b"GET /api HTTP/1.1\r\nHost: loc"),
+    ] {
+        let mut tls = raw_tls(&hub, None, alpn).await;
+        tls.write_all(said).await.unwrap();
+        tls.flush().await.unwrap();
+        closed(tls).await;
+    }
+    // a head that comes byte by byte
+    let mut tls = raw_tls(&hub, None, b"http/1.1").await;
+    let drip = async {
+        for byte in b"GET /api HTTP/1.1\r\nHost: localhost\r\nX-Long: "
+            .iter()
+            .cycle()
+        {
+            if tls.write_all(&[*byte]).await.is_err() || tls.flush().await.is_err() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), drip)
+        .await
+        .expect("it is read for ever");
+}
+
+#[tokio::test]
+async fn bodies_that_are_large_slow_or_broken_end_their_own_request() {
+    let hub = Hub::start().await;
+    let ask = async |head: &str, body: &[u8], ends: bool| {
+        let mut tls = raw_tls(&hub, None, b"http/1.1").await;
+        let head = format!(
+            "POST /body HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{head}\r\n\r\n"
+        );
+        tls.write_all(head.as_bytes()).await.unwrap();
+        tls.write_all(body).await.unwrap();
+        tls.flush().await.unwrap();
+        if ends {
+            tls.shutdown().await.unwrap();
+        }
+        closed(tls).await
+    };
+    for (head, body, ends, expected) in [
+        ("Content-Length: 5", &b"12345"[..], false, "5 bytes"),
+        (
+            "Content-Length: 1001",
+            &[b'x'; 1001],
+            false,
+            "more than 1000 bytes",
+        ),
+        (
+            "Content-Length: 99999999",
+            b"1",
+            false,
+            "more than 1000 bytes",
+        ),
+        (
+            "Transfer-Encoding: chunked",
+            b"7d0\r\n",
+            false,
+            "did not come within",
+        ),
+        ("Content-Length: 50", b"1", false, "did not come within"),
+        // a side that is closed after half a body; whether the answer still goes through is the other side's loss
+        ("Content-Length: 50", b"1", true, ""),
+        ("Content-Length: 5", b"12345", true, ""),
+    ] {
+        let answer = ask(head, body, ends).await;
+        assert!(answer.contains(expected), "{head}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_reader_that_never_reads_is_let_go_of() {
+    let limits = Limits {
+        stalled_timeout: Duration::from_millis(400),
+        ..Limits::default()
+    };
+    let hub = Hub::with(limits, &["localhost"]).await;
+    let mut silent = Vec::new();
+    for alpn in [&b"http/1.1"[..], b"http/1.1", b"http/1.1"] {
+        let mut tls = raw_tls(&hub, None, alpn).await;
+        tls.write_all(b"GET /endless HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            .await
+            .unwrap();
+        tls.flush().await.unwrap();
+        silent.push(tls);
+    }
+    let until = async |wanted: usize| {
+        let there = async {
+            while hub.endless.load(Ordering::SeqCst) != wanted {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), there)
+            .await
+            .expect("the bodies stay")
+    };
+    until(3).await;
+    // one that reads slowly, but reads, stays
+    let mut reader = raw_tls(&hub, None, b"http/1.1").await;
+    reader
+        .write_all(b"GET /endless HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await
+        .unwrap();
+    let mut buffer = vec![0; 1 << 20];
+    let end = tokio::time::Instant::now() + Duration::from_secs(3);
+    while tokio::time::Instant::now() < end {
+        assert!(reader.read(&mut buffer).await.unwrap() > 0);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    until(1).await;
+    assert!(reader.read(&mut buffer).await.unwrap() > 0);
 }
 
 #[tokio::test]

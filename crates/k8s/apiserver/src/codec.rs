@@ -77,12 +77,27 @@ fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
 
 /// Puts the revision, and the `apiVersion` that was asked for, into stored bytes.
 pub(crate) fn splice(def: &ResourceDef, stored: &[u8], revision: Revision) -> Bytes {
+    let mut out = BytesMut::with_capacity(stored.len() + SPLICED);
+    splice_into(def, stored, revision, &mut out);
+    out.freeze()
+}
+
+/// How much longer spliced bytes mostly are.
+pub(crate) const SPLICED: usize = 48;
+
+/// Does the same behind what is there.
+pub(crate) fn splice_into(
+    def: &ResourceDef,
+    stored: &[u8],
+    revision: Revision,
+    out: &mut BytesMut,
+) {
     if (def.stored_as.is_some() || !def.is_settled(revision.0))
         && let Ok(object) = decode(def, stored, revision)
     {
-        return object.to_string().into();
+        out.extend_from_slice(object.to_string().as_bytes());
+        return;
     }
-    let mut out = BytesMut::with_capacity(stored.len() + 48);
     let mut rest = stored;
     if def.version != def.storage_version
         && let Some(at) = find(rest, API_VERSION)
@@ -105,7 +120,6 @@ pub(crate) fn splice(def: &ResourceDef, stored: &[u8], revision: Revision) -> By
         rest = &rest[cut..];
     }
     out.extend_from_slice(rest);
-    out.freeze()
 }
 
 /// Reads stored bytes.

@@ -1,5 +1,6 @@
 //! A cluster over HTTP: the API server, with faults before it and counters behind it.
 
+use std::borrow::Cow;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -9,9 +10,9 @@ use bytes::Bytes;
 use futures_core::Stream;
 use http::{Method, Request, Response, header};
 use k8s_apiserver::{Body, ByteStream, Extensions, Rbac, Server, Status, UserInfo};
-use serde_json::Value;
+use serde::Deserialize;
 
-use crate::index::Head;
+use crate::key::Kind;
 use crate::playground::{Answer, Handle, Line};
 
 /// What a request is about, as far as counting needs it.
@@ -65,30 +66,49 @@ impl About {
 
     /// Who was written and whether it changed, as the answer tells.
     fn outcome(&self, response: &Response<Body>, before: u64) -> (String, bool) {
-        let head: Option<(Head, u64)> = response.body().full().and_then(|bytes| {
-            let head: Head = serde_json::from_slice(bytes).ok()?;
-            let whole: Value = serde_json::from_slice(bytes).ok()?;
-            let revision = whole["metadata"]["resourceVersion"]
-                .as_str()?
-                .parse()
-                .ok()?;
-            Some((head, revision))
+        let written: Option<(Written<'_>, u64)> = response.body().full().and_then(|bytes| {
+            let written: Written<'_> = serde_json::from_slice(bytes).ok()?;
+            let revision = written.metadata.resource_version.parse().ok()?;
+            Some((written, revision))
         });
         let good = response.status().is_success();
-        match head {
-            Some((head, revision)) if good && head.kind != "Status" => {
+        match written {
+            Some((written, revision)) if good && written.kind != "Status" => {
                 let object = format!(
                     "{}/{}/{}/{}",
-                    head.kind().group(),
-                    head.kind,
-                    head.metadata.namespace,
-                    head.metadata.name
+                    Kind::new(&written.api_version, &written.kind).group(),
+                    written.kind,
+                    written.metadata.namespace,
+                    written.metadata.name
                 );
                 (object, self.verb == "delete" || revision > before)
             }
             _ => (self.object.clone(), good && self.verb == "delete"),
         }
     }
+}
+
+/// The parts of an answer that tell what was written.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Written<'a> {
+    #[serde(borrow, default)]
+    api_version: Cow<'a, str>,
+    #[serde(borrow, default)]
+    kind: Cow<'a, str>,
+    #[serde(borrow, default)]
+    metadata: WrittenMeta<'a>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct WrittenMeta<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    #[serde(borrow)]
+    namespace: Cow<'a, str>,
+    #[serde(borrow)]
+    resource_version: Cow<'a, str>,
 }
 
 fn refuse(status: &Status) -> Response<Body> {

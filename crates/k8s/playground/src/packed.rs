@@ -3,6 +3,7 @@
 //! Objects of a fleet look alike: with a dictionary of typical objects a pod takes a tenth of its JSON. Values that
 //! begin with anything but the mark are as they are: the shared image is stored once, so it stays plain.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -26,7 +27,19 @@ const HEAD: usize = 5;
 pub(crate) struct Packer {
     compress: Mutex<Compressor<'static>>,
     decompress: Mutex<Decompressor<'static>>,
+    recent: Mutex<VecDeque<Unpacked>>,
 }
+
+/// Changes as they are stored, and as the watches of a cluster see them.
+struct Unpacked {
+    stored: Arc<[Change]>,
+    plain: Arc<[Change]>,
+}
+
+/// How many commits are kept unpacked, of all clusters together: as long as many watches take to see one.
+const RECENT: usize = 16;
+/// A commit with more than this is not kept, in bytes.
+const LARGE: usize = 64 << 10;
 
 impl Packer {
     /// Makes one from typical objects, the most typical last. `None` if the library cannot be set up.
@@ -34,6 +47,7 @@ impl Packer {
         Some(Self {
             compress: Mutex::new(Compressor::with_dictionary(1, samples).ok()?),
             decompress: Mutex::new(Decompressor::with_dictionary(samples).ok()?),
+            recent: Mutex::default(),
         })
     }
 
@@ -63,6 +77,46 @@ impl Packer {
             .lock()
             .decompress(packed, length)
             .map_or_else(|_| stored.clone(), Bytes::from)
+    }
+
+    /// Unpacks changes; once, when many watches ask for the same.
+    fn changes(&self, stored: &Arc<[Change]>) -> Arc<[Change]> {
+        let same = |one: &&Unpacked| Arc::ptr_eq(&one.stored, stored);
+        let known = |recent: &VecDeque<Unpacked>| {
+            let found = recent.iter().rev().find(same);
+            found.map(|one| Arc::clone(&one.plain))
+        };
+        if let Some(plain) = known(&self.recent.lock()) {
+            return plain;
+        }
+        let unpack = |stored: &Option<Bytes>| stored.as_ref().map(|stored| self.unpack(stored));
+        let plain: Arc<[Change]> = stored
+            .iter()
+            .map(|change| Change {
+                old: unpack(&change.old),
+                new: unpack(&change.new),
+                ..change.clone()
+            })
+            .collect();
+        let length = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
+        let size: usize = plain
+            .iter()
+            .map(|change| length(&change.old) + length(&change.new))
+            .sum();
+        if size <= LARGE {
+            let mut recent = self.recent.lock();
+            if let Some(plain) = known(&recent) {
+                return plain;
+            }
+            if recent.len() == RECENT {
+                recent.pop_front();
+            }
+            recent.push_back(Unpacked {
+                stored: Arc::clone(stored),
+                plain: Arc::clone(&plain),
+            });
+        }
+        plain
     }
 
     fn entry(&self, mut entry: Entry) -> Entry {
@@ -178,19 +232,10 @@ struct Unpacking {
 
 impl WatchSource for Unpacking {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<WatchItem>> {
-        let packer = &self.packer;
-        let plain = |stored: &Option<Bytes>| stored.as_ref().map(|stored| packer.unpack(stored));
         self.inner.poll_next(cx).map(|item| {
             Some(match item? {
                 WatchItem::Commit(Commit { changes, revision }) => {
-                    let changes = changes
-                        .iter()
-                        .map(|change| Change {
-                            old: plain(&change.old),
-                            new: plain(&change.new),
-                            ..change.clone()
-                        })
-                        .collect();
+                    let changes = self.packer.changes(&changes);
                     WatchItem::Commit(Commit { changes, revision })
                 }
                 other => other,

@@ -132,6 +132,8 @@ pub(crate) struct Member {
     pub(crate) server: OnceLock<Server>,
     sim: Mutex<Simulated>,
     outside: Mutex<Outside>,
+    /// How often all connections were broken.
+    breaks: AtomicU64,
     agenda: Arc<Agenda>,
 }
 
@@ -140,8 +142,6 @@ struct Outside {
     fault: Fault,
     counters: Counters,
     dice: Dice,
-    /// How often all connections were broken.
-    breaks: u64,
     next_line: u64,
     /// Who waits on a connection, by the connection's number.
     waiting: BTreeMap<u64, Waker>,
@@ -215,10 +215,10 @@ impl Playground {
                 fault: Fault::none(),
                 counters: Counters::default(),
                 dice: Dice::new(config.seed, &format!("{name} outside")),
-                breaks: 0,
                 next_line: 0,
                 waiting: BTreeMap::new(),
             }),
+            breaks: AtomicU64::new(0),
             agenda: Arc::clone(agenda),
         }));
         let id = {
@@ -342,11 +342,14 @@ impl Handle {
     pub fn set_fault(&self, fault: Fault) {
         let wakers = {
             let mut outside = self.0.outside.lock();
-            if fault.offline {
-                outside.breaks += 1;
-            }
+            let breaks = fault.offline;
             outside.fault = fault;
-            std::mem::take(&mut outside.waiting)
+            if breaks {
+                self.0.breaks.fetch_add(1, Ordering::SeqCst);
+                std::mem::take(&mut outside.waiting)
+            } else {
+                BTreeMap::new()
+            }
         };
         wakers.into_values().for_each(Waker::wake);
     }
@@ -360,7 +363,7 @@ impl Handle {
     pub fn drop_connections(&self) {
         let wakers = {
             let mut outside = self.0.outside.lock();
-            outside.breaks += 1;
+            self.0.breaks.fetch_add(1, Ordering::SeqCst);
             std::mem::take(&mut outside.waiting)
         };
         wakers.into_values().for_each(Waker::wake);
@@ -372,7 +375,8 @@ impl Handle {
         outside.next_line += 1;
         Line {
             number: outside.next_line,
-            breaks: outside.breaks,
+            breaks: self.0.breaks.load(Ordering::SeqCst),
+            waker: None,
             handle: self.clone(),
         }
     }
@@ -421,19 +425,23 @@ impl Handle {
 pub(crate) struct Line {
     number: u64,
     breaks: u64,
+    /// Who is woken already when it breaks.
+    waker: Option<Waker>,
     pub(crate) handle: Handle,
 }
 
 impl Line {
     /// Is it broken? If not, the task is woken when it is.
-    pub(crate) fn poll_broken(&self, cx: &mut Context<'_>) -> bool {
-        let mut outside = self.handle.0.outside.lock();
-        let broken = outside.breaks != self.breaks;
-        if !broken {
-            let waker = cx.waker().clone();
-            outside.waiting.insert(self.number, waker);
+    pub(crate) fn poll_broken(&mut self, cx: &mut Context<'_>) -> bool {
+        let member = &self.handle.0;
+        let known = self.waker.as_ref();
+        if known.is_none_or(|known| !known.will_wake(cx.waker())) {
+            self.waker = Some(cx.waker().clone());
+            let mut outside = member.outside.lock();
+            outside.waiting.insert(self.number, cx.waker().clone());
         }
-        broken
+        // whoever breaks it counts first and wakes then, so one that is not seen here wakes this task
+        member.breaks.load(Ordering::SeqCst) != self.breaks
     }
 }
 

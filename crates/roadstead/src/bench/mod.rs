@@ -1,6 +1,8 @@
 //! `roadstead bench`: figures of this machine, as docs/benchmarks.md reports them.
 
 mod agents;
+mod apiserver;
+mod clusters;
 mod fanout;
 mod figures;
 mod kustomize;
@@ -28,6 +30,10 @@ enum What {
     Render(render::Args),
     /// Kustomizations: an overlay alone and over a base that is remembered, many resources, and many overlays
     Kustomize(kustomize::Args),
+    /// A simulated cluster's API server beside etcd and kube-apiserver
+    Apiserver(apiserver::Args),
+    /// Simulated clusters: how fast they start, and what they hold
+    Clusters(clusters::Args),
     /// Commits, reads and watches of the store
     Store(store::Args),
     /// The agents of `bench fanout`, which starts them itself
@@ -41,6 +47,8 @@ pub(crate) async fn run(args: Args) -> Outcome {
         What::Fanout(args) => fanout::run(args).await,
         What::Render(args) => render::run(&args),
         What::Kustomize(args) => kustomize::run(&args),
+        What::Apiserver(args) => apiserver::run(&args),
+        What::Clusters(args) => clusters::run(&args),
         What::Store(args) => store::run(&args),
         What::Agents(args) => {
             agents::run(args).await?;

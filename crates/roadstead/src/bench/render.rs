@@ -310,7 +310,7 @@ pub(super) fn children_worked() -> f64 {
 }
 
 /// A line of `/proc/self/status`, in bytes.
-fn memory(name: &str) -> f64 {
+pub(super) fn memory(name: &str) -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix(name));
     let kilobytes = line.and_then(|it| it.trim_matches([':', '\t', ' ', 'k', 'B']).parse().ok());

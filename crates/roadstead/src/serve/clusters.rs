@@ -10,15 +10,15 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Args as ClapArgs;
 use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
-use k8s_apiserver::{Body, Clock, Timer, UserInfo};
+use k8s_apiserver::{Body, Clock, Status, Timer, UserInfo};
 use k8s_playground::{Config, Fault, Handle, Playground};
 use roadstead_hub::Kubeconfig;
 use roadstead_wire::pki::{Ca, Validity};
 use roadstead_wire::{
-    AgentIdentity, Answer, BlobSender, ClientTrust, Connections, Gateway, JoinReply, JoinRequest,
-    Limits, Peer, PeerInfo, Port, Refusal, RefusalKind, RenewReply, ServerTls, Session, Want,
+    AgentIdentity, Answer, BlobSender, BodyError, ClientTrust, Connections, Gateway, JoinReply,
+    JoinRequest, Limits, Peer, PeerInfo, Port, Refusal, RefusalKind, RenewReply, ServerTls,
+    Session, Want,
 };
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -27,6 +27,9 @@ use super::hub::{ended, write_private};
 use crate::shell::Outcome;
 
 const DAY: Duration = Duration::from_secs(86_400);
+/// How large a request's body may be, and how long it may take, as Kubernetes has it.
+const MOST_BODY: usize = 3 << 20;
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Serves simulated clusters.
 #[derive(Debug, Clone, ClapArgs)]
@@ -182,10 +185,18 @@ async fn answer(
         _ => UserInfo::anonymous(),
     };
     let (mut parts, body) = request.into_parts();
-    let Ok(body) = Limited::new(body, 3 << 20).collect().await else {
-        return plain(StatusCode::PAYLOAD_TOO_LARGE, "a request may have 3 MiB\n");
+    let body = match roadstead_wire::read_body(body, MOST_BODY, BODY_TIMEOUT).await {
+        Ok(body) => body,
+        Err(error) => {
+            let status = match &error {
+                BodyError::TooLarge(most) => Status::too_large(*most),
+                BodyError::TooSlow(_) => Status::new(504, "Timeout", error.to_string()),
+                BodyError::Broken(_) => Status::bad_request(error.to_string()),
+            };
+            let code = StatusCode::from_u16(status.code).unwrap_or(StatusCode::BAD_REQUEST);
+            return plain(code, status.to_value().to_string());
+        }
     };
-    let body = body.to_bytes();
     let path = parts.uri.path().to_owned();
     let Some(rest) = path.strip_prefix("/clusters/") else {
         return plain(

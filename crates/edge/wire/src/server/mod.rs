@@ -1,6 +1,7 @@
 //! The hub's one port: agents by gRPC, everything else to a handler of the caller's.
 
 mod connections;
+mod patience;
 mod rpc;
 mod seats;
 
@@ -8,6 +9,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -25,6 +27,8 @@ use tower::Service as _;
 
 use connections::CloseSignal;
 pub use connections::Connections;
+use patience::Patient;
+pub use patience::{BodyError, read_body};
 
 use crate::blob::{BlobSender, Want};
 use crate::identity::{AgentIdentity, Peer, PeerInfo};
@@ -245,8 +249,10 @@ pub struct Limits {
     pub strangers: usize,
     /// The most handshakes at a time.
     pub handshakes: usize,
-    /// How long a handshake may take.
+    /// How long a handshake may take; and how long it may take after it until the head of the first request is there.
     pub handshake_timeout: Duration,
+    /// How long what is to be sent may wait for a reader that reads nothing.
+    pub stalled_timeout: Duration,
     /// The most joins at a time; a further one is told to try again.
     pub joins: usize,
     /// How often an idle agent says that it is there.
@@ -262,6 +268,7 @@ impl Default for Limits {
             strangers: 2_000,
             handshakes: 64,
             handshake_timeout: Duration::from_secs(10),
+            stalled_timeout: Duration::from_secs(30),
             joins: 32,
             beat: Duration::from_secs(60),
             drain: Duration::from_secs(5),
@@ -438,7 +445,9 @@ async fn connection<G, H, F, B>(
         calls: Arc::new(Semaphore::new(CALLS)),
         sessions: Arc::new(Semaphore::new(SESSIONS)),
     };
+    let begun = AtomicBool::new(false);
     let service = hyper::service::service_fn(|request: Request<Incoming>| {
+        begun.store(true, Ordering::Relaxed);
         let (shared, link) = (shared.clone(), link.clone());
         async move { Ok::<_, std::convert::Infallible>(route(&shared, link, request).await) }
     });
@@ -460,11 +469,22 @@ async fn connection<G, H, F, B>(
         .max_header_list_size(64 << 10);
     let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
     let mut serving = std::pin::pin!(serving);
+    // whoever opens a connection and says nothing on it, or not even which version it speaks, has no timer elsewhere
+    let silent = async {
+        tokio::time::sleep(shared.limits.handshake_timeout).await;
+        if begun.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+    };
     let patience = tokio::select! {
         ended = serving.as_mut() => {
             if let Err(error) = ended {
                 tracing::debug!(%remote, %error, "connection ended");
             }
+            return;
+        }
+        () = silent => {
+            tracing::debug!(%remote, "connection ended: no request came");
             return;
         }
         _ = closed.wait() => Duration::from_secs(1),
@@ -481,10 +501,11 @@ async fn connection<G, H, F, B>(
 async fn handshake<G, H>(
     shared: &Shared<G, H>,
     stream: TcpStream,
-) -> io::Result<TlsStream<TcpStream>> {
+) -> io::Result<TlsStream<Patient<TcpStream>>> {
     let place = shared.handshakes.acquire().await;
     let _ = stream.set_nodelay(true);
     let acceptor = tokio_rustls::TlsAcceptor::from(shared.tls.config());
+    let stream = Patient::new(stream, shared.limits.stalled_timeout);
     let accept = acceptor.accept(stream).into_fallible();
     let (error, mut stream) =
         match tokio::time::timeout(shared.limits.handshake_timeout, accept).await {

@@ -8,11 +8,13 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use base_json::Digest;
 use base_sign::Signer as _;
+use http_body_util::StreamBody;
 use roadstead_dispatch::{OrderHeader, Report, delta, root_of, sign_header};
 use roadstead_model::{ClusterId, Time};
 use roadstead_wire::keys::{KeySet, SigningKey};
@@ -26,12 +28,41 @@ use roadstead_wire::{
 };
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
+use tonic::body::Body;
 
 pub const DAY: Duration = Duration::from_secs(86_400);
 
 pub fn now() -> Time {
     let since = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
     Time(since.as_millis() as i64)
+}
+
+/// A body without an end; counts itself while it is there.
+pub struct Endless(Arc<AtomicUsize>);
+
+impl Endless {
+    fn new(live: Arc<AtomicUsize>) -> Self {
+        live.fetch_add(1, Ordering::SeqCst);
+        Self(live)
+    }
+}
+
+impl Drop for Endless {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl futures_util::Stream for Endless {
+    type Item = Result<http_body::Frame<bytes::Bytes>, std::convert::Infallible>;
+
+    fn poll_next(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Self::Item>> {
+        let part = bytes::Bytes::from_static(&[b'x'; 16 << 10]);
+        std::task::Poll::Ready(Some(Ok(http_body::Frame::data(part))))
+    }
 }
 
 /// A validity that ended so long ago.
@@ -203,6 +234,8 @@ impl TestGateway {
 pub struct Hub {
     pub gateway: Arc<TestGateway>,
     pub address: SocketAddr,
+    /// How many bodies without an end are being sent.
+    pub endless: Arc<AtomicUsize>,
     pub connections: Connections,
     pub revoked: Arc<Mutex<HashSet<String>>>,
     pub tls: Arc<ServerTls>,
@@ -251,22 +284,45 @@ impl Hub {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let connections = Connections::default();
+        let endless: Arc<AtomicUsize> = Arc::default();
+        let counted = endless.clone();
         let port = Port {
             listener,
             tls: tls.clone(),
             gateway: gateway.clone(),
-            other: |request: http::Request<hyper::body::Incoming>,
-                    info: roadstead_wire::PeerInfo| async move {
-                let who = match &info.peer {
-                    roadstead_wire::Peer::Anonymous => "anonymous".to_owned(),
-                    roadstead_wire::Peer::FrontProxy(_) => "a proxy".to_owned(),
-                    roadstead_wire::Peer::Agent(agent) => format!("agent {}", agent.cluster),
-                    roadstead_wire::Peer::User(user) => {
-                        format!("user {} of {}", user.name, user.groups.join("+"))
-                    }
-                };
-                let text = format!("{} {:?} {who}", request.uri().path(), request.version());
-                http::Response::new(text)
+            other: move |request: http::Request<hyper::body::Incoming>,
+                         info: roadstead_wire::PeerInfo| {
+                let live = counted.clone();
+                async move {
+                    let who = match &info.peer {
+                        roadstead_wire::Peer::Anonymous => "anonymous".to_owned(),
+                        roadstead_wire::Peer::FrontProxy(_) => "a proxy".to_owned(),
+                        roadstead_wire::Peer::Agent(agent) => format!("agent {}", agent.cluster),
+                        roadstead_wire::Peer::User(user) => {
+                            format!("user {} of {}", user.name, user.groups.join("+"))
+                        }
+                    };
+                    let path = request.uri().path().to_owned();
+                    let text = format!("{path} {:?} {who}", request.version());
+                    let text = match path.as_str() {
+                        "/endless" => {
+                            return http::Response::new(Body::new(StreamBody::new(Endless::new(
+                                live,
+                            ))));
+                        }
+                        "/body" => {
+                            let body = request.into_body();
+                            let read =
+                                roadstead_wire::read_body(body, 1_000, Duration::from_millis(300));
+                            read.await.map_or_else(
+                                |error| error.to_string(),
+                                |body| format!("{} bytes", body.len()),
+                            )
+                        }
+                        _ => text,
+                    };
+                    http::Response::new(Body::new(text))
+                }
             },
             connections: connections.clone(),
             limits,
@@ -278,6 +334,7 @@ impl Hub {
         Self {
             gateway,
             address,
+            endless,
             connections,
             revoked,
             tls,

@@ -14,9 +14,9 @@ use super::table::{self, Include};
 use super::{Answer, Body, Call, Server, text_response};
 use crate::auth::{self, Attributes};
 use crate::{
-    FieldError, FieldValidation, ListOptions, ObjectWatch, Outcome, Part, Patch, ResourceDef,
-    RevisionMatch, Selector, Status, SubresourceRequest, SubresourceResponse, VirtualRequest,
-    VirtualResource, WatchOptions, WriteOptions,
+    FieldError, FieldValidation, ListOptions, ObjectList, ObjectWatch, Outcome, Part, Patch,
+    ResourceDef, RevisionMatch, Selector, Status, SubresourceRequest, SubresourceResponse,
+    VirtualRequest, VirtualResource, WatchOptions, WriteOptions,
 };
 
 /// What is asked of which resource.
@@ -313,12 +313,12 @@ impl Server {
                 }
                 (list.items, metadata)
             } else {
-                let list = self.registry.list(def, &target.path.namespace, &options)?;
+                let namespace = &target.path.namespace;
                 if target.accepted.shape == Shape::Object {
-                    return Ok(Answer::Bytes(
-                        list.encode(&def.api_version(), &def.list_kind),
-                    ));
+                    let bytes = self.registry.list_bytes(def, namespace, &options)?;
+                    return Ok(Answer::Bytes(bytes));
                 }
+                let list = self.registry.list(def, namespace, &options)?;
                 let metadata = list.metadata();
                 (list.values().collect(), metadata)
             };
@@ -486,10 +486,9 @@ impl Server {
             // an apply that would create needs the right to
             if part == Part::Main
                 && target.virtual_resource.is_none()
-                && self
+                && !self
                     .registry
-                    .find(&target.def, &path.namespace, &path.name)?
-                    .is_none()
+                    .exists(&target.def, &path.namespace, &path.name)?
             {
                 let wanted = Attributes {
                     verb: "create".to_owned(),
@@ -552,13 +551,15 @@ impl Server {
             &selector,
             &options,
         )?;
-        let items: Vec<Value> = deleted.into_iter().map(|one| one.object).collect();
-        Ok(Answer::Object(
-            200,
-            json!({
-                "kind": target.def.list_kind, "apiVersion": target.def.api_version(),
-                "metadata": {"resourceVersion": self.registry.revision().to_string()}, "items": items,
-            }),
+        let list = ObjectList {
+            items: deleted,
+            revision: self.registry.revision(),
+            continue_token: String::new(),
+            remaining: None,
+        };
+        let def = &target.def;
+        Ok(Answer::Bytes(
+            list.encode(&def.api_version(), &def.list_kind),
         ))
     }
 }

@@ -53,6 +53,7 @@ impl WatchStream {
         let plain = self.format == Format::Json
             && (self.shape == Shape::Object || event.kind == EventKind::Bookmark);
         if plain && !matches!(self.shape, Shape::Table(_)) {
+            out.reserve(event.object.len() + 40);
             out.extend_from_slice(b"{\"type\":\"");
             out.extend_from_slice(event.kind.name().as_bytes());
             out.extend_from_slice(b"\",\"object\":");

@@ -84,21 +84,79 @@ impl ObjectList {
 
     /// Writes the list object without parsing its items.
     pub fn encode(&self, api_version: &str, kind: &str) -> Bytes {
-        let size: usize = self.items.iter().map(|item| item.len() + 1).sum();
-        let mut out = BytesMut::with_capacity(size + 256);
+        let mut out = Written::new(self.items.iter().map(|item| item.len() + 1).sum());
+        for item in &self.items {
+            out.item().extend_from_slice(item);
+        }
+        out.finish(self, api_version, kind)
+    }
+}
+
+/// A list that is written; its head, which is known last, gets room before the items.
+struct Written {
+    out: BytesMut,
+    any: bool,
+}
+
+impl Written {
+    /// Room for most heads.
+    const HEAD: usize = 1024;
+
+    fn new(size: usize) -> Self {
+        let mut out = BytesMut::with_capacity(Self::HEAD + size + 2);
+        out.resize(Self::HEAD, 0);
+        Self { out, any: false }
+    }
+
+    /// Returns where the next item goes.
+    fn item(&mut self) -> &mut BytesMut {
+        if std::mem::replace(&mut self.any, true) {
+            self.out.extend_from_slice(b",");
+        }
+        &mut self.out
+    }
+
+    fn finish(mut self, list: &ObjectList, api_version: &str, kind: &str) -> Bytes {
         let head = format!(
             "{{\"kind\":\"{kind}\",\"apiVersion\":\"{api_version}\",\"metadata\":{},\"items\":[",
-            self.metadata()
+            list.metadata()
         );
-        out.extend_from_slice(head.as_bytes());
-        for (index, item) in self.items.iter().enumerate() {
-            if index > 0 {
-                out.extend_from_slice(b",");
-            }
-            out.extend_from_slice(item);
-        }
-        out.extend_from_slice(b"]}");
-        out.freeze()
+        self.out.extend_from_slice(b"]}");
+        let Some(before) = Self::HEAD.checked_sub(head.len()) else {
+            let mut out = BytesMut::from(head.as_bytes());
+            out.extend_from_slice(&self.out[Self::HEAD..]);
+            return out.freeze();
+        };
+        self.out[before..Self::HEAD].copy_from_slice(head.as_bytes());
+        let mut out = self.out.freeze();
+        out.split_off(before)
+    }
+}
+
+/// Takes the objects of a list.
+trait Sink {
+    /// Hears how many bytes will come at most, as far as that is known.
+    fn expect(&mut self, bytes: usize);
+
+    /// Takes an object as it is stored.
+    fn put(&mut self, def: &ResourceDef, stored: &[u8], revision: Revision);
+}
+
+impl Sink for Vec<Bytes> {
+    fn expect(&mut self, _: usize) {}
+
+    fn put(&mut self, def: &ResourceDef, stored: &[u8], revision: Revision) {
+        self.push(codec::splice(def, stored, revision));
+    }
+}
+
+impl Sink for Written {
+    fn expect(&mut self, bytes: usize) {
+        self.out.reserve(bytes);
+    }
+
+    fn put(&mut self, def: &ResourceDef, stored: &[u8], revision: Revision) {
+        codec::splice_into(def, stored, revision, self.item());
     }
 }
 
@@ -163,6 +221,31 @@ impl Registry {
         namespace: &str,
         options: &ListOptions,
     ) -> Result<ObjectList, Status> {
+        let mut items = Vec::new();
+        let list = self.list_into(def, namespace, options, &mut items)?;
+        Ok(ObjectList { items, ..list })
+    }
+
+    /// Lists objects as the bytes of a list object.
+    pub(crate) fn list_bytes(
+        &self,
+        def: &ResourceDef,
+        namespace: &str,
+        options: &ListOptions,
+    ) -> Result<Bytes, Status> {
+        let mut out = Written::new(0);
+        let list = self.list_into(def, namespace, options, &mut out)?;
+        Ok(out.finish(&list, &def.api_version(), &def.list_kind))
+    }
+
+    /// Lists objects into a sink; the list that is returned has none.
+    fn list_into(
+        &self,
+        def: &ResourceDef,
+        namespace: &str,
+        options: &ListOptions,
+        sink: &mut dyn Sink,
+    ) -> Result<ObjectList, Status> {
         options.selector.check(def)?;
         let prefix = self.key_prefix(def, namespace);
         let (at, mut after) = self.list_start(&prefix, options)?;
@@ -170,16 +253,16 @@ impl Registry {
             && (!def.namespaced || !namespace.is_empty())
             && after.is_none()
         {
-            return self.list_one(def, namespace, name, options, at);
+            return self.list_one(def, namespace, (name, at), options, sink);
         }
         let filtered = !options.selector.is_empty();
-        let mut items = Vec::new();
+        let mut found = 0;
         let mut at = at;
         loop {
             let want = match options.limit {
                 0 => 0,
                 limit if filtered => limit.max(500),
-                limit => limit - items.len(),
+                limit => limit - found,
             };
             let page = self
                 .store()
@@ -200,6 +283,10 @@ impl Registry {
             // the pages of one list come from one revision
             at = At::Revision(page.revision);
             let count = page.entries.len();
+            if !filtered {
+                let sizes = page.entries.iter();
+                sink.expect(sizes.map(|entry| entry.value.len() + codec::SPLICED).sum());
+            }
             for (index, entry) in page.entries.into_iter().enumerate() {
                 let start = entry
                     .key
@@ -213,11 +300,12 @@ impl Registry {
                         continue;
                     }
                 }
-                items.push(codec::splice(def, &entry.value, entry.modified));
+                sink.put(def, &entry.value, entry.modified);
+                found += 1;
                 let behind = count - index - 1 + page.remaining;
-                if options.limit > 0 && items.len() >= options.limit && behind > 0 {
+                if options.limit > 0 && found >= options.limit && behind > 0 {
                     return Ok(ObjectList {
-                        items,
+                        items: Vec::new(),
                         revision: page.revision,
                         continue_token: encode_token(Some(page.revision), &start),
                         remaining: (!filtered).then_some(behind),
@@ -227,7 +315,7 @@ impl Registry {
             }
             if page.remaining == 0 || count == 0 {
                 return Ok(ObjectList {
-                    items,
+                    items: Vec::new(),
                     revision: page.revision,
                     continue_token: String::new(),
                     remaining: None,
@@ -289,9 +377,9 @@ impl Registry {
         &self,
         def: &ResourceDef,
         namespace: &str,
-        name: &str,
+        (name, at): (&str, At),
         options: &ListOptions,
-        at: At,
+        sink: &mut dyn Sink,
     ) -> Result<ObjectList, Status> {
         // the revision is read first, so that a watch from it misses nothing
         let revision = match at {
@@ -302,14 +390,13 @@ impl Registry {
             .store()
             .get(&self.key(def, namespace, name), At::Revision(revision))
             .map_err(read_error)?;
-        let mut items = Vec::new();
         if let Some(entry) = entry
             && options.selector.matches(&codec::decode_entry(def, &entry)?)
         {
-            items.push(codec::splice(def, &entry.value, entry.modified));
+            sink.put(def, &entry.value, entry.modified);
         }
         Ok(ObjectList {
-            items,
+            items: Vec::new(),
             revision,
             continue_token: String::new(),
             remaining: None,

@@ -12,7 +12,7 @@ pub(crate) mod words;
 mod write;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use base_store::{
     At, Batch, CommitError, CommitId, Committed, Expect, Op, ReadError, Revision, Store,
@@ -143,6 +143,7 @@ struct Inner {
     // held while definitions are read, so that an older reading never replaces a newer one
     reloading: Mutex<()>,
     known: Mutex<Arc<BTreeMap<String, Arc<Known>>>>,
+    sent: Mutex<Weak<watch::Sent>>,
 }
 
 /// The objects of one server. Cheap to clone.
@@ -181,6 +182,7 @@ impl Registry {
                 config,
                 reloading: Mutex::new(()),
                 known: Mutex::default(),
+                sent: Mutex::default(),
             }),
         };
         registry.reload()?;
@@ -199,6 +201,7 @@ impl Registry {
                 config: Arc::clone(&self.inner.config),
                 reloading: Mutex::new(()),
                 known: Mutex::new(Arc::clone(&self.inner.known.lock())),
+                sent: Mutex::default(),
             }),
         }
     }
@@ -378,6 +381,11 @@ impl Registry {
         })
     }
 
+    /// Returns what the watches of this server share.
+    fn sent(&self) -> Arc<watch::Sent> {
+        watch::Sent::of(&self.inner.sent)
+    }
+
     /// Returns the newest revision.
     pub fn revision(&self) -> Revision {
         self.inner.store.revision()
@@ -413,6 +421,18 @@ impl Registry {
         name: &str,
     ) -> Result<Option<Value>, Status> {
         Ok(self.load(def, namespace, name)?.0)
+    }
+
+    /// Is there such an object?
+    pub(crate) fn exists(
+        &self,
+        def: &ResourceDef,
+        namespace: &str,
+        name: &str,
+    ) -> Result<bool, Status> {
+        let key = self.key(def, namespace, name);
+        let found = self.inner.store.get(&key, At::Newest);
+        Ok(found.map_err(read_error)?.is_some())
     }
 
     /// Reads an object, with what a write must expect of it.

@@ -1,11 +1,12 @@
 //! Watches: what changes, as events about objects.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
 use base_store::{Change, Revision, Watch, WatchItem};
 use bytes::Bytes;
+use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::{ListOptions, Registry, list::parse_revision, read_error};
@@ -91,8 +92,75 @@ pub trait EventSource: Send {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<WatchEvent>, Status>>;
 }
 
+/// What was sent last to the watches of a server: what a thousand of them see is made once. It lives as long as one of them.
+#[derive(Default)]
+pub(super) struct Sent(Mutex<Recent>);
+
+#[derive(Default)]
+struct Recent {
+    events: VecDeque<SentEvent>,
+    bytes: usize,
+}
+
+struct SentEvent {
+    revision: Revision,
+    kind: EventKind,
+    def: Arc<ResourceDef>,
+    object: Bytes,
+}
+
+impl Sent {
+    /// So few watches see so little of the same that nothing is kept for them.
+    const FEW: usize = 8;
+    /// How much is kept, in bytes.
+    const KEPT: usize = 256 << 10;
+
+    /// Finds the one that the watches of a server share.
+    pub(super) fn of(known: &Mutex<Weak<Self>>) -> Arc<Self> {
+        let mut known = known.lock();
+        known.upgrade().unwrap_or_else(|| {
+            let new = Arc::default();
+            *known = Arc::downgrade(&new);
+            new
+        })
+    }
+
+    /// Returns an event's object, made by `make` unless another watch has had it.
+    fn object(
+        self: &Arc<Self>,
+        def: &Arc<ResourceDef>,
+        (revision, kind): (Revision, EventKind),
+        make: impl FnOnce() -> Bytes,
+    ) -> Bytes {
+        if Arc::strong_count(self) <= Self::FEW {
+            return make();
+        }
+        let mut recent = self.0.lock();
+        let same = |one: &&SentEvent| {
+            one.revision == revision && one.kind == kind && Arc::ptr_eq(&one.def, def)
+        };
+        if let Some(found) = recent.events.iter().rev().find(same) {
+            return found.object.clone();
+        }
+        let object = make();
+        recent.bytes += object.len();
+        recent.events.push_back(SentEvent {
+            revision,
+            kind,
+            def: Arc::clone(def),
+            object: object.clone(),
+        });
+        while recent.bytes > Self::KEPT
+            && let Some(old) = recent.events.pop_front()
+        {
+            recent.bytes -= old.object.len();
+        }
+        object
+    }
+}
+
 enum Source {
-    Store(Watch),
+    Store(Watch, Arc<Sent>),
     Events(Box<dyn EventSource>),
 }
 
@@ -157,7 +225,7 @@ impl Registry {
         Ok(ObjectWatch {
             def: Arc::clone(def),
             selector: options.selector.clone(),
-            inner: Source::Store(inner),
+            inner: Source::Store(inner, self.sent()),
             ready,
             seen: from,
             bookmarks: options.bookmarks,
@@ -225,7 +293,7 @@ impl ObjectWatch {
                 return Poll::Ready(Ok(None));
             }
             let inner = match &mut self.inner {
-                Source::Store(inner) => inner,
+                Source::Store(inner, _) => inner,
                 Source::Events(source) => {
                     let event = std::task::ready!(source.poll_next(cx));
                     match &event {
@@ -306,9 +374,17 @@ impl ObjectWatch {
         };
         Ok(bytes.as_ref().map(|bytes| WatchEvent {
             kind,
-            object: codec::splice(&self.def, bytes, change.revision),
+            object: self.object(kind, bytes, change.revision),
             revision: change.revision,
             initial_events_end: false,
         }))
+    }
+
+    fn object(&self, kind: EventKind, bytes: &Bytes, revision: Revision) -> Bytes {
+        let make = || codec::splice(&self.def, bytes, revision);
+        match &self.inner {
+            Source::Store(_, sent) => sent.object(&self.def, (revision, kind), make),
+            Source::Events(_) => make(),
+        }
     }
 }
