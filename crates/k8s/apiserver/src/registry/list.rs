@@ -82,8 +82,18 @@ impl ObjectList {
         Value::Object(out)
     }
 
-    /// Writes the list object without parsing its items.
-    pub fn encode(&self, api_version: &str, kind: &str) -> Bytes {
+    /// Writes the list object without parsing its items. What is built in does not say in a list what each of its objects is.
+    pub fn encode(&self, def: &ResourceDef) -> Bytes {
+        let (api_version, kind) = (def.api_version(), &def.list_kind);
+        // stored bytes begin with these two, a form that is converted has its keys in order
+        let said = matches!(def.schema, crate::Schema::Builtin).then(|| {
+            let api_version = format!("\"apiVersion\":\"{api_version}\"");
+            let kind = format!("\"kind\":\"{}\"", def.kind);
+            [
+                format!("{{{kind},{api_version},"),
+                format!("{{{api_version},{kind},"),
+            ]
+        });
         let size: usize = self.items.iter().map(|item| item.len() + 1).sum();
         let mut out = BytesMut::with_capacity(size + 256);
         let head = format!(
@@ -95,7 +105,17 @@ impl ObjectList {
             if index > 0 {
                 out.extend_from_slice(b",");
             }
-            out.extend_from_slice(item);
+            let rest = said.as_ref().and_then(|forms| {
+                let mut forms = forms.iter();
+                forms.find_map(|form| item.strip_prefix(form.as_bytes()))
+            });
+            match rest {
+                Some(rest) => {
+                    out.extend_from_slice(b"{");
+                    out.extend_from_slice(rest);
+                }
+                None => out.extend_from_slice(item),
+            }
         }
         out.extend_from_slice(b"]}");
         out.freeze()
@@ -119,11 +139,16 @@ fn encode_token(revision: Option<Revision>, start: &str) -> String {
 }
 
 fn decode_token(text: &str) -> Result<(Option<Revision>, String), Status> {
-    let bad = |why: &str| Status::bad_request(format!("continue key is not valid: {why}"));
+    let bad = |why: &str| {
+        Status::bad_request(format!(
+            "invalid continue token: continue key is not valid: {why}"
+        ))
+    };
     let bytes = URL_SAFE_NO_PAD
         .decode(text.trim_end_matches('='))
         .map_err(|_| bad("it is not base64"))?;
-    let token: Token = serde_json::from_slice(&bytes).map_err(|_| bad("it cannot be read"))?;
+    let token: Token = serde_json::from_slice(&bytes)
+        .map_err(|error| bad(&crate::http::go_json_problem(&bytes, &error)))?;
     if token.v != "meta.k8s.io/v1" {
         return Err(bad("its version is not known"));
     }
@@ -148,7 +173,7 @@ pub(crate) fn parse_revision(text: &str) -> Result<Option<Revision>, Status> {
         .map(|revision| Some(Revision(revision)))
         .map_err(|_| {
             Status::bad_request(format!(
-                "Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"
+                "invalid resource version: resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"
             ))
         })
 }
