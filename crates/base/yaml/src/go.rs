@@ -12,6 +12,7 @@ pub use crate::node::{
     NodeKind, Nodes, ScalarStyle, nodes, plain_fits, reads_as_other, scalar_v3, tag_v3,
 };
 pub use crate::resolve::Stack;
+pub use crate::syntax::go_quote as quote;
 pub use crate::time::Timestamp;
 
 use crate::emit::{Key, compare, sort_by_key};

@@ -8,13 +8,13 @@ use crate::time::Timestamp;
 fn prints(c: char) -> bool {
     !(c.is_control()
         || c != ' ' && c.is_whitespace()
-        || matches!(c, '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{200b}'..='\u{200f}'
+        || matches!(c, '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
             | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{e000}'..='\u{f8ff}' | '\u{feff}'
             | '\u{fff0}'..='\u{fffb}' | '\u{e0000}'..))
 }
 
 /// A string as Go's `%q` shows it.
-pub(crate) fn go_quote(text: &str) -> String {
+pub fn go_quote(text: &str) -> String {
     use std::fmt::Write as _;
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');

@@ -60,7 +60,8 @@ impl Predictor {
             "" if def.namespaced => live.map_or("default", |live| k8s_object::namespace(live)),
             own => own,
         };
-        let name = k8s_object::name(manifest);
+        // what is there is what the path names
+        let name = live.map_or_else(|| k8s_object::name(manifest), |live| k8s_object::name(live));
         let mut revision = None;
         if let Some(live) = live {
             revision = live["metadata"]["resourceVersion"]

@@ -235,6 +235,10 @@ pub struct ResourceDef {
     pub(crate) born: Option<DefaultFn>,
     /// Is it another form of something that is stored in one form?
     pub(crate) stored_as: Option<StoredAs>,
+    /// Another version than the stored one, for discovery's hash of it.
+    pub(crate) hashed_version: Option<String>,
+    /// Which checks of metadata an update goes through: each tells what is wrong.
+    pub(crate) looks: Looks,
     /// Text of a warning that every request gets, for deprecated versions.
     pub warning: Option<String>,
     pub(crate) typed: OnceLock<TypeRef>,
@@ -322,6 +326,8 @@ impl ResourceDef {
             shown: None,
             born: None,
             stored_as: None,
+            hashed_version: None,
+            looks: Looks::default(),
             warning: None,
             typed: OnceLock::new(),
             rules: OnceLock::new(),
@@ -379,5 +385,33 @@ pub fn group_version(group: &str, version: &str) -> String {
         version.to_owned()
     } else {
         format!("{group}/{version}")
+    }
+}
+
+/// The checks of metadata that an update goes through beside those of all kinds, which look twice.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Looks {
+    /// The kind's own check of a whole object.
+    pub(crate) whole: bool,
+    /// The kind's own check of an update.
+    pub(crate) update: bool,
+    /// Do the kind's own checks know which finalizers there are?
+    pub(crate) finalizers: bool,
+}
+
+impl Default for Looks {
+    fn default() -> Self {
+        Self {
+            whole: false,
+            update: true,
+            finalizers: true,
+        }
+    }
+}
+
+impl Looks {
+    /// How often labels, annotations and owners are looked at.
+    pub(crate) fn all(self) -> usize {
+        2 + usize::from(self.whole) + usize::from(self.update)
     }
 }

@@ -136,7 +136,10 @@ impl FieldError {
 
     /// A value that is none of the known ones.
     pub fn not_supported(path: impl Into<String>, value: Value, known: &[&str]) -> Self {
-        let known: Vec<String> = known.iter().map(|known| go_quote(known)).collect();
+        let known: Vec<String> = known
+            .iter()
+            .map(|known| base_yaml::go::quote(known))
+            .collect();
         let detail = format!("supported values: {}", known.join(", "));
         Self::new(path, FieldProblem::NotSupported, Some(value), detail)
     }
@@ -208,41 +211,13 @@ impl FieldError {
 /// A value at fault as Go shows it.
 fn shown(value: &Value) -> String {
     match value {
-        Value::String(text) => go_quote(text),
+        Value::String(text) => base_yaml::go::quote(text),
         Value::Number(number) => match number.as_f64() {
             Some(float) if number.is_f64() => base_yaml::go::format_g(float),
             _ => number.to_string(),
         },
         other => base_yaml::go::to_json(other, true),
     }
-}
-
-/// Quotes a text as Go's `%q` does.
-pub(crate) fn go_quote(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
-    out.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\u{7}' => out.push_str("\\a"),
-            '\u{8}' => out.push_str("\\b"),
-            '\u{c}' => out.push_str("\\f"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\u{b}' => out.push_str("\\v"),
-            c if u32::from(c) < 0x20 || c == '\u{7f}' => {
-                out.push_str(&format!("\\x{:02x}", u32::from(c)));
-            }
-            c if c.is_control() || c == '\u{feff}' || matches!(c, '\u{2028}' | '\u{2029}') => {
-                out.push_str(&format!("\\u{:04x}", u32::from(c)));
-            }
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
 }
 
 /// What rules in CEL found.

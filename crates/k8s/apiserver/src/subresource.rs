@@ -123,7 +123,7 @@ impl SubresourceRequest {
         if self.body.is_empty() {
             return Ok(Value::Null);
         }
-        crate::http::read_body(&self.headers, &self.body)
+        crate::http::read_body(&self.headers, &self.body, "JSON")
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::{Attributes, Authorizer};
-use crate::{Registry, ResourceDef, Status, UserInfo, time_text};
+use crate::{FieldError, Registry, ResourceDef, Status, UserInfo, time_text};
 
 fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
@@ -88,9 +88,14 @@ pub(crate) async fn review(
             };
             let wanted = attributes(&spec);
             if wanted.verb.is_empty() {
-                return Err(Status::bad_request(
+                let error = FieldError::invalid(
+                    "spec.resourceAttributes",
+                    Value::Null,
                     "exactly one of nonResourceAttributes or resourceAttributes must be specified",
-                ));
+                );
+                // the real one says it of no kind
+                let nameless = ResourceDef::new(&def.group, &def.version, "", &def.plural, false);
+                return Err(Status::invalid(&nameless, "", &[error]));
             }
             if def.kind == "LocalSubjectAccessReview" && wanted.namespace != namespace {
                 return Err(Status::bad_request(

@@ -47,9 +47,40 @@ pub(super) fn of(name: &str) -> Option<CellOf> {
                 number(&o["status"]["readyReplicas"])
             ))
         },
-        "current_replicas_text" => {
-            |o, _| json!(number(&o["status"]["currentReplicas"]).to_string())
+        "hpa_replicas" => |o, _| json!(number(&o["status"]["currentReplicas"])),
+        "parent_ref" => |o, _| json!(parent_ref(&o["spec"]["parentRef"])),
+        "cidrs" => |o, _| {
+            let all: Vec<String> = items(&o["spec"]["cidrs"]).map(text).collect();
+            json!(all.join(","))
+        },
+        "csi_audiences" => |o, _| match o["spec"]["tokenRequests"].as_array() {
+            None => json!("<unset>"),
+            Some(all) => {
+                let all: Vec<String> = all.iter().map(|one| text(&one["audience"])).collect();
+                json!(all.join(","))
+            }
+        },
+        "csi_modes" => |o, _| {
+            let all: Vec<String> = items(&o["spec"]["volumeLifecycleModes"])
+                .map(text)
+                .collect();
+            or_none(&json!(all.join(",")))
+        },
+        "mutations" => |o, _| json!(items(&o["spec"]["mutations"]).count()),
+        "missing_level" => |o, _| match condition(o, "Dangling") {
+            Some(found) => found["status"].clone(),
+            None => json!("?"),
+        },
+        "claim_state" => |o, _| json!(claim_state(o)),
+        "component_status" => {
+            |o, _| match items(&o["conditions"]).find(|one| one["type"] == "Healthy") {
+                Some(one) if one["status"] == "True" => json!("Healthy"),
+                Some(one) if one["status"] == "False" => json!("Unhealthy"),
+                _ => json!("Unknown"),
+            }
         }
+        "component_message" => |o, _| json!(text(&o["conditions"][0]["message"])),
+        "component_error" => |o, _| json!(text(&o["conditions"][0]["error"])),
         "desired_scheduled" => |o, _| json!(number(&o["status"]["desiredNumberScheduled"])),
         "current_scheduled" => |o, _| json!(number(&o["status"]["currentNumberScheduled"])),
         "number_ready" => |o, _| json!(number(&o["status"]["numberReady"])),
@@ -87,9 +118,8 @@ pub(super) fn of(name: &str) -> Option<CellOf> {
         },
         "data_count" => |o, _| {
             let count = |value: &Value| value.as_object().map_or(0, serde_json::Map::len);
-            json!((count(&o["data"]) + count(&o["binaryData"])).to_string())
+            json!(count(&o["data"]) + count(&o["binaryData"]))
         },
-        "secrets_count" => |o, _| json!(items(&o["secrets"]).count().to_string()),
         "access_modes" => |o, _| json!(access_modes(&o["spec"]["accessModes"])),
         "claim_modes" => |o, _| {
             let bound = !text(&o["spec"]["volumeName"]).is_empty();
@@ -200,7 +230,7 @@ pub(super) fn of(name: &str) -> Option<CellOf> {
                 _ => name.to_owned(),
             })
         },
-        "allow_expansion" => |o, _| json!((o["allowVolumeExpansion"] == json!(true)).to_string()),
+        "allow_expansion" => |o, _| json!(o["allowVolumeExpansion"] == json!(true)),
         "csi_drivers" => |o, _| json!(items(&o["spec"]["drivers"]).count()),
         "global_default" => |o, _| json!(o["globalDefault"] == json!(true)),
         "api_service" => |o, _| {
@@ -282,6 +312,42 @@ fn or_unknown(value: &Value) -> Value {
 
 fn either<'a>(one: &'a Value, other: &'a Value) -> &'a Value {
     if one.is_null() { other } else { one }
+}
+
+fn parent_ref(parent: &Value) -> String {
+    if parent.is_null() {
+        return "<none>".to_owned();
+    }
+    let mut resource = text(&parent["resource"]);
+    let group = text(&parent["group"]);
+    if !group.is_empty() {
+        resource = format!("{resource}.{group}");
+    }
+    let parts = [
+        resource.to_lowercase(),
+        text(&parent["namespace"]),
+        text(&parent["name"]),
+    ];
+    let parts = parts.into_iter().filter(|part| !part.is_empty());
+    parts.collect::<Vec<_>>().join("/")
+}
+
+fn claim_state(claim: &Value) -> String {
+    let ends = claim["metadata"].get("deletionTimestamp").is_some();
+    let status = &claim["status"];
+    let mut states = Vec::new();
+    if ends {
+        states.push("deleted");
+    }
+    if !status["allocation"].is_null() {
+        states.push("allocated");
+        if items(&status["reservedFor"]).next().is_some() {
+            states.push("reserved");
+        }
+    } else if !ends {
+        states.push("pending");
+    }
+    states.join(",")
 }
 
 fn pairs(map: &Value) -> String {
@@ -565,6 +631,12 @@ fn job_duration(object: &Value, now: Timestamp) -> String {
 }
 
 fn hpa_targets(object: &Value) -> String {
+    // the older form has one
+    if let Some(wanted) = object["spec"]["targetCPUUtilizationPercentage"].as_i64() {
+        let now = object["status"]["currentCPUUtilizationPercentage"].as_i64();
+        let now = now.map_or_else(|| "<unknown>".to_owned(), |now| format!("{now}%"));
+        return format!("cpu: {now}/{wanted}%");
+    }
     let metrics: Vec<&Value> = items(&object["spec"]["metrics"]).collect();
     if metrics.is_empty() {
         return "<none>".to_owned();

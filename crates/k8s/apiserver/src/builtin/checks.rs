@@ -26,11 +26,32 @@ enum Check {
     Enum(Vec<&'static str>),
     /// Empty is one of the values that are not known.
     EnumOrEmpty(Vec<&'static str>),
+    /// None at all is right, empty is not.
+    EnumIfThere(Vec<&'static str>),
     Least(i64, &'static str),
     Between(i64, i64),
+    /// More than this many, in this word.
+    Above(i64, &'static str),
+    Below(i64),
+    Present(&'static str),
+    Characters(usize),
+    NoneEmpty,
+    WebhookTimeout,
+    /// What is missing is looked at all the same.
+    RequiredToo,
+    /// A name of three parts and more.
+    DomainName,
+    ReviewVersions,
+    EndpointAddress,
+    /// What a driver of storage is called.
+    Driver,
+    /// A domain, and a path behind it.
+    DomainPath,
     Port,
     /// Zero is no port here, and none is needed.
     PortOrNone,
+    /// None is needed.
+    PortIfThere,
     Text(words::Form),
     Unique(&'static str),
     Labels,
@@ -103,14 +124,32 @@ fn check(word: &'static str) -> Option<Check> {
         "each" => Check::Each(list()),
         "enum" => Check::Enum(list()),
         "enum!" => Check::EnumOrEmpty(list()),
+        "enum!?" => Check::EnumIfThere(list()),
         "not-negative" => Check::Least(0, "must be greater than or equal to 0"),
         "positive" => Check::Least(1, "must be greater than 0"),
         "between" => {
             let (low, high) = rest.split_once(',')?;
             Check::Between(low.parse().ok()?, high.parse().ok()?)
         }
+        "above" => {
+            let (least, word) = rest.split_once(',')?;
+            Check::Above(least.parse().ok()?, word)
+        }
+        "below" => Check::Below(rest.parse().ok()?),
+        "not-below-zero" => Check::Least(0, "must be greater than or equal to zero"),
+        "present" => Check::Present(rest),
+        "webhook-timeout" => Check::WebhookTimeout,
+        "required-too" => Check::RequiredToo,
+        "characters" => Check::Characters(rest.parse().ok()?),
+        "none-empty" => Check::NoneEmpty,
+        "domain-name" => Check::DomainName,
+        "review-versions" => Check::ReviewVersions,
+        "endpoint-address" => Check::EndpointAddress,
+        "driver" => Check::Driver,
+        "domain-path" => Check::DomainPath,
         "port" => Check::Port,
         "port?" => Check::PortOrNone,
+        "port-if-there" => Check::PortIfThere,
         "unique" => Check::Unique(rest),
         "labels" => Check::Labels,
         "selector" => Check::Selector,
@@ -201,7 +240,12 @@ pub(crate) fn run(rules: &Rules, object: &Value, path: &str, errors: &mut Vec<Fi
         let before = errors.len();
         for check in line.checks {
             one(check, value, &at, errors);
-            if errors.len() > before && matches!(check, Check::Required(_) | Check::NotZero) {
+            if errors.len() > before
+                && matches!(
+                    check,
+                    Check::Required(_) | Check::Present(_) | Check::NotZero
+                )
+            {
                 break;
             }
         }
@@ -274,8 +318,9 @@ fn one(check: &Check, value: &Value, at: &str, errors: &mut Vec<FieldError>) {
                 errors.push(FieldError::invalid(at, json!(text), problem));
             }
         }
-        Check::Enum(known) | Check::EnumOrEmpty(known) => {
-            let empty_too = matches!(check, Check::EnumOrEmpty(_));
+        Check::EnumIfThere(_) if value.is_null() => {}
+        Check::Enum(known) | Check::EnumOrEmpty(known) | Check::EnumIfThere(known) => {
+            let empty_too = !matches!(check, Check::Enum(_));
             let each = |value: &Value, at: &str, errors: &mut Vec<FieldError>| {
                 let text = value.as_str().unwrap_or_default();
                 if (empty_too || !text.is_empty()) && !known.contains(&text) {
@@ -302,7 +347,70 @@ fn one(check: &Check, value: &Value, at: &str, errors: &mut Vec<FieldError>) {
                 errors.push(FieldError::invalid(at, value.clone(), detail));
             }
         }
-        Check::Port | Check::PortOrNone => match value {
+        Check::Above(least, word) => {
+            // what is left out is nothing
+            if number.unwrap_or(0) <= *least {
+                let detail = format!("must be greater than {word}");
+                errors.push(FieldError::invalid(at, json!(number.unwrap_or(0)), detail));
+            }
+        }
+        Check::Below(most) => {
+            if number.is_some_and(|number| number > *most) {
+                let detail = format!("must be less than or equal to {most}");
+                errors.push(FieldError::invalid(at, value.clone(), detail));
+            }
+        }
+        Check::Present(detail) => {
+            if value.is_null() {
+                errors.push(FieldError::required(at, *detail));
+            }
+        }
+        Check::Characters(most) => {
+            if text.is_some_and(|text| text.len() > *most) {
+                let detail = format!("must be {most} characters or less");
+                errors.push(FieldError::invalid(at, value.clone(), detail));
+            }
+        }
+        Check::RequiredToo => {
+            if is_empty(value) {
+                errors.push(FieldError::required(at, ""));
+            }
+        }
+        Check::WebhookTimeout => {
+            if number.is_some_and(|number| !(1..=30).contains(&number)) {
+                let detail = "the timeout value must be between 1 and 30 seconds";
+                errors.push(FieldError::invalid(at, value.clone(), detail));
+            }
+        }
+        Check::NoneEmpty => {
+            for (index, item) in value.as_array().into_iter().flatten().enumerate() {
+                if item == "" {
+                    errors.push(FieldError::required(format!("{at}[{index}]"), ""));
+                }
+            }
+        }
+        Check::DomainName => {
+            let name = text.unwrap_or_default();
+            let problems = words::Form::Subdomain.problems(name);
+            if !problems.is_empty() {
+                errors.push(FieldError::invalid(at, json!(name), problems.join(",")));
+            } else if name.split('.').count() < 3 {
+                let detail = "should be a domain with at least three segments separated by dots";
+                errors.push(FieldError::invalid(at, json!(name), detail));
+            }
+        }
+        Check::ReviewVersions => review_versions(value, at, errors),
+        Check::EndpointAddress => endpoint_address(text.unwrap_or_default(), at, errors),
+        Check::Driver => {
+            let name = text.unwrap_or_default();
+            one(&Check::AtMost(63), value, at, errors);
+            for problem in words::Form::Subdomain.problems(&name.to_lowercase()) {
+                errors.push(FieldError::invalid(at, json!(name), problem));
+            }
+        }
+        Check::DomainPath => domain_path(text.unwrap_or_default(), at, errors),
+        Check::PortIfThere if value.is_null() => {}
+        Check::Port | Check::PortOrNone | Check::PortIfThere => match value {
             Value::String(name) => {
                 for problem in words::port_name(name) {
                     errors.push(FieldError::invalid(at, value.clone(), problem));
@@ -334,8 +442,11 @@ fn one(check: &Check, value: &Value, at: &str, errors: &mut Vec<FieldError>) {
                 let Some(text) = text.filter(|text| !text.is_empty()) else {
                     return;
                 };
+                // the real one looks at, and shows, what it made of it
+                let lower = (*form == words::Form::QualifiedAnyCase).then(|| text.to_lowercase());
+                let shown = lower.map_or_else(|| value.clone(), Value::String);
                 for problem in form.problems(text) {
-                    errors.push(FieldError::invalid(at, value.clone(), problem));
+                    errors.push(FieldError::invalid(at, shown.clone(), problem));
                 }
             }
         },
@@ -385,6 +496,72 @@ fn one(check: &Check, value: &Value, at: &str, errors: &mut Vec<FieldError>) {
                 errors.push(FieldError::new(at, FieldProblem::TooLong, None, detail));
             }
         }
+    }
+}
+
+fn review_versions(list: &Value, at: &str, errors: &mut Vec<FieldError>) {
+    let mut seen = BTreeSet::new();
+    for (index, version) in list.as_array().into_iter().flatten().enumerate() {
+        let text = version.as_str().unwrap_or_default();
+        let at = format!("{at}[{index}]");
+        if !seen.insert(text) {
+            errors.push(FieldError::invalid(at, json!(text), "duplicate version"));
+            continue;
+        }
+        for problem in words::Form::Label1035.problems(text) {
+            errors.push(FieldError::invalid(at.clone(), json!(text), problem));
+        }
+    }
+    if !seen.contains("v1") && !seen.contains("v1beta1") {
+        let detail = "must include at least one of v1, v1beta1";
+        errors.push(FieldError::invalid(at, list.clone(), detail));
+    }
+}
+
+/// An address that others can reach.
+fn endpoint_address(text: &str, at: &str, errors: &mut Vec<FieldError>) {
+    for problem in words::Form::Address.problems(text) {
+        errors.push(FieldError::invalid(at, json!(text), problem));
+    }
+    let problem = match text.parse::<std::net::IpAddr>() {
+        Err(_) => "must be a valid IP address",
+        Ok(address) if address.is_unspecified() => "may not be unspecified (0.0.0.0 or ::)",
+        Ok(address) if address.is_loopback() => {
+            "may not be in the loopback range (127.0.0.0/8, ::1/128)"
+        }
+        Ok(std::net::IpAddr::V4(address)) if address.is_link_local() => {
+            "may not be in the link-local range (169.254.0.0/16, fe80::/10)"
+        }
+        Ok(std::net::IpAddr::V6(address)) if address.is_unicast_link_local() => {
+            "may not be in the link-local range (169.254.0.0/16, fe80::/10)"
+        }
+        Ok(std::net::IpAddr::V4(address)) if address.octets()[..3] == [224, 0, 0] => {
+            "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"
+        }
+        Ok(std::net::IpAddr::V6(address)) if address.segments()[0] & 0xff0f == 0xff02 => {
+            "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"
+        }
+        Ok(_) => return,
+    };
+    errors.push(FieldError::invalid(at, json!(text), problem));
+}
+
+fn domain_path(whole: &str, at: &str, errors: &mut Vec<FieldError>) {
+    let parts = whole.split_once('/');
+    let Some((host, path)) = parts.filter(|(host, path)| !host.is_empty() && !path.is_empty())
+    else {
+        let detail = "must be a domain-prefixed path (such as \"acme.io/foo\")";
+        errors.push(FieldError::invalid(at, json!(whole), detail));
+        return;
+    };
+    for problem in words::Form::Subdomain.problems(host) {
+        errors.push(FieldError::invalid(at, json!(host), problem));
+    }
+    let known = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:".contains(&byte);
+    if !path.bytes().all(known) {
+        let detail =
+            "Invalid path (regex used for validation is '[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+')";
+        errors.push(FieldError::invalid(at, json!(path), detail));
     }
 }
 

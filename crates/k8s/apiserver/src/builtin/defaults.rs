@@ -169,6 +169,9 @@ fn pull_policy_of(image: &str) -> &'static str {
     let name = image.rsplit('/').next().unwrap_or_default();
     let repository = image.split(['@', ':']).next().unwrap_or_default();
     let fits = repository.len() <= 255
+        && repository
+            .split('/')
+            .all(|part| part.starts_with(|c: char| c.is_ascii_alphanumeric()))
         && repository.bytes().all(|byte| {
             byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-/".contains(&byte)
         });

@@ -7,8 +7,13 @@ mod checks;
 mod defaults;
 mod events;
 mod rules;
+mod rules_admission;
+mod rules_batch;
+mod rules_devices;
 mod rules_network;
 mod rules_pod;
+mod rules_scaling;
+mod rules_storage;
 mod service;
 mod shown;
 
@@ -128,6 +133,15 @@ fn table() -> Vec<ResourceDef> {
 fn set_flag(def: &mut ResourceDef, flag: &str) {
     match flag.split_once(':') {
         Some(("sub", name)) => def.subresources.push(name.to_owned()),
+        Some(("no", verb)) => def.verbs.retain(|known| known != verb),
+        Some(("only", verbs)) => def.verbs = verbs.split('+').map(str::to_owned).collect(),
+        Some(("hash", version)) => def.hashed_version = Some(version.to_owned()),
+        Some(("looks", words)) => {
+            let named = |word: &str| words.split('+').any(|known| known == word);
+            def.looks.whole = named("whole");
+            def.looks.update = named("update");
+            def.looks.finalizers = !named("plain");
+        }
         Some(("name", "label")) => def.names = NameRule::Label,
         Some(("name", "label1035")) => def.names = NameRule::Label1035,
         Some(("name", "path")) => def.names = NameRule::PathSegment,
@@ -153,6 +167,15 @@ fn set_flag(def: &mut ResourceDef, flag: &str) {
     }
 }
 
+/// What stands there, of whichever type.
+fn as_it_stands(path: String) -> Cell {
+    Cell::Compute(Arc::new(move |object, _| {
+        let found = crate::jsonpath::find(object, &path);
+        let found = found.first().map(|found| (*found).clone());
+        found.unwrap_or_else(|| serde_json::json!("<none>"))
+    }))
+}
+
 fn columns(lines: &[&str]) -> Vec<Column> {
     let (mut out, mut named, mut aged) = (Vec::new(), false, false);
     for line in lines {
@@ -169,6 +192,8 @@ fn columns(lines: &[&str]) -> Vec<Column> {
         let heading = heading.trim_start_matches('!');
         let wide = heading.ends_with('*');
         let heading = heading.trim_end_matches('*');
+        let named_so = heading.strip_suffix("=name");
+        let heading = named_so.unwrap_or(heading);
         if replaces {
             named = true;
             aged |= heading == "Last Seen";
@@ -181,14 +206,17 @@ fn columns(lines: &[&str]) -> Vec<Column> {
                 // the table is checked by a test
                 None => continue,
             },
-            None => Cell::Path(source.to_owned()),
+            None => match source.strip_prefix('#') {
+                Some(path) => as_it_stands(path.to_owned()),
+                None => Cell::Path(source.to_owned()),
+            },
         };
         let mut column = Column::path(heading, kind, "");
         column.cell = cell;
         if wide {
             column.priority = 1;
         }
-        if heading == "Name" {
+        if heading == "Name" || named_so.is_some() {
             column.format = "name".to_owned();
         }
         out.push(column);
@@ -221,7 +249,10 @@ mod tests {
             match source.strip_prefix('@') {
                 Some("age") => {}
                 Some(function) => assert!(cells::of(function).is_some(), "no cell {function}"),
-                None => assert!(crate::jsonpath::is_valid(source), "{line}"),
+                None => {
+                    let path = source.trim_start_matches('#');
+                    assert!(crate::jsonpath::is_valid(path), "{line}");
+                }
             }
         }
         let catalog = Catalog::kubernetes();

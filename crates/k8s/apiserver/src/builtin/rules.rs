@@ -6,8 +6,17 @@ use serde_json::{Value, json};
 
 use crate::{FieldError, ValidateFn};
 
-use super::rules_network::{ingress, network_policy, service};
+use super::rules_admission::{budget, priority_level, webhooks};
+use super::rules_batch::{cron_job, job, job_changes};
+use super::rules_devices::{resource_claim, resource_claim_template, resource_slice};
+use super::rules_network::{
+    endpoints, ingress, ingress_class, ip_address, network_policy, service, service_cidr,
+};
 use super::rules_pod::{pod, pod_spec};
+use super::rules_scaling::autoscaler;
+use super::rules_storage::{
+    claim, csi_node, limit_range, storage_class, volume, volume_attachment, volume_changes,
+};
 
 type Rule = fn(&Value, Option<&Value>) -> Vec<FieldError>;
 
@@ -25,12 +34,32 @@ pub(super) fn of(group: &str, version: &str, kind: &str) -> Option<ValidateFn> {
     if group == crate::crd::GROUP || (own.is_none() && table.is_none()) {
         return own.map(|own| Arc::new(own) as ValidateFn);
     }
+    // an update of these is held against their rules twice, and then against what was
+    let changes: Option<Rule> = match (group, kind) {
+        ("batch", "Job") => Some(job_changes),
+        ("", "PersistentVolume") => Some(volume_changes),
+        _ => None,
+    };
+    // of an update of these nothing is looked at but what may not change
+    let only_new = matches!(
+        (group, kind),
+        ("networking.k8s.io", "ServiceCIDR") | ("resource.k8s.io", "ResourceClaim")
+    );
     Some(Arc::new(move |new, old| {
         let mut errors = Vec::new();
-        if let Some(table) = &table {
+        if let Some(table) = table.as_ref().filter(|_| !only_new || old.is_none()) {
             super::checks::run(table, new, "", &mut errors);
         }
+        if old.is_some() {
+            // what may not change is looked at once
+            errors
+                .retain(|error: &FieldError| !error.path.starts_with("spec.volumeClaimTemplates"));
+        }
         errors.extend(own.map_or_else(Vec::new, |own| own(new, old)));
+        if let (Some(changes), Some(_)) = (changes, old) {
+            errors.extend(errors.clone());
+            errors.extend(changes(new, old));
+        }
         errors
     }))
 }
@@ -64,6 +93,15 @@ fn by_hand(group: &str, kind: &str) -> Option<Rule> {
             if spec["template"].is_null() {
                 errors.push(FieldError::required("spec.template", ""));
             } else {
+                let labels = &spec["template"]["metadata"]["labels"];
+                let mut wanted = spec["selector"].as_object().into_iter().flatten();
+                if !wanted.all(|(key, value)| labels.get(key) == Some(value)) {
+                    errors.push(FieldError::invalid(
+                        "spec.template.metadata.labels",
+                        labels.clone(),
+                        "`selector` does not match template `labels`",
+                    ));
+                }
                 template(&spec["template"], "spec.template", &mut errors);
                 only_restarting(new, &mut errors);
             }
@@ -71,8 +109,12 @@ fn by_hand(group: &str, kind: &str) -> Option<Rule> {
         },
         ("apps", "ControllerRevision") => |new, old| {
             let mut errors = Vec::new();
-            if new["data"].is_null() {
+            // of an update it is enough that it may not change
+            if new["data"].is_null() && old.is_none() {
                 errors.push(FieldError::required("data", "data is mandatory"));
+            } else if old.is_none() && !new["data"].is_object() {
+                let detail = "data must be a valid JSON object";
+                errors.push(FieldError::required("data", detail));
             }
             errors.extend(fixed(new, old, &["data"]));
             errors
@@ -89,24 +131,19 @@ fn by_hand(group: &str, kind: &str) -> Option<Rule> {
             .collect()
         },
         ("apiregistration.k8s.io", "APIService") => api_service,
-        ("networking.k8s.io", "IngressClass") => |new, old| fixed(new, old, &["spec.controller"]),
+        ("networking.k8s.io", "IngressClass") => ingress_class,
         ("node.k8s.io", "RuntimeClass") => |new, old| fixed(new, old, &["handler"]),
         ("storage.k8s.io", "CSIStorageCapacity") => {
             |new, old| fixed(new, old, &["storageClassName", "nodeTopology"])
         }
-        ("storage.k8s.io", "VolumeAttachment") => |new, old| {
-            let mut errors = fixed(new, old, &["spec"]);
-            if items_of(&new["spec"]["source"]) != 1 {
-                let detail =
-                    "must specify exactly one of inlineVolumeSpec and persistentVolumeName";
-                errors.push(FieldError::required("spec.source", detail));
-            }
-            errors
-        },
-        ("resource.k8s.io", "ResourceClaim" | "ResourceClaimTemplate") => {
-            |new, old| fixed(new, old, &["spec"])
-        }
-        ("networking.k8s.io", "IPAddress") => |new, old| fixed(new, old, &["spec.parentRef"]),
+        ("storage.k8s.io", "VolumeAttachment") => volume_attachment,
+        ("resource.k8s.io", "ResourceClaim") => resource_claim,
+        ("resource.k8s.io", "ResourceClaimTemplate") => resource_claim_template,
+        ("resource.k8s.io", "ResourceSlice") => resource_slice,
+        ("networking.k8s.io", "IPAddress") => ip_address,
+        ("networking.k8s.io", "ServiceCIDR") => service_cidr,
+        ("", "LimitRange") => limit_range,
+        ("", "PersistentVolume") => volume,
         ("networking.k8s.io", "NetworkPolicy") => network_policy,
         ("discovery.k8s.io", "EndpointSlice") => |new, old| {
             let mut errors = fixed(new, old, &["addressType"]);
@@ -120,20 +157,7 @@ fn by_hand(group: &str, kind: &str) -> Option<Rule> {
             }
             errors
         },
-        ("", "Endpoints") => |new, _| {
-            items(&new["subsets"])
-                .enumerate()
-                .filter(|(_, subset)| {
-                    ["addresses", "notReadyAddresses"]
-                        .iter()
-                        .all(|list| items(&subset[*list]).next().is_none())
-                })
-                .map(|(index, _)| {
-                    let detail = "must specify `addresses` or `notReadyAddresses`";
-                    FieldError::required(format!("subsets[{index}]"), detail)
-                })
-                .collect()
-        },
+        ("", "Endpoints") => endpoints,
         ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy") => |new, _| {
             let spec = &new["spec"];
             let missing = |list: &str| items(&spec[list]).next().is_none();
@@ -146,6 +170,13 @@ fn by_hand(group: &str, kind: &str) -> Option<Rule> {
                 Vec::new()
             }
         },
+        ("policy", "PodDisruptionBudget") => budget,
+        (
+            "admissionregistration.k8s.io",
+            "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration",
+        ) => webhooks,
+        ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration") => priority_level,
+        ("storage.k8s.io", "CSINode") => csi_node,
         ("batch", "Job") => job,
         ("batch", "CronJob") => cron_job,
         ("rbac.authorization.k8s.io", "RoleBinding") => |new, old| binding(new, old, true),
@@ -153,18 +184,7 @@ fn by_hand(group: &str, kind: &str) -> Option<Rule> {
         ("rbac.authorization.k8s.io", "Role" | "ClusterRole") => role,
         ("networking.k8s.io", "Ingress") => ingress,
         ("autoscaling", "HorizontalPodAutoscaler") => autoscaler,
-        ("storage.k8s.io", "StorageClass") => |new, old| {
-            fixed(
-                new,
-                old,
-                &[
-                    "provisioner",
-                    "parameters",
-                    "reclaimPolicy",
-                    "volumeBindingMode",
-                ],
-            )
-        },
+        ("storage.k8s.io", "StorageClass") => storage_class,
         ("scheduling.k8s.io", "PriorityClass") => |new, old| {
             let Some(old) = old else { return Vec::new() };
             ["value", "preemptionPolicy"]
@@ -179,9 +199,9 @@ fn by_hand(group: &str, kind: &str) -> Option<Rule> {
     Some(rule)
 }
 
-const IMMUTABLE: &str = "field is immutable";
+pub(super) const IMMUTABLE: &str = "field is immutable";
 
-fn fixed(new: &Value, old: Option<&Value>, paths: &[&str]) -> Vec<FieldError> {
+pub(super) fn fixed(new: &Value, old: Option<&Value>, paths: &[&str]) -> Vec<FieldError> {
     let Some(old) = old else { return Vec::new() };
     paths
         .iter()
@@ -211,7 +231,7 @@ pub(super) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-fn template(new: &Value, path: &str, errors: &mut Vec<FieldError>) {
+pub(super) fn template(new: &Value, path: &str, errors: &mut Vec<FieldError>) {
     pod_spec(&new["spec"], &format!("{path}.spec"), errors);
 }
 
@@ -305,10 +325,74 @@ fn workload(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
     errors
 }
 
+fn update_strategy(strategy: &Value, errors: &mut Vec<FieldError>) {
+    match text(&strategy["type"]) {
+        "RollingUpdate" => {}
+        "" => errors.push(FieldError::required("spec.updateStrategy", "")),
+        "OnDelete" => {
+            if !strategy["rollingUpdate"].is_null() {
+                errors.push(FieldError::invalid(
+                    "spec.updateStrategy.rollingUpdate",
+                    strategy["rollingUpdate"].clone(),
+                    "only allowed for updateStrategy 'RollingUpdate'",
+                ));
+            }
+        }
+        other => {
+            let whole = format!("{{\"Type\":{},\"RollingUpdate\":null}}", json!(other));
+            errors.push(FieldError::new(
+                "spec.updateStrategy",
+                crate::FieldProblem::Invalid,
+                None,
+                format!("{whole}: must be 'RollingUpdate' or 'OnDelete'"),
+            ));
+        }
+    }
+}
+
+/// A StatefulSet's template with the volumes of its claims, which come before its own.
+fn with_claims(spec: &Value, errors: &mut Vec<FieldError>) -> Value {
+    let mut template = spec["template"].clone();
+    let mut volumes = Vec::new();
+    for (index, claim) in items(&spec["volumeClaimTemplates"]).enumerate() {
+        let at = format!("spec.template.spec.volumes[{index}]");
+        let name = text(&claim["metadata"]["name"]);
+        if name.is_empty() {
+            errors.push(FieldError::required(format!("{at}.name"), ""));
+            let place = format!("{at}.persistentVolumeClaim.claimName");
+            errors.push(FieldError::required(place, ""));
+        } else {
+            for problem in crate::registry::words::Form::Label.problems(name) {
+                errors.push(FieldError::invalid(
+                    format!("{at}.name"),
+                    json!(name),
+                    problem,
+                ));
+            }
+        }
+        volumes.push(json!({"name": name, "persistentVolumeClaim": {"claimName": name}}));
+    }
+    if !volumes.is_empty() && template["spec"].is_object() {
+        let own = items(&template["spec"]["volumes"]);
+        let own: Vec<Value> = own
+            .filter(|own| volumes.iter().all(|claim| claim["name"] != own["name"]))
+            .cloned()
+            .collect();
+        volumes.extend(own);
+        template["spec"]["volumes"] = Value::Array(volumes);
+    }
+    template
+}
+
 fn stateful_set(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
     let mut errors = Vec::new();
     selector_matches(new, "statefulset", &mut errors);
-    template(&new["spec"]["template"], "spec.template", &mut errors);
+    update_strategy(&new["spec"]["updateStrategy"], &mut errors);
+    // a template's labels are looked at twice
+    let labels = &new["spec"]["template"]["metadata"]["labels"];
+    crate::registry::words::labels(labels, "spec.template.labels", &mut errors);
+    let whole = with_claims(&new["spec"], &mut errors);
+    template(&whole, "spec.template", &mut errors);
     only_restarting(new, &mut errors);
     if let Some(old) = old {
         let fixed_part = |object: &Value| {
@@ -335,78 +419,6 @@ fn stateful_set(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
             ));
         }
     }
-    errors
-}
-
-fn job_restarts(spec: &Value, path: &str, errors: &mut Vec<FieldError>) {
-    let policy = &spec["template"]["spec"]["restartPolicy"];
-    let at = format!("{path}.template.spec.restartPolicy");
-    let known = ["OnFailure", "Never"];
-    if policy == "Always" {
-        let detail = "valid values: \"OnFailure\", \"Never\"";
-        errors.push(FieldError::required(at, detail));
-    } else if !known.contains(&text(policy)) {
-        errors.push(FieldError::not_supported(at, json!(text(policy)), &known));
-    }
-}
-
-fn job(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
-    let mut errors = Vec::new();
-    template(&new["spec"]["template"], "spec.template", &mut errors);
-    job_restarts(&new["spec"], "spec", &mut errors);
-    // a suspended job's template may change where scheduling is concerned
-    let suspended = old.is_some_and(|old| old["spec"]["suspend"] == json!(true));
-    errors.extend(fixed(
-        new,
-        old,
-        &[
-            "spec.completionMode",
-            "spec.selector",
-            "spec.podFailurePolicy",
-            "spec.backoffLimitPerIndex",
-            "spec.successPolicy",
-        ],
-    ));
-    if new["spec"]["completionMode"] != "Indexed" {
-        errors.extend(fixed(new, old, &["spec.completions"]));
-    }
-    if !suspended {
-        errors.extend(fixed(new, old, &["spec.template"]));
-    }
-    errors
-}
-
-fn cron_job(new: &Value, _old: Option<&Value>) -> Vec<FieldError> {
-    let mut errors = Vec::new();
-    let schedule = text(&new["spec"]["schedule"]);
-    if schedule.is_empty() {
-        errors.push(FieldError::required("spec.schedule", ""));
-    } else if !schedule.starts_with('@') && schedule.split_whitespace().count() != 5 {
-        errors.push(FieldError::invalid(
-            "spec.schedule",
-            json!(schedule),
-            format!(
-                "expected exactly 5 fields, found {}: [{}]",
-                schedule.split_whitespace().count(),
-                schedule.split_whitespace().collect::<Vec<_>>().join(" ")
-            ),
-        ));
-    }
-    let known = ["Allow", "Forbid", "Replace"];
-    if !known.contains(&text(&new["spec"]["concurrencyPolicy"])) {
-        errors.push(FieldError::not_supported(
-            "spec.concurrencyPolicy",
-            new["spec"]["concurrencyPolicy"].clone(),
-            &known,
-        ));
-    }
-    let inner = &new["spec"]["jobTemplate"]["spec"];
-    template(
-        &inner["template"],
-        "spec.jobTemplate.spec.template",
-        &mut errors,
-    );
-    job_restarts(inner, "spec.jobTemplate.spec", &mut errors);
     errors
 }
 
@@ -480,98 +492,6 @@ fn role(new: &Value, _: Option<&Value>) -> Vec<FieldError> {
     errors
 }
 
-fn autoscaler(new: &Value, _: Option<&Value>) -> Vec<FieldError> {
-    let spec = &new["spec"];
-    let number = |field: &str| spec[field].as_i64().unwrap_or(0);
-    let (least, most) = (
-        spec["minReplicas"].as_i64().unwrap_or(1),
-        number("maxReplicas"),
-    );
-    let mut errors = Vec::new();
-    if least < 1 {
-        let detail = "must be greater than or equal to 1";
-        errors.push(FieldError::invalid(
-            "spec.minReplicas",
-            json!(least),
-            detail,
-        ));
-    }
-    let outside = |metric: &Value| matches!(text(&metric["type"]), "Object" | "External");
-    if least == 0 && !items(&spec["metrics"]).any(outside) {
-        let detail = "must specify at least one Object or External metric to support scaling to zero replicas";
-        errors.push(FieldError::forbidden("spec.metrics", detail));
-    }
-    if most == 0 {
-        let detail = "must be set and greater than 0";
-        errors.push(FieldError::required("spec.maxReplicas", detail));
-    } else if most < 1 {
-        let detail = "must be greater than or equal to 1";
-        errors.push(FieldError::invalid("spec.maxReplicas", json!(most), detail));
-    }
-    if most < least {
-        let detail = "must be greater than or equal to `minReplicas`";
-        errors.push(FieldError::invalid("spec.maxReplicas", json!(most), detail));
-    }
-    for (index, metric) in items(&spec["metrics"]).enumerate() {
-        for source in ["resource", "containerResource"] {
-            if metric[source].is_object() {
-                let at = format!("spec.metrics[{index}].{source}.target");
-                metric_target(&metric[source]["target"], &at, &mut errors);
-            }
-        }
-    }
-    let target = &spec["scaleTargetRef"];
-    let group = text(&target["apiVersion"]);
-    let known = ["Pod", "ReplicationController"].contains(&text(&target["kind"]));
-    if !(group.contains('/') || group == "v1" && known) {
-        let detail = "apiVersion must specify API group";
-        errors.push(FieldError::invalid(
-            "spec.scaleTargetRef.apiVersion",
-            json!(group),
-            detail,
-        ));
-    }
-    if let Some(percent) = spec["targetCPUUtilizationPercentage"].as_i64()
-        && percent < 1
-    {
-        errors.push(FieldError::invalid(
-            "spec.metrics[0].resource.target.averageUtilization",
-            json!(percent),
-            "must be greater than 0",
-        ));
-    }
-    errors
-}
-
-fn metric_target(target: &Value, at: &str, errors: &mut Vec<FieldError>) {
-    let kind = text(&target["type"]);
-    let place = format!("{at}.type");
-    if kind.is_empty() {
-        errors.push(FieldError::required(
-            place.clone(),
-            "must specify a metric target type",
-        ));
-    }
-    if !["Utilization", "Value", "AverageValue"].contains(&kind) {
-        let detail = "must be either Utilization, Value, or AverageValue";
-        errors.push(FieldError::invalid(place, json!(kind), detail));
-    }
-    let utilization = &target["averageUtilization"];
-    if utilization.as_i64().is_some_and(|percent| percent < 1) {
-        errors.push(FieldError::invalid(
-            format!("{at}.averageUtilization"),
-            utilization.clone(),
-            "must be greater than 0",
-        ));
-    }
-    if utilization.is_null() && target["averageValue"].is_null() {
-        errors.push(FieldError::required(
-            format!("{at}.averageUtilization"),
-            "must set either a target raw value or a target utilization",
-        ));
-    }
-}
-
 fn api_service(new: &Value, _: Option<&Value>) -> Vec<FieldError> {
     let mut errors = Vec::new();
     let spec = &new["spec"];
@@ -584,12 +504,32 @@ fn api_service(new: &Value, _: Option<&Value>) -> Vec<FieldError> {
             format!("must be `spec.version+\".\"+spec.group`: {wanted:?}"),
         ));
     }
+    if !group.is_empty() {
+        for problem in crate::registry::words::Form::Subdomain.problems(group) {
+            errors.push(FieldError::invalid("spec.group", json!(group), problem));
+        }
+    }
+    if spec["service"].is_null() && spec["insecureSkipTLSVerify"] == json!(true) {
+        errors.push(FieldError::invalid(
+            "spec.insecureSkipTLSVerify",
+            json!(true),
+            "local APIServices may not have insecureSkipTLSVerify",
+        ));
+    }
     if group.is_empty() && version != "v1" {
         let detail = "only v1 may have an empty group and it better be legacy kube";
         errors.push(FieldError::required("spec.group", detail));
     }
     for problem in crate::registry::words::Form::Label1035.problems(version) {
         errors.push(FieldError::invalid("spec.version", json!(version), problem));
+    }
+    let service = &spec["service"];
+    if service.is_object() {
+        for field in ["namespace", "name"] {
+            if text(&service[field]).is_empty() {
+                errors.push(FieldError::required(format!("spec.service.{field}"), ""));
+            }
+        }
     }
     for (field, most) in [("groupPriorityMinimum", 20_000), ("versionPriority", 1000)] {
         let number = spec[field].as_i64().unwrap_or(0);
@@ -641,39 +581,18 @@ fn secret(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
         "kubernetes.io/tls" => &["tls.crt", "tls.key"],
         "kubernetes.io/dockerconfigjson" => &[".dockerconfigjson"],
         "kubernetes.io/ssh-auth" => &["ssh-privatekey"],
+        "kubernetes.io/dockercfg" => &[".dockercfg"],
         _ => &[],
     };
-    for key in required {
-        if new["data"].get(*key).is_none() {
+    let has = |key: &str| new["data"].get(key).is_some();
+    if new["type"] == "kubernetes.io/basic-auth" && !has("username") && !has("password") {
+        for key in ["username", "password"] {
             errors.push(FieldError::required(format!("data[{key}]"), ""));
         }
     }
-    errors
-}
-
-fn claim(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
-    let mut errors = Vec::new();
-    if let Some(old) = old {
-        let bound = old["status"]["phase"] == "Bound";
-        let settle = |claim: &Value| {
-            let mut spec = claim["spec"].clone();
-            if let Some(map) = spec.as_object_mut() {
-                map.remove("volumeAttributesClassName");
-                if bound {
-                    map.remove("resources");
-                }
-                // binding sets it, once
-                if old["spec"]["volumeName"].is_null() {
-                    map.remove("volumeName");
-                }
-            }
-            spec
-        };
-        if settle(new) != settle(old) {
-            errors.push(FieldError::forbidden(
-                "spec",
-                "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims",
-            ));
+    for key in required {
+        if !has(key) {
+            errors.push(FieldError::required(format!("data[{key}]"), ""));
         }
     }
     errors
@@ -709,8 +628,14 @@ fn binding(new: &Value, old: Option<&Value>, namespaced: bool) -> Vec<FieldError
     }
     for (index, subject) in items(&new["subjects"]).enumerate() {
         let kind = text(&subject["kind"]);
-        if text(&subject["name"]).is_empty() {
+        let name = text(&subject["name"]);
+        if name.is_empty() {
             errors.push(FieldError::required(format!("subjects[{index}].name"), ""));
+        } else if kind == "ServiceAccount" {
+            for problem in crate::registry::words::Form::Subdomain.problems(name) {
+                let at = format!("subjects[{index}].name");
+                errors.push(FieldError::invalid(at, json!(name), problem));
+            }
         }
         if !["ServiceAccount", "User", "Group"].contains(&kind) {
             errors.push(FieldError::not_supported(

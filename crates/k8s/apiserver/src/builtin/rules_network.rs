@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::rules::{items, items_of, text};
+use super::rules::{IMMUTABLE, fixed, items, items_of, text};
 use crate::FieldError;
 
 pub(super) fn service(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
@@ -62,6 +62,16 @@ pub(super) fn service(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
             ));
         }
     }
+    let address = text(&spec["clusterIP"]);
+    let form = crate::registry::words::Form::Address;
+    let problems = form.problems(address);
+    if !address.is_empty() && !headless && !problems.is_empty() {
+        for problem in problems {
+            let at = "spec.clusterIPs[0]";
+            errors.push(FieldError::invalid(at, json!(address), problem));
+        }
+        return errors;
+    }
     if let Some(old) = old {
         let before = text(&old["spec"]["clusterIP"]);
         let had_one = old["spec"]["type"] != "ExternalName" && !before.is_empty();
@@ -82,11 +92,35 @@ fn ingress_backend(backend: &Value, at: &str, errors: &mut Vec<FieldError>) {
         let detail = "resource or service backend is required";
         errors.push(FieldError::invalid(at, json!(""), detail));
     }
-    if service.is_object()
-        && service["port"]["name"].is_null()
-        && service["port"]["number"].is_null()
-    {
-        errors.push(FieldError::required(at, "port name or number is required"));
+    if !service.is_object() {
+        return;
+    }
+    let place = format!("{at}.service.port");
+    let (name, number) = (text(&service["port"]["name"]), &service["port"]["number"]);
+    match (name.is_empty(), number.as_i64().unwrap_or(0)) {
+        (true, 0) => errors.push(FieldError::required(at, "port name or number is required")),
+        (false, 0) => {
+            for problem in crate::registry::words::port_name(name) {
+                errors.push(FieldError::invalid(
+                    format!("{place}.name"),
+                    json!(name),
+                    problem,
+                ));
+            }
+        }
+        (false, _) => {
+            let detail = "cannot set both port name & port number";
+            errors.push(FieldError::invalid(at, json!(""), detail));
+        }
+        (true, number) if !(1..=65_535).contains(&number) => {
+            let detail = "must be between 1 and 65535, inclusive";
+            errors.push(FieldError::invalid(
+                format!("{place}.number"),
+                json!(number),
+                detail,
+            ));
+        }
+        _ => {}
     }
 }
 
@@ -114,8 +148,17 @@ pub(super) fn ingress(new: &Value, _: Option<&Value>) -> Vec<FieldError> {
     }
     let known = ["Exact", "ImplementationSpecific", "Prefix"];
     for (rule_index, rule) in items(&new["spec"]["rules"]).enumerate() {
+        host(
+            text(&rule["host"]),
+            &format!("spec.rules[{rule_index}].host"),
+            &mut errors,
+        );
         for (index, path) in items(&rule["http"]["paths"]).enumerate() {
             let at = format!("spec.rules[{rule_index}].http.paths[{index}].pathType");
+            if path["pathType"].is_null() {
+                errors.push(FieldError::required(at, "pathType must be specified"));
+                continue;
+            }
             if path["pathType"] != "ImplementationSpecific" && !text(&path["path"]).starts_with('/')
             {
                 errors.push(FieldError::invalid(
@@ -130,15 +173,41 @@ pub(super) fn ingress(new: &Value, _: Option<&Value>) -> Vec<FieldError> {
                 &mut errors,
             );
             match path["pathType"].as_str() {
-                None => errors.push(FieldError::required(at, "pathType must be specified")),
                 Some(kind) if !known.contains(&kind) => {
                     errors.push(FieldError::not_supported(at, json!(kind), &known));
                 }
-                Some(_) => {}
+                _ => {}
             }
         }
     }
     errors
+}
+
+/// A name that requests come with; a star stands for its first part.
+fn host(host: &str, at: &str, errors: &mut Vec<FieldError>) {
+    if host.is_empty() {
+        return;
+    }
+    if host.parse::<std::net::IpAddr>().is_ok() {
+        let detail = "must be a DNS name, not an IP address";
+        errors.push(FieldError::invalid(at, json!(host), detail));
+    }
+    let form = crate::registry::words::Form::Subdomain;
+    if host.contains('*') {
+        let rest = host.strip_prefix("*.").unwrap_or_default();
+        if host.len() > 253 {
+            let detail = "must be no more than 253 characters";
+            errors.push(FieldError::invalid(at, json!(host), detail));
+        }
+        if !form.problems(rest).is_empty() {
+            let detail = "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist of lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character (e.g. '*.example.com', regex used for validation is '\\*\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+            errors.push(FieldError::invalid(at, json!(host), detail));
+        }
+        return;
+    }
+    for problem in form.problems(host) {
+        errors.push(FieldError::invalid(at, json!(host), problem));
+    }
 }
 
 pub(super) fn network_policy(new: &Value, _: Option<&Value>) -> Vec<FieldError> {
@@ -153,6 +222,115 @@ pub(super) fn network_policy(new: &Value, _: Option<&Value>) -> Vec<FieldError> 
                     let detail = "may not specify both ipBlock and another peer";
                     errors.push(FieldError::forbidden(at, detail));
                 }
+            }
+        }
+    }
+    errors
+}
+
+pub(super) fn ingress_class(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
+    let mut errors = fixed(new, old, &["spec.controller"]);
+    let parameters = &new["spec"]["parameters"];
+    if !parameters.is_object() {
+        return errors;
+    }
+    let at = |field: &str| format!("spec.parameters.{field}");
+    let space = &parameters["namespace"];
+    match text(&parameters["scope"]) {
+        "Namespace" if space.is_null() => {
+            let detail = "`parameters.scope` is set to 'Namespace'";
+            errors.push(FieldError::required(at("namespace"), detail));
+        }
+        "Cluster" if !space.is_null() => {
+            let detail = "`parameters.scope` is set to 'Cluster'";
+            errors.push(FieldError::forbidden(at("namespace"), detail));
+        }
+        _ => {}
+    }
+    errors
+}
+
+pub(super) fn ip_address(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    let name = k8s_object::name(new);
+    if !name.is_empty() {
+        for problem in crate::registry::words::Form::Address.problems(name) {
+            errors.push(FieldError::invalid("metadata.name", json!(name), problem));
+        }
+    }
+    if new["spec"]["parentRef"].is_null() {
+        errors.push(FieldError::required("spec.parentRef", ""));
+    }
+    errors.extend(fixed(new, old, &["spec.parentRef"]));
+    errors
+}
+
+pub(super) fn service_cidr(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
+    let at = "spec.cidrs";
+    let list =
+        |object: &Value| -> Vec<Value> { items(&object["spec"]["cidrs"]).cloned().collect() };
+    let after = list(new);
+    let mut errors = Vec::new();
+    let Some(before) = old.map(list) else {
+        networks(&after, at, &mut errors);
+        return errors;
+    };
+    let first = |errors: &mut Vec<FieldError>, index: usize| {
+        if before[index] != after[index] {
+            let at = format!("{at}[{index}]");
+            errors.push(FieldError::invalid(at, after[index].clone(), IMMUTABLE));
+        }
+    };
+    match (before.len(), after.len()) {
+        (a, b) if a == b => (0..a).for_each(|index| first(&mut errors, index)),
+        (1, 2) => {
+            first(&mut errors, 0);
+            networks(&after, at, &mut errors);
+        }
+        _ => {
+            let shown = new["spec"]["cidrs"].clone();
+            errors.push(FieldError::invalid(at, shown, IMMUTABLE));
+        }
+    }
+    errors
+}
+
+fn networks(list: &[Value], at: &str, errors: &mut Vec<FieldError>) {
+    if list.is_empty() {
+        errors.push(FieldError::required(at, "at least one CIDR required"));
+    } else if list.len() > 2 {
+        let detail = "may only hold up to 2 values";
+        errors.push(FieldError::invalid(at, json!({"CIDRs": list}), detail));
+        return;
+    }
+    for (index, network) in list.iter().enumerate() {
+        for problem in crate::registry::words::Form::Network.problems(text(network)) {
+            let at = format!("{at}[{index}]");
+            errors.push(FieldError::invalid(at, network.clone(), problem));
+        }
+    }
+    if let [one, other] = list
+        && text(one).contains(':') == text(other).contains(':')
+    {
+        let detail = "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64";
+        errors.push(FieldError::invalid(at, json!(list), detail));
+    }
+}
+
+pub(super) fn endpoints(new: &Value, _: Option<&Value>) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    for (index, subset) in items(&new["subsets"]).enumerate() {
+        let at = format!("subsets[{index}]");
+        let missing = |list: &str| items(&subset[list]).next().is_none();
+        if missing("addresses") && missing("notReadyAddresses") {
+            let detail = "must specify `addresses` or `notReadyAddresses`";
+            errors.push(FieldError::required(at.clone(), detail));
+        }
+        let many = items(&subset["ports"]).count() > 1;
+        for (port, entry) in items(&subset["ports"]).enumerate() {
+            if many && text(&entry["name"]).is_empty() {
+                let place = format!("{at}.ports[{port}].name");
+                errors.push(FieldError::required(place, ""));
             }
         }
     }

@@ -105,7 +105,7 @@ fn container_rules(
             let at = format!("{at}.env[{index}].valueFrom");
             let count = from.as_object().map_or(0, serde_json::Map::len);
             if count == 0 {
-                let detail = "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef`, or `fileKeyRef`";
+                let detail = "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`";
                 errors.push(FieldError::invalid(at, json!(""), detail));
             } else if !text(&entry["value"]).is_empty() {
                 let detail = "may not be specified when `value` is not empty";
@@ -117,7 +117,7 @@ fn container_rules(
     for (index, mount) in items(&container["volumeMounts"]).enumerate() {
         let at = format!("{at}.volumeMounts[{index}]");
         let name = text(&mount["name"]);
-        if !name.is_empty() && !volumes.contains(name) {
+        if !volumes.contains(name) {
             errors.push(FieldError::new(
                 format!("{at}.name"),
                 crate::FieldProblem::NotFound,

@@ -10,6 +10,21 @@ fn gvk(group: &str, version: &str, kind: &str) -> Value {
     json!({"group": group, "version": version, "kind": kind})
 }
 
+/// Whatever is asked is handed on.
+fn proxied() -> Vec<&'static str> {
+    vec!["create", "delete", "get", "patch", "update"]
+}
+
+/// What a kind is in aggregated discovery: of what is built in only another version than the list's own is told.
+fn response_kind(def: &ResourceDef, kind: Value) -> Value {
+    let same = kind["group"] == json!(def.group) && kind["version"] == json!(def.version);
+    if same && matches!(def.schema, crate::Schema::Builtin) {
+        gvk("", "", kind["kind"].as_str().unwrap_or_default())
+    } else {
+        kind
+    }
+}
+
 /// What a subresource offers: its name, its kind, its verbs.
 fn subresources(def: &ResourceDef) -> Vec<(String, Value, Vec<&'static str>)> {
     let own = || gvk(&def.group, &def.version, &def.kind);
@@ -20,6 +35,9 @@ fn subresources(def: &ResourceDef) -> Vec<(String, Value, Vec<&'static str>)> {
             ("pods", "binding") => (gvk("", "v1", "Binding"), vec!["create"]),
             ("pods", "eviction") => (gvk("policy", "v1", "Eviction"), vec!["create"]),
             ("pods", "log") => (own(), vec!["get"]),
+            ("nodes", "proxy") => (gvk("", "v1", "NodeProxyOptions"), proxied()),
+            ("pods", "proxy") => (gvk("", "v1", "PodProxyOptions"), proxied()),
+            ("services", "proxy") => (gvk("", "v1", "ServiceProxyOptions"), proxied()),
             ("pods", "exec") => (gvk("", "v1", "PodExecOptions"), vec!["create", "get"]),
             ("pods", "attach") => (gvk("", "v1", "PodAttachOptions"), vec!["create", "get"]),
             ("pods", "portforward") => (
@@ -68,9 +86,9 @@ pub(crate) fn aggregated(catalog: &Catalog, core: bool) -> Value {
                 })
                 .collect();
             let metadata = if core {
-                json!({"creationTimestamp": null})
+                json!({})
             } else {
-                json!({"name": group, "creationTimestamp": null})
+                json!({"name": group})
             };
             json!({"metadata": metadata, "versions": versions})
         })
@@ -84,7 +102,7 @@ pub(crate) fn aggregated(catalog: &Catalog, core: bool) -> Value {
 fn aggregated_resource(def: &ResourceDef) -> Value {
     let mut out = json!({
         "resource": def.plural,
-        "responseKind": gvk(&def.group, &def.version, &def.kind),
+        "responseKind": response_kind(def, gvk(&def.group, &def.version, &def.kind)),
         "scope": if def.namespaced { "Namespaced" } else { "Cluster" },
         "singularResource": def.singular,
         "verbs": def.verbs,
@@ -97,7 +115,10 @@ fn aggregated_resource(def: &ResourceDef) -> Value {
     }
     let below: Vec<Value> = subresources(def)
         .into_iter()
-        .map(|(name, kind, verbs)| json!({"subresource": name, "responseKind": kind, "verbs": verbs}))
+        .map(|(name, kind, verbs)| {
+            let kind = response_kind(def, kind);
+            json!({"subresource": name, "responseKind": kind, "verbs": verbs})
+        })
         .collect();
     if !below.is_empty() {
         out["subresources"] = json!(below);
@@ -162,10 +183,20 @@ pub(crate) fn resources(catalog: &Catalog, group: &str, version: &str) -> Option
         if !def.categories.is_empty() {
             entry["categories"] = json!(def.categories);
         }
-        if !def.review {
-            let digest = base_json::Digest::of(
-                format!("{}/{}/{}", def.group, def.storage_version, def.kind).as_bytes(),
-            );
+        // what is stored
+        if def.offers("create") && !def.review {
+            let (mut group, mut version) = (&def.group, &def.storage_version);
+            if let Some(hashed) = &def.hashed_version {
+                version = hashed;
+            }
+            let (own_group, own_version);
+            if let Some(stored) = &def.stored_as {
+                own_group = stored.group.to_owned();
+                own_version = stored.version.to_owned();
+                (group, version) = (&own_group, &own_version);
+            }
+            let digest =
+                base_json::Digest::of(format!("{group}/{version}/{}", def.kind).as_bytes());
             let hash = STANDARD.encode(&digest.as_bytes()[..8]);
             entry["storageVersionHash"] = json!(hash);
         }
@@ -182,10 +213,15 @@ pub(crate) fn resources(catalog: &Catalog, group: &str, version: &str) -> Option
             out.push(entry);
         }
     }
-    Some(json!({
+    let mut document = json!({
         "kind": "APIResourceList", "apiVersion": "v1",
         "groupVersion": group_version(group, version), "resources": out,
-    }))
+    });
+    // the oldest group is written without
+    if let Some(document) = document.as_object_mut().filter(|_| group.is_empty()) {
+        document.remove("apiVersion");
+    }
+    Some(document)
 }
 
 /// Writes `/version`.

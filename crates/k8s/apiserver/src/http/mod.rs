@@ -4,6 +4,7 @@
 
 mod body;
 mod discovery;
+mod duplicates;
 mod impersonate;
 mod negotiate;
 mod openapi;
@@ -287,7 +288,11 @@ impl Server {
             ["apis", group] => discovery::group(&catalog, group),
             ["apis", group, version] => discovery::resources(&catalog, group, version),
             ["version"] => Some(discovery::version(&self.registry.config().version)),
-            ["openapi", "v3"] => Some(openapi::root(&catalog)),
+            ["openapi", "v3"] => {
+                let list = text_response(200, &openapi::root(&catalog).to_string());
+                // Kubernetes leaves it to be guessed what this is
+                return Ok(Answer::Raw(list));
+            }
             ["openapi", "v2"] => {
                 if call.accept().starts_with(SWAGGER_MIME) {
                     return Ok(Answer::Raw(swagger_without_types()));
@@ -426,7 +431,9 @@ fn swagger_without_types() -> Response<Body> {
 
 fn openapi_document(call: &Call<'_>, catalog: &Catalog, path: &str) -> Result<Answer, Status> {
     let Some(document) = catalog.openapi().get(path) else {
-        return Ok(Answer::Raw(text_response(404, "404 page not found\n")));
+        let mut nothing = text_response(404, "");
+        nothing.headers_mut().remove(CONTENT_TYPE);
+        return Ok(Answer::Raw(nothing));
     };
     let asked = call.query.get("hash");
     let mut response = Response::new(Body::from(document.bytes.clone()));
@@ -467,26 +474,119 @@ pub(crate) fn text_response(code: u16, text: &str) -> Response<Body> {
 }
 
 /// Reads a body by its content type.
-pub(crate) fn read_body(headers: &HeaderMap, body: &Bytes) -> Result<Value, Status> {
+pub(crate) fn read_body(headers: &HeaderMap, body: &Bytes, kind: &str) -> Result<Value, Status> {
     let header = headers
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
-    parse(negotiate::content(header)?, body)
+    let format = negotiate::content(header)?;
+    if format == Format::Json {
+        let value: Value = serde_json::from_slice(body).map_err(|error| {
+            let problem = go_json_problem(body, &error);
+            unrecognized(body, kind, &problem)
+        })?;
+        let found = match &value {
+            Value::Array(_) => "array",
+            Value::Bool(_) => "bool",
+            Value::Number(_) => "number",
+            Value::String(_) => "string",
+            Value::Object(_) | Value::Null => return Ok(value),
+        };
+        let problem = format!(
+            "json: cannot unmarshal {found} into Go value of type struct {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}"
+        );
+        return Err(unrecognized(body, kind, &problem));
+    }
+    parse(format, body)
 }
 
-/// Finds a key of a JSON body that stands twice.
-fn duplicate(headers: &HeaderMap, body: &Bytes) -> Option<String> {
+/// What is no JSON, in the words of Go's reader and with the beginning of what was sent.
+fn unrecognized(body: &[u8], kind: &str, problem: &str) -> Status {
+    let summary = |most: usize| -> String {
+        let part = &body[..body.len().min(most)];
+        let more = if body.len() > most { " ..." } else { "" };
+        match body.first() {
+            None => "<empty>".to_owned(),
+            Some(b'{') => format!("{}{more}", String::from_utf8_lossy(part)),
+            Some(_) => {
+                let hex: String = part.iter().map(|byte| format!("{byte:02x}")).collect();
+                format!("{hex}{more}")
+            }
+        }
+    };
+    Status::bad_request(format!(
+        "the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; json parse error: {problem} ({})",
+        summary(30)
+    ))
+}
+
+/// What Go's `encoding/json` says of a text that is none.
+pub(crate) fn go_json_problem(body: &[u8], error: &serde_json::Error) -> String {
+    if error.is_eof() {
+        return "unexpected end of JSON input".to_owned();
+    }
+    let said = error.to_string();
+    let place = match () {
+        () if said.starts_with("expected `,` or `}`") => "after object key:value pair",
+        () if said.starts_with("expected `,` or `]`") => "after array element",
+        () if said.starts_with("expected `:`") => "after object key",
+        () if said.starts_with("key must be") => "looking for beginning of object key string",
+        () if said.starts_with("trailing characters") => "after top-level value",
+        () if said.starts_with("control character") => "in string literal",
+        () => "looking for beginning of value",
+    };
+    let line = body
+        .split(|byte| *byte == b'\n')
+        .nth(error.line().saturating_sub(1));
+    let byte = line.and_then(|line| line.get(error.column().saturating_sub(1)));
+    let shown = match byte {
+        None => return "unexpected end of JSON input".to_owned(),
+        Some(b'\'') => r"'\''".to_owned(),
+        Some(b'"') => "'\"'".to_owned(),
+        Some(byte) => {
+            let quoted = base_yaml::go::quote(&char::from(*byte).to_string());
+            format!("'{}'", quoted.trim_matches('"'))
+        }
+    };
+    format!("invalid character {shown} {place}")
+}
+
+/// Reads what is applied: YAML, of which JSON is a part, and whether a key stands twice.
+pub(crate) fn read_applied(body: &Bytes, strict: bool) -> Result<(Value, Option<String>), Status> {
+    let broken = |error: base_yaml::go::GoError| {
+        Status::bad_request(format!("error decoding YAML: {error}"))
+    };
+    // most of what comes is JSON, and its numbers stay what they are
+    let json = body.trim_ascii_start().starts_with(b"{");
+    let read = if json {
+        serde_json::from_slice(body).ok()
+    } else {
+        None
+    };
+    let value = match read {
+        Some(value) => value,
+        None => base_yaml::go::unmarshal(body).map_err(broken)?,
+    };
+    // nothing is an object without anything, as it is for Kubernetes
+    let value = if value.is_null() {
+        Value::Object(serde_json::Map::new())
+    } else {
+        value
+    };
+    if !strict || json && base_json::parse_strict(body).is_ok() {
+        return Ok((value, None));
+    }
+    let twice = base_yaml::go::yaml_to_json_strict(body).err();
+    Ok((value, twice.map(|error| error.to_string())))
+}
+
+/// Is this a JSON body in which a key stands twice?
+fn has_duplicates(headers: &HeaderMap, body: &Bytes) -> bool {
     let header = headers
         .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    if negotiate::content(header).ok()? != Format::Json {
-        return None;
-    }
-    let error = base_json::parse_strict(body).err()?;
-    let key = error.message.strip_prefix("duplicate key ")?;
-    Some(format!("duplicate field {key}"))
+        .and_then(|value| value.to_str().ok());
+    let format = negotiate::content(header.unwrap_or_default());
+    matches!(format, Ok(Format::Json)) && base_json::parse_strict(body).is_err()
 }
 
 /// Reads JSON or YAML; YAML holds JSON.

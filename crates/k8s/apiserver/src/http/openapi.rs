@@ -72,10 +72,138 @@ impl Catalog {
                         .map_or_else(make, |kept| kept.0.get_or_init(make).clone());
                     out.insert(path, made);
                 }
+                let builtin = self.versions(group).into_iter().any(|version| {
+                    let mut all = self.resources(group, version);
+                    all.any(|def| matches!(def.schema, Schema::Builtin))
+                });
+                if builtin && !group.is_empty() {
+                    let about = About {
+                        path: format!("apis/{group}"),
+                        kind: "APIGroup",
+                    };
+                    out.insert(about.path.clone(), Document::new(&about.document()));
+                }
+            }
+            for (path, kind) in [
+                ("api", "APIVersions"),
+                ("apis", "APIGroupList"),
+                ("version", "Info"),
+            ] {
+                let about = About {
+                    path: path.to_owned(),
+                    kind,
+                };
+                out.insert(about.path.clone(), Document::new(&about.document()));
             }
             out
         })
     }
+}
+
+/// A path at which the server tells something of itself.
+struct About {
+    path: String,
+    kind: &'static str,
+}
+
+impl About {
+    fn document(&self) -> Value {
+        let name = match self.kind {
+            "Info" => "io.k8s.apimachinery.pkg.version.Info".to_owned(),
+            kind => format!("io.k8s.apimachinery.pkg.apis.meta.v1.{kind}"),
+        };
+        let mut schemas = Map::new();
+        if self.kind == "Info" {
+            schemas.insert(name.clone(), version_info());
+        } else if let Some(ty) =
+            k8s_apply::schema::Schemas::builtin().named(&format!("meta.v1.{}", self.kind))
+        {
+            let gvk = Gvk {
+                group: String::new(),
+                version: "v1".to_owned(),
+                kind: self.kind.to_owned(),
+            };
+            schemas.extend(k8s_apply::schema::openapi_v3_type(&ty, &name, Some(&gvk)));
+        }
+        let schema = json!({"$ref": format!("#/components/schemas/{name}")});
+        let read = json!({
+            "operationId": format!("get{}", self.kind),
+            "responses": {"200": {"description": "OK", "content": {"application/json": {"schema": schema}}}},
+        });
+        let path = format!("/{}/", self.path);
+        json!({
+            "openapi": "3.0.0", "info": {"title": "Kubernetes", "version": "unversioned"},
+            "paths": {path: {"get": read}}, "components": {"schemas": schemas},
+        })
+    }
+}
+
+fn version_info() -> Value {
+    let fields = [
+        "major",
+        "minor",
+        "gitVersion",
+        "gitCommit",
+        "gitTreeState",
+        "buildDate",
+        "goVersion",
+        "compiler",
+        "platform",
+    ];
+    let properties: Map<String, Value> = fields
+        .iter()
+        .map(|field| {
+            (
+                (*field).to_owned(),
+                json!({"type": "string", "default": ""}),
+            )
+        })
+        .collect();
+    json!({"type": "object", "required": fields, "properties": properties})
+}
+
+/// What is written in place in the newer form has a name in the older one.
+fn plain_types() -> Vec<(&'static str, Value)> {
+    let time = json!({"type": "string", "format": "date-time"});
+    let raw = json!({"type": "object"});
+    vec![
+        (
+            "apimachinery.pkg.api.resource.Quantity",
+            json!({"type": "string"}),
+        ),
+        ("apimachinery.pkg.apis.meta.v1.FieldsV1", raw.clone()),
+        ("apimachinery.pkg.apis.meta.v1.MicroTime", time.clone()),
+        ("apimachinery.pkg.apis.meta.v1.Patch", raw.clone()),
+        ("apimachinery.pkg.apis.meta.v1.Time", time),
+        (
+            "apimachinery.pkg.apis.meta.v1.WatchEvent",
+            json!({"type": "object", "required": ["type", "object"], "properties": {
+                "type": {"type": "string"},
+                "object": {"$ref": "#/definitions/io.k8s.apimachinery.pkg.runtime.RawExtension"}}}),
+        ),
+        ("apimachinery.pkg.runtime.RawExtension", raw),
+        (
+            "apimachinery.pkg.util.intstr.IntOrString",
+            json!({"type": "string", "format": "int-or-string"}),
+        ),
+        ("apimachinery.pkg.version.Info", version_info()),
+        (
+            "apiextensions-apiserver.pkg.apis.apiextensions.v1.JSON",
+            json!({}),
+        ),
+        (
+            "apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrArray",
+            json!({}),
+        ),
+        (
+            "apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrBool",
+            json!({}),
+        ),
+        (
+            "apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrStringArray",
+            json!({}),
+        ),
+    ]
 }
 
 fn path_of(group: &str, version: &str) -> String {
@@ -226,6 +354,11 @@ fn swagger(catalog: &Catalog) -> Value {
                 paths.insert(path, item);
             }
         }
+    }
+    for (name, schema) in plain_types() {
+        definitions
+            .entry(format!("io.k8s.{name}"))
+            .or_insert(schema);
     }
     json!({
         "swagger": "2.0", "info": {"title": "Kubernetes", "version": "unversioned"},

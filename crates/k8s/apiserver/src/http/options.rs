@@ -157,7 +157,7 @@ pub(super) fn delete_options(call: &Call<'_>) -> Result<DeleteOptions, Status> {
         options.propagation = Some(Propagation::Orphan);
     }
     if *call.method == Method::DELETE && !call.body.is_empty() {
-        let body = super::read_body(call.headers, call.body)?;
+        let body = super::read_body(call.headers, call.body, "DeleteOptions")?;
         read_delete_options(&body, &mut options)?;
     }
     Ok(options)

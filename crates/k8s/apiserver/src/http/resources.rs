@@ -102,6 +102,7 @@ impl Server {
         }
         let whole = path.name.is_empty();
         let fits = match verb {
+            "watch" if path.watch => whole || scoped || !def.namespaced,
             "list" | "watch" | "deletecollection" => whole,
             "create" => whole && (scoped || !def.namespaced),
             _ => !whole && (scoped || !def.namespaced),
@@ -120,7 +121,7 @@ impl Server {
             return Err(Status::method_not_allowed());
         }
         if def.review {
-            let object = super::read_body(call.headers, call.body)?;
+            let object = super::read_body(call.headers, call.body, &def.kind)?;
             let object = self.registry.accept_review(def, &path.namespace, object)?;
             let authorizer = &*self.extensions.authorizer;
             let answer = auth::review(
@@ -173,7 +174,7 @@ impl Server {
                 self.registry.scale(def, namespace, name)?,
             )),
             ("scale", "update") => {
-                let wanted = super::read_body(call.headers, call.body)?;
+                let wanted = super::read_body(call.headers, call.body, "Scale")?;
                 let options = write_options(call)?;
                 let scale = self
                     .registry
@@ -182,7 +183,7 @@ impl Server {
             }
             ("scale", "patch") => {
                 let options = write_options(call)?;
-                let patch = read_patch(call, def)?;
+                let (patch, _) = read_patch(call, def, FieldValidation::Ignore)?;
                 let scale = self
                     .registry
                     .patch_scale(def, namespace, name, &patch, &options)?;
@@ -200,7 +201,7 @@ impl Server {
     }
 
     fn bind(&self, call: &Call<'_>, target: &Target<'_>) -> Result<Answer, Status> {
-        let binding = super::read_body(call.headers, call.body)?;
+        let binding = super::read_body(call.headers, call.body, "Binding")?;
         let node = binding["target"]["name"]
             .as_str()
             .unwrap_or_default()
@@ -235,7 +236,7 @@ impl Server {
     }
 
     fn evict(&self, call: &Call<'_>, target: &Target<'_>) -> Result<Answer, Status> {
-        let eviction = super::read_body(call.headers, call.body)?;
+        let eviction = super::read_body(call.headers, call.body, "Eviction")?;
         let mut options = delete_options(call)?;
         read_delete_options(&eviction["deleteOptions"], &mut options)?;
         self.registry.delete(
@@ -337,6 +338,12 @@ impl Server {
                     .iter()
                     .map(|object| table::partial(object, "v1"))
                     .collect();
+                // of none Kubernetes makes nothing here
+                let items = if items.is_empty() {
+                    Value::Null
+                } else {
+                    json!(items)
+                };
                 json!({
                     "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
                     "metadata": metadata, "items": items,
@@ -372,6 +379,13 @@ impl Server {
                 .parse()
                 .map_err(|_| Status::bad_request(format!("invalid timeoutSeconds {text:?}")))?,
         };
+        let asked = query.get("resourceVersion");
+        if !asked.is_empty() && asked.parse::<u64>().is_err() {
+            let why = format!(
+                "resourceVersion: Invalid value: {asked:?}: strconv.ParseUint: parsing {asked:?}: invalid syntax"
+            );
+            return Err(Status::new(500, "", why));
+        }
         let opened: Result<ObjectWatch, Status> = match &target.virtual_resource {
             Some(resource) => resource.watch(&target.request(call), &options).await,
             None => self
@@ -475,12 +489,34 @@ impl Server {
         warnings: &mut Vec<String>,
     ) -> Result<Answer, Status> {
         let path = target.path;
-        let patch = read_patch(call, &target.def)?;
         let mut options = write_options(call)?;
+        let (patch, twice) = read_patch(call, &target.def, options.field_validation)?;
         if let Patch::Apply(wanted) = &patch {
             let typed = wanted["kind"].is_string() && wanted["apiVersion"].is_string();
             if !typed {
                 return Err(Status::bad_request("invalid object type: /, Kind="));
+            }
+            let def = &target.def;
+            let builtin = matches!(def.schema, crate::Schema::Builtin);
+            if builtin && part == Part::Main && wanted["kind"] != def.kind.as_str() {
+                return Err(Status::bad_request(format!(
+                    "invalid object type: {}, Kind={}",
+                    wanted["apiVersion"].as_str().unwrap_or_default(),
+                    wanted["kind"].as_str().unwrap_or_default()
+                )));
+            }
+            if let Some(twice) = twice {
+                if options.field_validation == FieldValidation::Strict {
+                    return Err(Status::bad_request(format!(
+                        "error strict decoding YAML: {twice}"
+                    )));
+                }
+                let lines = twice.lines().map(str::trim);
+                warnings.extend(
+                    lines
+                        .filter(|line| line.starts_with("line "))
+                        .map(str::to_owned),
+                );
             }
             options.field_manager = call.query.get("fieldManager").to_owned();
             // an apply that would create needs the right to
@@ -558,9 +594,7 @@ impl Server {
             remaining: None,
         };
         let def = &target.def;
-        Ok(Answer::Bytes(
-            list.encode(&def.api_version(), &def.list_kind),
-        ))
+        Ok(Answer::Bytes(list.encode(def)))
     }
 }
 
@@ -571,24 +605,43 @@ fn read_object(
     options: &WriteOptions,
     warnings: &mut Vec<String>,
 ) -> Result<Value, Status> {
-    let object = match super::read_body(call.headers, call.body) {
+    let kind = if def.custom { "JSON" } else { &def.kind };
+    let object = match super::read_body(call.headers, call.body, kind) {
         Err(status) if def.custom && status.code == 415 => {
             let known = ["application/json", "application/yaml"];
             return Err(Status::unsupported_media_type(&known));
         }
         read => read?,
     };
-    if options.field_validation != FieldValidation::Ignore
-        && let Some(problem) = super::duplicate(call.headers, call.body)
+    if options.field_validation == FieldValidation::Ignore
+        || !super::has_duplicates(call.headers, call.body)
     {
-        if options.field_validation == FieldValidation::Strict {
-            return Err(Status::bad_request(format!(
-                "{} in version {:?} cannot be handled as a {}: strict decoding error: {problem}",
-                def.kind, def.version, def.kind
-            )));
-        }
-        warnings.push(problem);
+        return Ok(object);
     }
+    let keys = super::duplicates::keys(call.body);
+    let twice = |key: &&super::duplicates::Key| key.again;
+    if options.field_validation == FieldValidation::Strict {
+        let unknown = crate::schema::prune(def, &mut object.clone()).unwrap_or_default();
+        let problems: Vec<String> = keys
+            .iter()
+            .filter_map(|key| {
+                if key.again {
+                    return Some(format!("duplicate field {:?}", key.path));
+                }
+                let unknown = unknown.contains(&key.path);
+                unknown.then(|| format!("unknown field {:?}", key.path))
+            })
+            .collect();
+        return Err(Status::bad_request(format!(
+            "{} in version {:?} cannot be handled as a {}: strict decoding error: {}",
+            def.kind,
+            def.version,
+            def.kind,
+            problems.join(", ")
+        )));
+    }
+    let found = keys.iter().filter(twice);
+    warnings.extend(found.map(|key| format!("duplicate field {:?}", key.path)));
     Ok(object)
 }
 
@@ -627,24 +680,35 @@ fn list_options(call: &Call<'_>) -> Result<ListOptions, Status> {
     })
 }
 
-fn read_patch(call: &Call<'_>, def: &ResourceDef) -> Result<Patch, Status> {
-    const KNOWN: [&str; 4] = [
-        "application/json-patch+json",
-        "application/merge-patch+json",
-        "application/strategic-merge-patch+json",
-        "application/apply-patch+yaml",
-    ];
+/// Reads a patch; with what stands twice in one that is applied.
+fn read_patch(
+    call: &Call<'_>,
+    def: &ResourceDef,
+    validation: FieldValidation,
+) -> Result<(Patch, Option<String>), Status> {
     let header = call.header(CONTENT_TYPE);
     let media = header.split(';').next().unwrap_or_default().trim();
     let json = || super::parse(Format::Json, call.body);
-    match media {
-        "application/json-patch+json" => Ok(Patch::Json(json()?)),
-        "application/merge-patch+json" => Ok(Patch::Merge(json()?)),
-        "application/strategic-merge-patch+json" if !def.custom => Ok(Patch::Strategic(json()?)),
-        "application/apply-patch+yaml" => Ok(Patch::Apply(super::parse(Format::Yaml, call.body)?)),
-        _ if def.custom => Err(Status::unsupported_media_type(&[
-            KNOWN[0], KNOWN[1], KNOWN[3],
-        ])),
-        _ => Err(Status::unsupported_media_type(&KNOWN)),
-    }
+    let patch = match media {
+        "application/json-patch+json" => Patch::Json(json()?),
+        "application/merge-patch+json" => Patch::Merge(json()?),
+        "application/strategic-merge-patch+json" if !def.custom => Patch::Strategic(json()?),
+        "application/apply-patch+yaml" => {
+            let strict = validation != FieldValidation::Ignore;
+            let (wanted, twice) = super::read_applied(call.body, strict)?;
+            return Ok((Patch::Apply(wanted), twice));
+        }
+        _ if def.custom => {
+            return Err(Status::unsupported_media_type(&[
+                "application/json-patch+json",
+                "application/merge-patch+json",
+                "application/apply-patch+yaml",
+            ]));
+        }
+        _ => {
+            let unknown = Status::new(415, "UnsupportedMediaType", "415: Unsupported Media Type");
+            return Err(unknown.about(crate::Details::default()));
+        }
+    };
+    Ok((patch, None))
 }

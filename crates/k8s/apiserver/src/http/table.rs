@@ -45,12 +45,21 @@ pub(crate) fn table(
             })
         })
         .collect();
+    let builtin = matches!(def.schema, crate::Schema::Builtin);
     let rows: Vec<Value> = objects
         .map(|object| {
             let cells: Vec<Value> = def
                 .columns
                 .iter()
-                .map(|column| cell(&column.cell, &column.kind, &object, now))
+                .map(|column| {
+                    let cell = cell(&column.cell, &column.kind, &object, now);
+                    match column.kind.as_str() {
+                        // what is built in prints what is not there as its type's zero
+                        "string" if builtin && cell.is_null() => json!(""),
+                        "boolean" if builtin && cell.is_null() => json!(false),
+                        _ => cell,
+                    }
+                })
                 .collect();
             let mut row = json!({"cells": cells});
             match include {

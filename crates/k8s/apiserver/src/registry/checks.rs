@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::Registry;
 use super::words::{self, Form};
+use crate::resource::Looks;
 use crate::{
     Cause, Details, FieldError, NameRule, NamespacePolicy, NamespaceState, ResourceDef, Status,
 };
@@ -15,14 +16,7 @@ pub(crate) fn name_problems(rule: NameRule, name: &str) -> Vec<String> {
         NameRule::Label if name.contains('.') => vec!["must not contain dots".to_owned()],
         NameRule::Label => Form::Label.problems(name),
         NameRule::Label1035 => Form::Label1035.problems(name),
-        NameRule::PathSegment => match name {
-            "." | ".." => vec![format!("may not be '{name}'")],
-            _ => ['/', '%']
-                .into_iter()
-                .filter(|letter| name.contains(*letter))
-                .map(|letter| format!("may not contain '{letter}'"))
-                .collect(),
-        },
+        NameRule::PathSegment => words::path_segment(name),
     }
 }
 
@@ -57,8 +51,23 @@ pub(crate) fn metadata(def: &ResourceDef, object: &Value, old: Option<&Value>) -
         }
     }
     owners(meta.get("ownerReferences"), &mut errors);
+    if old.is_some() {
+        // every update has this looked at by all updates' checks, which do it twice, and by its kind's own
+        let once = errors.clone();
+        for _ in 1..def.looks.all() {
+            errors.extend(once.iter().cloned());
+        }
+    }
     let custom = !matches!(def.schema, crate::Schema::Builtin) || def.group == crate::crd::GROUP;
-    finalizers(meta.get("finalizers"), old, custom, &mut errors);
+    let looks = if custom {
+        Looks {
+            finalizers: false,
+            ..def.looks
+        }
+    } else {
+        def.looks
+    };
+    finalizers(meta.get("finalizers"), old, looks, &mut errors);
     errors
 }
 
@@ -91,7 +100,7 @@ const STANDARD_FINALIZERS: [&str; 3] = ["kubernetes", "orphan", "foregroundDelet
 fn finalizers(
     list: Option<&Value>,
     old: Option<&Value>,
-    custom: bool,
+    looks: Looks,
     errors: &mut Vec<FieldError>,
 ) {
     let names = |list: Option<&Value>| -> Vec<String> {
@@ -102,20 +111,27 @@ fn finalizers(
             .collect()
     };
     let new = names(list);
+    // a create is looked at once
+    let (forms, kinds) = match old {
+        None => (1, 1),
+        Some(_) => {
+            let whole = usize::from(looks.whole);
+            (1 + whole, whole + usize::from(looks.update))
+        }
+    };
+    let kinds = if looks.finalizers { kinds } else { 0 };
     for (index, name) in new.iter().enumerate() {
-        let problems = words::qualified(name);
-        if !problems.is_empty() {
-            errors.extend(
-                problems.into_iter().map(|problem| {
-                    FieldError::invalid("metadata.finalizers", json!(name), problem)
-                }),
-            );
-        } else if !custom && !name.contains('/') && !STANDARD_FINALIZERS.contains(&name.as_str()) {
-            errors.push(FieldError::invalid(
+        for problem in words::qualified(name) {
+            let error = FieldError::invalid("metadata.finalizers", json!(name), problem);
+            errors.extend(std::iter::repeat_n(error, forms));
+        }
+        if !name.contains('/') && !STANDARD_FINALIZERS.contains(&name.as_str()) {
+            let error = FieldError::invalid(
                 format!("metadata.finalizers[{index}]"),
                 json!(name),
                 "name is neither a standard finalizer name nor is it fully qualified",
-            ));
+            );
+            errors.extend(std::iter::repeat_n(error, kinds));
         }
     }
     let Some(old) = old.and_then(k8s_object::meta) else {
@@ -128,7 +144,9 @@ fn finalizers(
             .filter(|name| !known.contains(name))
             .map(|name| format!("{name:?}"))
             .collect();
-        if !added.is_empty() {
+        // the two checks of updates say so
+        let again = 1 + usize::from(looks.update);
+        for _ in 0..if added.is_empty() { 0 } else { again } {
             errors.push(FieldError::forbidden(
                 "metadata.finalizers",
                 format!(

@@ -240,7 +240,10 @@ impl Registry {
             _ => {
                 let at = now + jiff::SignedDuration::from_secs(asked);
                 meta.insert("deletionTimestamp".to_owned(), json!(world::time_text(at)));
-                meta.insert("deletionGracePeriodSeconds".to_owned(), json!(asked));
+                // a namespace ends when it is empty
+                if !(def.group.is_empty() && def.kind == "Namespace") {
+                    meta.insert("deletionGracePeriodSeconds".to_owned(), json!(asked));
+                }
                 if let Some(generation) = meta.get("generation").and_then(Value::as_i64) {
                     meta.insert("generation".to_owned(), json!(generation + 1));
                 }

@@ -82,13 +82,13 @@ impl ObjectList {
         Value::Object(out)
     }
 
-    /// Writes the list object without parsing its items.
-    pub fn encode(&self, api_version: &str, kind: &str) -> Bytes {
-        let mut out = Written::new(self.items.iter().map(|item| item.len() + 1).sum());
+    /// Writes the list object without parsing its items. What is built in does not say in a list what each of its objects is.
+    pub fn encode(&self, def: &ResourceDef) -> Bytes {
+        let mut out = Written::new(def, self.items.iter().map(|item| item.len() + 1).sum());
         for item in &self.items {
-            out.item().extend_from_slice(item);
+            out.item(|bytes| bytes.extend_from_slice(item));
         }
-        out.finish(self, api_version, kind)
+        out.finish(self, def)
     }
 }
 
@@ -96,29 +96,56 @@ impl ObjectList {
 struct Written {
     out: BytesMut,
     any: bool,
+    /// How an item begins that says what it is, where that is left out: stored bytes have these two first, a form that is
+    /// converted has its keys in order.
+    said: Option<[String; 2]>,
 }
 
 impl Written {
     /// Room for most heads.
     const HEAD: usize = 1024;
 
-    fn new(size: usize) -> Self {
+    fn new(def: &ResourceDef, size: usize) -> Self {
         let mut out = BytesMut::with_capacity(Self::HEAD + size + 2);
         out.resize(Self::HEAD, 0);
-        Self { out, any: false }
+        let said = matches!(def.schema, crate::Schema::Builtin).then(|| {
+            let api_version = format!("\"apiVersion\":\"{}\"", def.api_version());
+            let kind = format!("\"kind\":\"{}\"", def.kind);
+            [
+                format!("{{{kind},{api_version},"),
+                format!("{{{api_version},{kind},"),
+            ]
+        });
+        Self {
+            out,
+            any: false,
+            said,
+        }
     }
 
-    /// Returns where the next item goes.
-    fn item(&mut self) -> &mut BytesMut {
+    /// Lets an item be written, and takes from it what it need not say.
+    fn item(&mut self, write: impl FnOnce(&mut BytesMut)) {
         if std::mem::replace(&mut self.any, true) {
             self.out.extend_from_slice(b",");
         }
-        &mut self.out
+        let start = self.out.len();
+        write(&mut self.out);
+        let written = &self.out[start..];
+        let mut forms = self.said.iter().flatten();
+        let Some(form) = forms.find(|form| written.starts_with(form.as_bytes())) else {
+            return;
+        };
+        let (rest, end) = (start + form.len(), self.out.len());
+        self.out[start] = b'{';
+        self.out.copy_within(rest..end, start + 1);
+        self.out.truncate(end - form.len() + 1);
     }
 
-    fn finish(mut self, list: &ObjectList, api_version: &str, kind: &str) -> Bytes {
+    fn finish(mut self, list: &ObjectList, def: &ResourceDef) -> Bytes {
         let head = format!(
-            "{{\"kind\":\"{kind}\",\"apiVersion\":\"{api_version}\",\"metadata\":{},\"items\":[",
+            "{{\"kind\":\"{}\",\"apiVersion\":\"{}\",\"metadata\":{},\"items\":[",
+            def.list_kind,
+            def.api_version(),
             list.metadata()
         );
         self.out.extend_from_slice(b"]}");
@@ -156,7 +183,7 @@ impl Sink for Written {
     }
 
     fn put(&mut self, def: &ResourceDef, stored: &[u8], revision: Revision) {
-        codec::splice_into(def, stored, revision, self.item());
+        self.item(|out| codec::splice_into(def, stored, revision, out));
     }
 }
 
@@ -177,11 +204,16 @@ fn encode_token(revision: Option<Revision>, start: &str) -> String {
 }
 
 fn decode_token(text: &str) -> Result<(Option<Revision>, String), Status> {
-    let bad = |why: &str| Status::bad_request(format!("continue key is not valid: {why}"));
+    let bad = |why: &str| {
+        Status::bad_request(format!(
+            "invalid continue token: continue key is not valid: {why}"
+        ))
+    };
     let bytes = URL_SAFE_NO_PAD
         .decode(text.trim_end_matches('='))
         .map_err(|_| bad("it is not base64"))?;
-    let token: Token = serde_json::from_slice(&bytes).map_err(|_| bad("it cannot be read"))?;
+    let token: Token = serde_json::from_slice(&bytes)
+        .map_err(|error| bad(&crate::http::go_json_problem(&bytes, &error)))?;
     if token.v != "meta.k8s.io/v1" {
         return Err(bad("its version is not known"));
     }
@@ -206,7 +238,7 @@ pub(crate) fn parse_revision(text: &str) -> Result<Option<Revision>, Status> {
         .map(|revision| Some(Revision(revision)))
         .map_err(|_| {
             Status::bad_request(format!(
-                "Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"
+                "invalid resource version: resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"
             ))
         })
 }
@@ -233,9 +265,9 @@ impl Registry {
         namespace: &str,
         options: &ListOptions,
     ) -> Result<Bytes, Status> {
-        let mut out = Written::new(0);
+        let mut out = Written::new(def, 0);
         let list = self.list_into(def, namespace, options, &mut out)?;
-        Ok(out.finish(&list, &def.api_version(), &def.list_kind))
+        Ok(out.finish(&list, def))
     }
 
     /// Lists objects into a sink; the list that is returned has none.

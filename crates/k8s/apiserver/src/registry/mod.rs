@@ -2,6 +2,7 @@
 //!
 //! Everything here is synchronous, as the store is, except waiting for a watch's next event.
 
+mod accept;
 pub(crate) mod checks;
 mod delete;
 mod list;

@@ -101,16 +101,36 @@ impl Registry {
     ) -> Result<Value, Status> {
         let (def, name) = (draft.def, draft.name);
         let own = k8s_object::namespace(wanted).to_owned();
-        let mut wanted = self.accept(def, draft.namespace, name, wanted.clone())?;
         let version = if def.group.is_empty() {
             format!("/{}", def.version)
         } else {
             def.api_version()
         };
-        let what = format!("({own}/{name}; {version}, Kind={})", def.kind);
-        if let Some(problem) = schema::apply_problem(def, &wanted) {
+        let given = wanted.pointer("/metadata/name").and_then(Value::as_str);
+        let given = given.unwrap_or_default();
+        let what = format!("({own}/{given}; {version}, Kind={})", def.kind);
+        if let Some(problem) = schema::apply_problem(def, wanted) {
             // apply has no place for what it cannot merge, whatever the field validation says
             let text = format!("failed to create typed patch object {what}: {problem}");
+            return Err(Status::new(500, "", text));
+        }
+        let mut wanted = wanted.clone();
+        // what is there lends its name
+        if draft.old.is_some()
+            && wanted.pointer("/metadata/name").is_none()
+            && let Some(meta) = k8s_object::meta_mut(&mut wanted)
+        {
+            meta.insert("name".to_owned(), name.into());
+        }
+        let mut wanted = self.accept(def, draft.namespace, name, wanted)?;
+        if def.group == crate::crd::GROUP
+            && let Some(problem) = crate::crd::misfit(&wanted)
+            && let Some(problem) = inner_misfit(&problem)
+        {
+            let text = format!(
+                "failed to convert new object {what} to proper version: unable to convert unstructured object to {version}, Kind={}: {problem}",
+                def.kind
+            );
             return Err(Status::new(500, "", text));
         }
         if let Some(problem) = schema::convert_problem(def, &mut wanted) {
@@ -165,6 +185,21 @@ impl Registry {
             self.clock().now(),
         )
     }
+}
+
+/// What is wrong in a schema that is read on its own, as those of items and of further properties are: its path begins there.
+fn inner_misfit(problem: &str) -> Option<String> {
+    let start = "Go struct field JSONSchemaProps.";
+    let (before, rest) = problem.split_once(start)?;
+    let (path, kind) = rest.split_once(" of type ")?;
+    let parts: Vec<&str> = path.split('.').collect();
+    let last = parts
+        .iter()
+        .rposition(|part| matches!(*part, "items" | "additionalProperties"))?;
+    Some(format!(
+        "{before}{start}{} of type {kind}",
+        parts[last + 1..].join(".")
+    ))
 }
 
 fn change(def: &ResourceDef, old: &Value, patch: &Patch) -> Result<Value, Status> {

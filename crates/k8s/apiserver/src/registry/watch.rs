@@ -246,7 +246,7 @@ fn bookmark(def: &ResourceDef, revision: Revision, end: bool) -> WatchEvent {
         ""
     };
     let object = format!(
-        "{{\"kind\":\"{}\",\"apiVersion\":\"{}\",\"metadata\":{{\"resourceVersion\":\"{revision}\",\"creationTimestamp\":null{annotations}}}}}",
+        "{{\"kind\":\"{}\",\"apiVersion\":\"{}\",\"metadata\":{{\"resourceVersion\":\"{revision}\"{annotations}}}}}",
         def.kind,
         def.api_version()
     );

@@ -49,6 +49,7 @@ pub(crate) enum Form {
     Address,
     Network,
     NoParent,
+    PathSegment,
 }
 
 impl Form {
@@ -67,6 +68,7 @@ impl Form {
             "address" => Self::Address,
             "network" => Self::Network,
             "no-parent" => Self::NoParent,
+            "path-segment" => Self::PathSegment,
             _ => return None,
         })
     }
@@ -134,6 +136,7 @@ impl Form {
                 is_network(text),
                 "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)",
             ),
+            Self::PathSegment => return path_segment(text),
             Self::NoParent => (
                 !text.split('/').any(|part| part == ".."),
                 "must not contain '..'",
@@ -143,6 +146,18 @@ impl Form {
             out.push(words.to_owned());
         }
         out
+    }
+}
+
+/// Says what is wrong with a part of a path.
+pub(crate) fn path_segment(name: &str) -> Vec<String> {
+    match name {
+        "." | ".." => vec![format!("may not be '{name}'")],
+        _ => ['/', '%']
+            .into_iter()
+            .filter(|letter| name.contains(*letter))
+            .map(|letter| format!("may not contain '{letter}'"))
+            .collect(),
     }
 }
 

@@ -24,6 +24,17 @@ pub(super) struct Draft<'a> {
     pub(super) warnings: Vec<String>,
 }
 
+/// What is told with an empty value where it was empty, and with none where it was not there: where it stands, and where an
+/// error about it points to.
+const EMPTIES: [(&str, &str); 3] = [
+    (
+        "/spec/template/metadata/labels",
+        "spec.template.metadata.labels",
+    ),
+    ("/spec/cidrs", "spec.cidrs"),
+    ("/spec/rules", "spec"),
+];
+
 impl Registry {
     /// Creates an object.
     pub fn create(
@@ -35,9 +46,8 @@ impl Registry {
     ) -> Result<Outcome, Status> {
         let mut object = self.accept(def, namespace, "", object)?;
         if !resource_version(&object).is_empty() {
-            return Err(Status::bad_request(
-                "resourceVersion should not be set on objects to be created",
-            ));
+            let why = "resourceVersion should not be set on objects to be created";
+            return Err(Status::new(500, "", why));
         }
         let warnings = check_fields(def, &mut object, options)?;
         let base = k8s_object::meta(&object)
@@ -181,93 +191,6 @@ impl Registry {
         Err(Status::modified(def, name))
     }
 
-    /// Checks that an object is what the path says; fills in what the path knows.
-    pub(super) fn accept(
-        &self,
-        def: &ResourceDef,
-        namespace: &str,
-        name: &str,
-        mut object: Value,
-    ) -> Result<Value, Status> {
-        let Some(map) = object.as_object_mut() else {
-            return Err(Status::bad_request(
-                "the object provided is not a JSON object",
-            ));
-        };
-        let expected = def.api_version();
-        let api_version = map
-            .entry("apiVersion")
-            .or_insert_with(|| json!(expected.clone()))
-            .as_str()
-            .unwrap_or_default()
-            .to_owned();
-        let kind = map
-            .entry("kind")
-            .or_insert_with(|| json!(def.kind))
-            .as_str()
-            .unwrap_or_default()
-            .to_owned();
-        // a custom object of another kind is found out when it is checked
-        if kind != def.kind && !(def.custom && api_version == expected) {
-            return Err(Status::bad_request(format!(
-                "{kind} in version {:?} cannot be handled as a {}: converting ({kind}) to ({}): unknown conversion",
-                def.version, def.kind, def.kind
-            )));
-        }
-        if api_version != expected {
-            return Err(Status::bad_request(format!(
-                "the API version in the data ({api_version}) does not match the expected API version ({expected})"
-            )));
-        }
-        if !map
-            .get("metadata")
-            .is_none_or(|meta| meta.is_object() || meta.is_null())
-        {
-            if def.custom
-                && let Some(problem) = map.get("metadata").and_then(crate::structural::meta_misfit)
-            {
-                return Err(unreadable(def, &problem));
-            }
-            return Err(Status::bad_request("metadata is not a JSON object"));
-        }
-        if map.get("metadata").is_none_or(Value::is_null) {
-            map.insert("metadata".to_owned(), Value::Object(Map::new()));
-        }
-        let own = k8s_object::namespace(&object).to_owned();
-        if def.namespaced {
-            if own.is_empty() {
-                set_meta(&mut object, "namespace", json!(namespace));
-            } else if own != namespace {
-                return Err(Status::bad_request(
-                    "the namespace of the provided object does not match the namespace sent on the request",
-                ));
-            }
-        } else if let Some(meta) = k8s_object::meta_mut(&mut object) {
-            meta.remove("namespace");
-        }
-        if !name.is_empty() {
-            let own = k8s_object::name(&object).to_owned();
-            if own.is_empty() {
-                set_meta(&mut object, "name", json!(name));
-            } else if own != name {
-                return Err(Status::bad_request(format!(
-                    "the name of the object ({own}) does not match the name on the URL ({name})"
-                )));
-            }
-        }
-        Ok(object)
-    }
-
-    /// Checks a review, which is never stored.
-    pub(crate) fn accept_review(
-        &self,
-        def: &ResourceDef,
-        namespace: &str,
-        object: Value,
-    ) -> Result<Value, Status> {
-        self.accept(def, namespace, "", object)
-    }
-
     /// Makes what was sent into what is stored, checks it, and stores it. `None`: another write came first.
     pub(super) fn settle(
         &self,
@@ -293,8 +216,14 @@ impl Registry {
             return Err(Status::invalid(&sent, k8s_object::name(&new), &[error]));
         }
         // where it is refused Kubernetes tells empty labels from none
-        let labels = "/spec/template/metadata/labels";
-        let empty = new.pointer(labels).is_some_and(Value::is_object);
+        let empties: Vec<(&str, Value)> = EMPTIES
+            .iter()
+            .filter_map(|(pointer, path)| match new.pointer(pointer)? {
+                Value::Array(items) if items.is_empty() => Some((*path, json!([]))),
+                Value::Object(_) => Some((*path, json!({}))),
+                _ => None,
+            })
+            .collect();
         schema::drop_empty(def, &mut new);
         match &old {
             None => self.begin_life(def, &mut new),
@@ -323,6 +252,17 @@ impl Registry {
         if def.group == crate::crd::GROUP && def.plural == crate::crd::PLURAL {
             let others = self.definitions(def)?;
             crate::crd::settle(&mut new, &others, self.clock().now());
+            // a controller of the real one holds it, once it is stored
+            if options.dry_run
+                && old.is_none()
+                && let Some(meta) = k8s_object::meta_mut(&mut new)
+                && let Some(Value::Array(names)) = meta.get_mut("finalizers")
+            {
+                names.retain(|name| name != crate::crd::CLEANUP);
+                if names.is_empty() {
+                    meta.remove("finalizers");
+                }
+            }
         }
         schema::write_empty(def, &mut new, true);
         if !applied {
@@ -359,12 +299,12 @@ impl Registry {
         if let Some(validate) = &def.validate {
             errors.extend(validate(&new, old.as_ref()));
         }
-        for error in &mut errors {
-            if empty
-                && error.value == Some(Value::Null)
-                && error.path == "spec.template.metadata.labels"
-            {
-                error.value = Some(json!({}));
+        let bare = errors
+            .iter_mut()
+            .filter(|error| error.value == Some(Value::Null));
+        for error in bare {
+            if let Some((_, shown)) = empties.iter().find(|(path, _)| *path == error.path) {
+                error.value = Some(shown.clone());
             }
         }
         if !errors.is_empty() {
@@ -373,7 +313,17 @@ impl Registry {
             } else {
                 name
             };
-            return Err(Status::invalid(def, shown, &errors));
+            // events are told of as what they were first
+            let mut first = None;
+            if def.kind == "Event" && def.stored_as.is_some() {
+                let event = ResourceDef::new("", "v1", &def.kind, &def.plural, true);
+                first = Some(event);
+            }
+            return Err(Status::invalid(
+                first.as_ref().unwrap_or(def),
+                shown,
+                &errors,
+            ));
         }
         if def.custom {
             warnings.extend(finalizer_warnings(old.as_ref(), &new));
@@ -572,7 +522,8 @@ pub(super) fn check_precondition(
             def,
             name,
             &format!(
-                "Precondition failed: UID in precondition: {wanted}, UID in object meta: {own}"
+                "StorageError: invalid object, Code: 4, Key: {}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {wanted}, UID in object meta: {own}",
+                storage_key(def, old)
             ),
         ));
     }
@@ -589,6 +540,29 @@ pub(super) fn check_precondition(
         return Err(Status::modified(def, name));
     }
     Ok(())
+}
+
+/// Where Kubernetes keeps an object, as its messages tell.
+fn storage_key(def: &ResourceDef, object: &Value) -> String {
+    let mut parts = vec!["/registry"];
+    let builtin = matches!(def.schema, crate::Schema::Builtin);
+    let own_group = def.group == crate::crd::GROUP || def.group == "apiregistration.k8s.io";
+    if !builtin || own_group {
+        parts.push(&def.group);
+    }
+    parts.push(match def.plural.as_str() {
+        "nodes" if builtin => "minions",
+        "services" if builtin => "services/specs",
+        "endpoints" if builtin => "services/endpoints",
+        "replicationcontrollers" if builtin => "controllers",
+        "ingresses" if builtin => "ingress",
+        plural => plural,
+    });
+    if def.namespaced {
+        parts.push(k8s_object::namespace(object));
+    }
+    parts.push(k8s_object::name(object));
+    parts.join("/")
 }
 
 /// Returns `metadata.resourceVersion`.

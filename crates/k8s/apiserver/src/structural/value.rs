@@ -254,7 +254,7 @@ fn check(value: &Value, old: Option<&Value>, schema: &Value, path: &str) -> Foun
 
 /// A text as Go's `%q` has it, near enough for what JSON can hold.
 fn quote(text: &str) -> String {
-    crate::status::go_quote(text)
+    base_yaml::go::quote(text)
 }
 
 fn check_type(value: &Value, schema: &Value, types: &[&str], format: &str, path: &str) -> Found {

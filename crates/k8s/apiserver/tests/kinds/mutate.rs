@@ -113,7 +113,7 @@ fn places(value: &Value, at: &str, out: &mut Vec<String>) {
                 let below = format!("{at}/{}", key.replace('~', "~0").replace('/', "~1"));
                 if !matches!(
                     below.as_str(),
-                    "/apiVersion" | "/kind" | "/metadata/namespace" | "/metadata" | "/status"
+                    "/apiVersion" | "/kind" | "/metadata/namespace" | "/status"
                 ) {
                     places(value, &below, out);
                 }
@@ -146,8 +146,29 @@ fn remove(object: &mut Value, place: &str) -> bool {
     }
 }
 
+/// Adds to the metadata what may not stand there.
+fn break_metadata(object: &mut Value, dice: &mut Dice) -> Option<String> {
+    let owner = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "", "uid": "u"});
+    let (field, value, word) = match dice.roll(7) {
+        0 => ("labels", json!({"Bad Key!": "x"}), "a bad key of a label"),
+        1 => ("labels", json!({"a/b": "Bad value!"}), "a bad label"),
+        2 => ("labels", json!({"a": 1}), "a number as label"),
+        3 => ("annotations", json!({"-a": "x"}), "a bad annotation"),
+        4 => ("annotations", json!({"a": true}), "an annotation of true"),
+        5 => ("finalizers", json!(["a b"]), "a bad finalizer"),
+        _ => ("ownerReferences", json!([owner]), "a nameless owner"),
+    };
+    object["metadata"]
+        .as_object_mut()?
+        .insert(field.to_owned(), value);
+    Some(format!("with {word}"))
+}
+
 /// Breaks one place; says how.
 fn break_at(object: &mut Value, place: &str, dice: &mut Dice) -> Option<String> {
+    if place == "/metadata" {
+        return break_metadata(object, dice);
+    }
     let long = "x".repeat(300);
     if dice.roll(4) == 0 {
         return remove(object, place).then(|| "left out".to_owned());

@@ -19,6 +19,7 @@ pub(crate) struct Sent {
     pub(crate) path: String,
     pub(crate) content: &'static str,
     pub(crate) body: Vec<u8>,
+    pub(crate) accept: String,
 }
 
 impl Sent {
@@ -28,6 +29,7 @@ impl Sent {
             path,
             content: "application/json",
             body: body.to_string().into_bytes(),
+            accept: "application/json".to_owned(),
         }
     }
 }
@@ -50,7 +52,7 @@ impl Ask for RealCluster {
             .send(
                 sent.method,
                 &sent.path,
-                &[("content-type", sent.content)],
+                &[("content-type", sent.content), ("accept", &sent.accept)],
                 &sent.body,
             )
             .unwrap_or_else(|error| panic!("{}: {error:#}", sent.path));
@@ -106,6 +108,7 @@ impl Ask for Ours {
             .method(sent.method)
             .uri(&sent.path)
             .header("content-type", sent.content)
+            .header("accept", &sent.accept)
             .body(Bytes::from(sent.body.clone()))
             .expect("a request");
         let user = UserInfo::admin();

@@ -166,7 +166,7 @@ async fn writes_follow_the_rules_of_life() {
         (code, &headers["warning"]),
         (
             201,
-            &"299 - \"duplicate field \\\"a\\\"\""
+            &"299 - \"duplicate field \\\"data.a\\\"\""
                 .parse()
                 .expect("a header")
         )

@@ -268,9 +268,9 @@ fn base64_problem(text: &str) -> Option<usize> {
     if letters + pads < text.len() {
         return Some(letters + pads);
     }
-    // a lone group is refused where it begins
-    if letters < 4 && pads == 0 {
-        return (letters > 0).then_some(0);
+    // a group without its end is refused where it begins
+    if pads == 0 {
+        return (!letters.is_multiple_of(4)).then_some(letters / 4 * 4);
     }
     (!text.len().is_multiple_of(4) || pads > 2).then_some(letters)
 }
