@@ -215,7 +215,7 @@ impl Attempt<'_> {
                 _ => merged,
             };
             let reset = self.options.reset_fields;
-            let change = Change::of(&base, &merged, self.kind, reset, &managed)?;
+            let change = Change::of(&base, &merged, self.kind, reset, &managed, true)?;
             if !force {
                 let conflicts = conflicts(&managed, &change);
                 if !conflicts.is_empty() {

@@ -115,7 +115,7 @@ pub(crate) fn update(
         others: options.versions,
     };
     reconcile(&mut managed, old, kind)?;
-    let change = Change::of(old, new, kind, options.reset_fields, &managed)?;
+    let change = Change::of(old, new, kind, options.reset_fields, &managed, false)?;
     change.take_from(&mut managed);
     let own = change.own().touched.difference(never_owned());
     if !own.is_empty() {
@@ -174,15 +174,21 @@ pub(crate) struct Touched {
 }
 
 impl Change {
+    /// `applied` says that the new object is what an apply made of the old one.
     pub(crate) fn of(
         old: &Value,
         new: &Value,
         kind: Kind<'_>,
         reset: Option<&FieldSet>,
         managed: &Managed,
+        applied: bool,
     ) -> Result<Self, ApplyError> {
         let at = |api_version: &str, old: &Value, new: &Value, schema: &TypeRef| {
-            let mut found: Comparison = typed::compare(old, new, schema.ty());
+            let ty = match applied {
+                true => schema.ty().of_applied(),
+                false => schema.ty(),
+            };
+            let mut found: Comparison = typed::compare(old, new, ty);
             if let Some(reset) = reset {
                 found = found.without(reset);
             }

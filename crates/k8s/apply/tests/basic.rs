@@ -123,6 +123,29 @@ fn what_nobody_applies_any_more_goes() {
     assert_eq!(none_left.get("spec"), None);
 }
 
+/// Kubernetes' own objects always have a spec, and yet whoever applied `spec: {}` loses it when another's prune takes all of it.
+#[test]
+fn a_spec_that_a_prune_empties_is_nobodys() {
+    let service = |spec: Value| {
+        json!({"apiVersion": "v1", "kind": "Service",
+            "metadata": {"name": "web", "namespace": "shop", "labels": {"a": "b"}}, "spec": spec})
+    };
+    let schema = TypeRef::builtin_or_deduced(&Gvk::new("v1", "Service"));
+    let of = |manager| ApplyOptions {
+        schema: schema.clone(),
+        ..options(manager, false)
+    };
+    let made = apply(None, &service(json!({})), &of("one")).expect("creates");
+    let more = service(json!({"externalIPs": ["2.2.2.2"], "selector": {}}));
+    let both = apply(Some(&made), &more, &of("two")).expect("adds");
+    let after = apply(Some(&both), &service(json!({"ports": []})), &of("two")).expect("gives up");
+    assert_eq!(after.get("spec"), None);
+    let entries = after["metadata"]["managedFields"].as_array().expect("some");
+    let owned: Vec<&Value> = entries.iter().map(|entry| &entry["fieldsV1"]).collect();
+    let labels = json!({"f:metadata": {"f:labels": {"f:a": {}}}});
+    assert_eq!(owned, [&labels, &labels]);
+}
+
 #[test]
 fn hands_over_from_client_side_apply() {
     let update = UpdateOptions {

@@ -321,9 +321,21 @@ impl TypeRef {
         Ty {
             schema: &self.schema,
             id: Some(self.id),
-            fill: self.fill,
+            fill: match self.fill {
+                true => Fill::Both,
+                false => Fill::Neither,
+            },
         }
     }
+}
+
+/// Which of two values that are compared holds the empty structs of Kubernetes' own objects, written or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fill {
+    Neither,
+    /// The old one: what an apply makes of it is no struct, and has lost what was pruned.
+    Old,
+    Both,
 }
 
 /// A type while it is walked over; no id is the schema-less type.
@@ -331,10 +343,18 @@ impl TypeRef {
 pub(crate) struct Ty<'a> {
     pub(crate) schema: &'a Schema,
     pub(crate) id: Option<TypeId>,
-    pub(crate) fill: bool,
+    pub(crate) fill: Fill,
 }
 
 impl<'a> Ty<'a> {
+    /// The same type, where the new value is what an apply made.
+    pub(crate) fn of_applied(mut self) -> Self {
+        if self.fill == Fill::Both {
+            self.fill = Fill::Old;
+        }
+        self
+    }
+
     pub(crate) fn shape(self) -> &'a Shape {
         match self.id {
             Some(id) => self.schema.shape(id),

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{Walk, identity, item_element, walk};
 use crate::fieldpath::{FieldSet, PathElement, same_value};
-use crate::schema::{Shape, Ty, TypeId};
+use crate::schema::{Fill, Shape, Ty, TypeId};
 
 /// The fields that differ between an old value and a new one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -158,10 +158,10 @@ impl Diff {
                 return;
             };
             let (mut x, mut y) = (left.map(|(_, value)| value), right.map(|(_, value)| value));
-            if ty.fill && order.is_ne() {
+            if ty.fill != Fill::Neither && order.is_ne() {
                 let always = always_present(ty, key);
                 x = x.or(always.filter(|_| old.is_some()));
-                y = y.or(always.filter(|_| new.is_some()));
+                y = y.or(always.filter(|_| new.is_some() && ty.fill == Fill::Both));
             }
             let child = Self::of(x, y, ty.below(key));
             self.take(|| PathElement::field(key), child);
