@@ -28,6 +28,8 @@ enum What {
     Render(render::Args),
     /// Kustomizations: an overlay alone and over a base that is remembered, many resources, and many overlays
     Kustomize(kustomize::Args),
+    /// What a commit would change, while no agent is connected
+    Plan(fanout::plan::Args),
     /// Commits, reads and watches of the store
     Store(store::Args),
     /// The agents of `bench fanout`, which starts them itself
@@ -41,6 +43,7 @@ pub(crate) async fn run(args: Args) -> Outcome {
         What::Fanout(args) => fanout::run(args).await,
         What::Render(args) => render::run(&args),
         What::Kustomize(args) => kustomize::run(&args),
+        What::Plan(args) => fanout::plan::run(args).await,
         What::Store(args) => store::run(&args),
         What::Agents(args) => {
             agents::run(args).await?;
