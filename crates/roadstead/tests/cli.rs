@@ -436,6 +436,24 @@ async fn a_cluster_joins_and_is_planned_for() {
     let web = std::fs::read_to_string(session.path("repo/shop/web.yaml")).expect("there");
     session.write("edit/web.yaml", &web.replace("web:1", "web:2"));
     session.say("plan shop --path edit").await;
+    // what the API server would refuse is refused in its words, and no API server is asked for it
+    let cases = [
+        ("immutable", web.replace("app: web", "app: other")),
+        ("unknown", web.replace("replicas: 2", "replcas: 2")),
+        ("typed", web.replace("replicas: 2", "replicas: two")),
+    ];
+    for (folder, changed) in cases {
+        session.write(&format!("{folder}/web.yaml"), &changed);
+        session.write(
+            &format!("{folder}/secret.yaml"),
+            &std::fs::read_to_string(session.path("repo/shop/secret.yaml")).expect("there"),
+        );
+        session
+            .say(&format!("plan shop --predict-only --path {folder}"))
+            .await;
+        // the cluster's own API server says the same
+        session.say(&format!("plan shop --path {folder}")).await;
+    }
     session
         .say("rollout start shop --release 1 --clusters eu-9 --reason fire")
         .await;

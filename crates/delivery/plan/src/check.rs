@@ -22,9 +22,12 @@ pub struct Check {
     /// Why nothing, or not everything, could be said; empty if it could.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub unknown: String,
-    /// The objects that the API server refuses.
+    /// The objects that the API server refuses, where the plan does not say so in the same words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<Refused>,
+    /// The objects that it takes, though the plan says that they are refused.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub taken: Vec<ObjectId>,
     /// What it changes besides what was predicted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub beyond: Vec<Beyond>,
@@ -54,6 +57,7 @@ impl Check {
         !self.asked.is_empty()
             && self.unknown.is_empty()
             && self.refused.is_empty()
+            && self.taken.is_empty()
             && self.beyond.is_empty()
     }
 }
@@ -91,8 +95,13 @@ fn judge(check: &mut Check, group: &Group, tried: &[Tried]) {
             .changed
             .iter()
             .find(|changed| changed.id == one.object);
-        // that it is replaced, or cannot be, is in the plan already
-        let told = one.immutable && changed.is_some_and(|changed| changed.immutable.is_some());
+        let mut predicted = group.changes.refused.iter();
+        let predicted = predicted.find(|refused| refused.object == one.object);
+        // that it is replaced, or refused for this reason, is in the plan already
+        let replaced = one.immutable
+            && predicted.is_none()
+            && changed.is_some_and(|changed| changed.immutable.is_some());
+        let told = replaced || predicted.is_some_and(|known| known.message == one.refused);
         if !one.unknown.is_empty() {
             let more = format!("{}: {}", one.object.readable(), one.unknown);
             if check.unknown.is_empty() {
@@ -103,6 +112,8 @@ fn judge(check: &mut Check, group: &Group, tried: &[Tried]) {
                 object: one.object.clone(),
                 message: one.refused.clone(),
             });
+        } else if one.refused.is_empty() && predicted.is_some() {
+            check.taken.push(one.object.clone());
         }
         let Some(changed) = changed else {
             // what is new and there already is told with its owner
@@ -174,6 +185,14 @@ mod tests {
     }
 
     fn check(answer: Result<Vec<Tried>, String>, expected: &str) {
+        check_with("", answer, expected);
+    }
+
+    fn check_with(predicted: &str, answer: Result<Vec<Tried>, String>, expected: &str) {
+        let refused = (!predicted.is_empty()).then(|| Refused {
+            object: id("web"),
+            message: predicted.to_owned(),
+        });
         let changed = Changed {
             id: id("web"),
             fields: vec![FieldChange {
@@ -183,12 +202,14 @@ mod tests {
                 masked: false,
             }],
             immutable: None,
+            as_written: false,
         };
         let mut plan = Plan {
             groups: vec![Group {
                 clusters: vec!["a".to_owned(), "b".to_owned()],
                 changes: Changes {
                     changed: vec![changed],
+                    refused: refused.into_iter().collect(),
                     ..Changes::default()
                 },
                 first: false,
@@ -215,6 +236,25 @@ mod tests {
             found.unknown
         );
         assert_eq!(shown.trim_end(), expected);
+        // what an API server takes it takes, whatever was predicted
+        let refused = found.refused.len() + usize::from(!predicted.is_empty());
+        let expected = match (refused, found.taken.is_empty()) {
+            (0, _) | (_, false) => 2,
+            _ => 1,
+        };
+        assert_eq!(plan.exit_code(), expected);
+    }
+
+    #[test]
+    fn a_predicted_refusal_is_confirmed_or_taken_back() {
+        check_with("no", Ok(vec![tried("web", &[], "no")]), "true [] []");
+        check_with(
+            "no",
+            Ok(vec![tried("web", &[], "never")]),
+            r#"false ["never"] []"#,
+        );
+        check_with("no", Ok(vec![tried("web", &[], "")]), "false [] []");
+        check_with("no", Err("gone".to_owned()), "false [] [] gone");
     }
 
     #[test]

@@ -10,7 +10,8 @@ use roadstead_model::SyncOptions;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{FieldChange, Immutable, Verdict, field_changes, immutable};
+use crate::predict::{Outcome, Written};
+use crate::{FieldChange, Immutable, Refused, Server, Verdict};
 
 /// A comparison that cannot be made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -52,6 +53,9 @@ pub struct Changes {
     pub unchanged: usize,
     /// What the removal budget says.
     pub verdict: Verdict,
+    /// Objects that an API server would refuse.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<Refused>,
 }
 
 /// An object that is new.
@@ -73,6 +77,9 @@ pub struct Changed {
     /// A field of it cannot change in place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub immutable: Option<Immutable>,
+    /// The fields are those of the manifests: what an API server makes of them is not known here.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub as_written: bool,
 }
 
 /// An object that the new variant no longer holds.
@@ -107,11 +114,12 @@ impl Changes {
 }
 
 /// Compares what a cluster confirmed with what it would get. `None` as old means that it has nothing yet. `fetch` reads
-/// an object's canonical bytes; only objects that are new or differ are read.
+/// an object's canonical bytes; only objects that are new or differ are read. `server` says what becomes of them.
 pub fn compare(
     old: Option<&Variant>,
     new: &Variant,
     sync: &SyncOptions,
+    server: &Server,
     fetch: &dyn Fn(&Digest) -> Option<Bytes>,
 ) -> Result<Changes, PlanError> {
     let empty = Variant::default();
@@ -122,23 +130,42 @@ pub fn compare(
         new.lasting().map(|object| (&object.id, object)).collect();
     let mut out = Changes::default();
     for object in new.lasting() {
-        match before.get(&object.id) {
-            Some(known) if known.digest == object.digest => out.unchanged += 1,
+        let refused = match before.get(&object.id) {
+            Some(known) if known.digest == object.digest => {
+                out.unchanged += 1;
+                None
+            }
             Some(known) => {
                 let (from, to) = (read(known, fetch)?, read(object, fetch)?);
-                let fields = field_changes(&from, &to);
-                let immutable = immutable::check(&object.id, &from, &fields, sync);
+                let outcome = server.change(written(known, &from), written(object, &to), sync);
+                let Outcome {
+                    fields,
+                    immutable,
+                    refused,
+                    as_written,
+                } = outcome;
                 out.changed.push(Changed {
                     id: object.id.clone(),
                     fields,
                     immutable,
+                    as_written,
                 });
+                refused
             }
-            None => out.created.push(Created {
-                id: object.id.clone(),
-                object: masked(read(object, fetch)?),
-            }),
-        }
+            None => {
+                let to = read(object, fetch)?;
+                let refused = server.creation(written(object, &to));
+                out.created.push(Created {
+                    id: object.id.clone(),
+                    object: masked(to),
+                });
+                refused
+            }
+        };
+        out.refused.extend(refused.map(|message| Refused {
+            object: object.id.clone(),
+            message,
+        }));
     }
     let gone: Vec<&VariantObject> = old
         .lasting()
@@ -168,7 +195,16 @@ pub fn compare(
         .objects
         .iter()
         .filter(|object| object.hook && object.phase != Phase::SyncFail);
-    out.hooks = hooks.map(|object| object.id.clone()).collect();
+    for hook in hooks {
+        let manifest = read(hook, fetch)?;
+        if let Some(message) = server.creation(written(hook, &manifest)) {
+            out.refused.push(Refused {
+                object: hook.id.clone(),
+                message,
+            });
+        }
+        out.hooks.push(hook.id.clone());
+    }
     out.hooks.dedup();
     let made = new
         .namespaces
@@ -176,6 +212,14 @@ pub fn compare(
         .filter(|namespace| !old.namespaces.contains(namespace));
     out.namespaces = made.cloned().collect();
     Ok(out)
+}
+
+fn written<'a>(object: &'a VariantObject, manifest: &'a Value) -> Written<'a> {
+    Written {
+        id: &object.id,
+        version: &object.version,
+        manifest,
+    }
 }
 
 fn read(

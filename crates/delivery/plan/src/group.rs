@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use base_json::Digest;
 use bytes::Bytes;
 use k8s_object::ObjectId;
-use roadstead_dispatch::{DriftItem, Existing, Variant};
-use roadstead_model::{OnLeave, SyncOptions, Time, VariantId};
+use roadstead_dispatch::{DriftItem, Existing, Variant, VariantObject};
+use roadstead_model::{AppKey, OnLeave, SyncOptions, Time, VariantId};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use crate::{Changes, Check, PlanError, compare};
+use crate::{Changes, Check, PlanError, Server, compare};
 
 /// What is known of one cluster.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,10 +41,10 @@ pub enum Next {
 }
 
 /// What a plan is made for.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct PlanSettings {
-    /// `project/name` of the App.
-    pub app: String,
+    /// The App.
+    pub app: AppKey,
     /// What is planned: a Release, a revision or a folder, for people.
     pub what: String,
     /// How objects are applied and removed.
@@ -147,9 +148,18 @@ impl Plan {
             kept.map(|group| group.clusters.len()).sum()
         };
         let by_groups = self.groups.iter().filter(|group| group.is_refused());
+        let predicted = self.groups.iter().flat_map(|group| {
+            let refused = &group.changes.refused;
+            let clusters = group.clusters.iter();
+            clusters.filter(|cluster| {
+                let mut refused = refused.iter();
+                refused.any(|refused| !self.is_taken(cluster, &refused.object))
+            })
+        });
         let by_servers = self.checks.iter().filter(|check| !check.refused.is_empty());
         let refused: BTreeSet<&String> = by_groups
             .flat_map(|group| &group.clusters)
+            .chain(predicted)
             .chain(by_servers.flat_map(|check| &check.clusters))
             .collect();
         Summary {
@@ -166,6 +176,13 @@ impl Plan {
                 .filter(|check| check.is_confirmed())
                 .count(),
         }
+    }
+
+    /// Did an API server of such a cluster take an object?
+    fn is_taken(&self, cluster: &String, object: &ObjectId) -> bool {
+        self.checks
+            .iter()
+            .any(|check| check.taken.contains(object) && check.clusters.contains(cluster))
     }
 
     /// Adds what the agents of clusters found there of the objects that are new to them, or why they were not asked.
@@ -257,8 +274,9 @@ pub fn plan(
     fetch: &dyn Fn(&Digest) -> Option<Bytes>,
 ) -> Plan {
     let mut compared: BTreeMap<Key<'_>, Result<Changes, PlanError>> = BTreeMap::new();
+    let mut servers: BTreeMap<Vec<Digest>, Server> = BTreeMap::new();
     let mut out = Plan {
-        app: settings.app.clone(),
+        app: settings.app.to_string(),
         what: settings.what.clone(),
         basis: basis(clusters),
         ..Plan::default()
@@ -286,7 +304,16 @@ pub fn plan(
                     .retain(|object| object.hook || object.once || holds.contains(&object.id));
             }
             let new = key.1.as_ref().map(find).transpose()?.unwrap_or_default();
-            compare(old.as_ref(), &new, &settings.sync, fetch)
+            let server = servers
+                .entry(definitions(&new).map(|object| object.digest).collect())
+                .or_insert_with(|| {
+                    let values = definitions(&new).filter_map(|object| {
+                        serde_json::from_slice::<Value>(&fetch(&object.digest)?).ok()
+                    });
+                    let values: Vec<Value> = values.collect();
+                    Server::new(settings.app.clone(), &settings.sync, &values)
+                });
+            compare(old.as_ref(), &new, &settings.sync, server, fetch)
         });
         let changes = match changes {
             Ok(changes) => changes,
@@ -333,6 +360,13 @@ pub fn plan(
     });
     out.failures.sort_by(|a, b| a.cluster.cmp(&b.cluster));
     out
+}
+
+/// The definitions of custom kinds that come with an App: its objects of these kinds are judged by them.
+fn definitions(variant: &Variant) -> impl Iterator<Item = &VariantObject> {
+    variant.lasting().filter(|object| {
+        object.id.group == "apiextensions.k8s.io" && object.id.kind == "CustomResourceDefinition"
+    })
 }
 
 type Key<'c> = (

@@ -10,6 +10,7 @@ mod compare;
 mod fields;
 mod group;
 mod immutable;
+mod predict;
 mod text;
 
 pub use budget::Verdict;
@@ -18,4 +19,5 @@ pub use compare::{Changed, Changes, Created, PlanError, Removed, Why, compare};
 pub use fields::{FieldChange, MASK, field_changes};
 pub use group::{ClusterState, Failure, Group, Next, Plan, PlanSettings, Summary, basis, plan};
 pub use immutable::Immutable;
+pub use predict::{Answer, Server};
 pub use text::{Mark, text};

@@ -153,6 +153,11 @@ impl Writer<'_> {
                 let text = format!("  ! {whose} would refuse {name}: {}", refused.message);
                 self.line(Mark::Alert, &text);
             }
+            for object in &check.taken {
+                let name = object.readable();
+                let text = format!("  · {whose} would take {name}, against what is predicted");
+                self.line(Mark::Note, &text);
+            }
             for beyond in &check.beyond {
                 let name = beyond.object.readable();
                 let fields = beyond.fields.join(", ");
@@ -274,6 +279,11 @@ impl Writer<'_> {
         for removed in &changes.removed {
             self.removed(removed);
         }
+        for refused in &changes.refused {
+            let name = refused.object.readable();
+            let text = format!("  ! {name} would be refused: {}", refused.message);
+            self.line(Mark::Alert, &text);
+        }
         for hook in &changes.hooks {
             self.line(
                 Mark::Note,
@@ -300,17 +310,26 @@ impl Writer<'_> {
     fn changed(&mut self, changed: &Changed) {
         self.line(Mark::Changed, &format!("  ~ {}", changed.id.readable()));
         if let Some(immutable) = &changed.immutable {
+            let what = match immutable.path.as_str() {
+                "" => "what changes",
+                path => path,
+            };
             let text = match immutable.policy {
                 ImmutablePolicy::Fail => format!(
-                    "      ! {} cannot change in place: the sync fails (spec.sync.onImmutable)",
-                    immutable.path
+                    "      ! {what} cannot change in place: the sync fails (spec.sync.onImmutable)"
                 ),
                 ImmutablePolicy::Replace => format!(
-                    "      ! {} cannot change in place: the object is removed and made again",
-                    immutable.path
+                    "      ! {what} cannot change in place: the object is removed and made again"
                 ),
             };
             self.line(Mark::Alert, &text);
+        }
+        if changed.as_written {
+            let text = "      as it is written: what the API server makes of it is not known here";
+            self.line(Mark::Note, text);
+        }
+        if changed.fields.is_empty() {
+            self.line(Mark::Note, "      nothing but who set its fields");
         }
         for field in &changed.fields {
             self.field(field);

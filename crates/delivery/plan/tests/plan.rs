@@ -95,7 +95,7 @@ fn make(case: &str) -> Plan {
         })
         .collect();
     let settings = PlanSettings {
-        app: "team/shop".to_owned(),
+        app: AppKey::new("team", "shop"),
         what: "commit 1a2b3c4".to_owned(),
         sync,
     };

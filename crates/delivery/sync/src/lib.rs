@@ -36,7 +36,7 @@ pub use io::{CallId, Effect, Input, Persisted};
 pub use machine::{Machine, Settings};
 pub use record::{APP_PREFIX, BLOB_PREFIX, ORDER_KEY};
 pub use survey::{lasting, survey, trial};
-pub use trial::{altered, attempt};
+pub use trial::{altered, attempt, bare};
 
 /// The field manager that applies.
 pub const MANAGER: &str = "roadstead";

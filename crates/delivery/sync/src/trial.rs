@@ -37,27 +37,37 @@ pub fn altered(wanted: &Surveyed, live: &Value, made: &Value) -> Vec<String> {
         return Vec::new();
     };
     let schema = TypeRef::builtin_or_deduced(&gvk);
-    let (mut live, mut made) = (live.clone(), made.clone());
-    for object in [&mut live, &mut made] {
-        if let Some(map) = object.as_object_mut() {
-            map.remove("status");
+    let (live, made) = (bare(live), bare(made));
+    k8s_apply::changed_paths(&live, &made, &schema)
+}
+
+/// An object without what is no change of it: marks of owners, the status, and what the server counts.
+pub fn bare(object: &Value) -> Value {
+    let mut object = object.clone();
+    if let Some(map) = object.as_object_mut() {
+        map.remove("status");
+    }
+    if let Some(meta) = k8s_object::meta_mut(&mut object) {
+        for (part, mark) in [("labels", APP_LABEL), ("annotations", OWNER_ANNOTATION)] {
+            let Some(marks) = meta.get_mut(part).and_then(Value::as_object_mut) else {
+                continue;
+            };
+            marks.remove(mark);
+            if marks.is_empty() {
+                meta.remove(part);
+            }
         }
-        if let Some(meta) = k8s_object::meta_mut(object) {
-            for (part, mark) in [("labels", APP_LABEL), ("annotations", OWNER_ANNOTATION)] {
-                let Some(marks) = meta.get_mut(part).and_then(Value::as_object_mut) else {
-                    continue;
-                };
-                marks.remove(mark);
-                if marks.is_empty() {
-                    meta.remove(part);
-                }
-            }
-            for own in ["resourceVersion", "generation", "creationTimestamp", "uid"] {
-                meta.remove(own);
-            }
+        for own in [
+            "resourceVersion",
+            "generation",
+            "creationTimestamp",
+            "uid",
+            "managedFields",
+        ] {
+            meta.remove(own);
         }
     }
-    k8s_apply::changed_paths(&live, &made, &schema)
+    object
 }
 
 #[cfg(test)]

@@ -515,7 +515,7 @@ fn compare(
     };
     let variant = |id: &VariantId| -> Option<Variant> { serde_json::from_slice(&fetch(id)?).ok() };
     let settings = PlanSettings {
-        app: app.to_string(),
+        app: app.clone(),
         what,
         sync: known.spec.sync.clone(),
     };

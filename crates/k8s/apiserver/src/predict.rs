@@ -45,6 +45,28 @@ impl Predictor {
         })
     }
 
+    /// The same, with the kinds of CustomResourceDefinitions among those that it knows. A definition that the server would
+    /// not take is left out.
+    pub fn with_definitions<'d>(
+        &self,
+        definitions: impl IntoIterator<Item = &'d Value>,
+    ) -> Result<Self, Status> {
+        let registry = self.empty.fork(Arc::new(MemoryStore::new()));
+        let options = WriteOptions {
+            field_manager: "predictor".to_owned(),
+            force: true,
+            user: UserInfo::admin(),
+            ..WriteOptions::default()
+        };
+        for definition in definitions {
+            let def = registry.resource_of(definition)?;
+            let name = k8s_object::name(definition);
+            // what is wrong with it is said where the definition itself is predicted
+            let _ = registry.apply(&def, "", name, definition.clone(), &options);
+        }
+        Ok(Self { empty: registry })
+    }
+
     /// Says what `dryRun=All` would answer to an apply of `manifest` where `live` stands: the object, or the refusal.
     ///
     /// What only the cluster knows is left as it is: webhooks, quota, free addresses and ports of a new Service.

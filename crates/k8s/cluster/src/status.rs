@@ -117,6 +117,7 @@ fn is_immutable(words: &str) -> bool {
         "pod updates may not change fields other than",
         "may not be changed",
         "cannot be changed",
+        "cannot change roleRef",
         "is immutable after creation",
     ]
     .iter()
@@ -196,6 +197,13 @@ mod tests {
                 {"message": "Required value", "field": "spec.b"}]}}),
             ErrorKind::Immutable {
                 fields: vec!["spec.selector".to_owned()],
+            },
+        );
+        check(
+            json!({"code": 422, "message": "m", "details": {"causes": [
+                {"message": "Invalid value: {}: cannot change roleRef", "field": "roleRef"}]}}),
+            ErrorKind::Immutable {
+                fields: vec!["roleRef".to_owned()],
             },
         );
         check(

@@ -3,6 +3,8 @@
 //! The clock starts when the hub is asked to poll, as a webhook asks, and stops for an agent when it has checked the
 //! order and holds every content that the order names. One stage and one wave: what is measured is the way, not waves.
 
+pub(super) mod plan;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -57,7 +59,7 @@ struct Bench {
     listen: String,
     patience: Duration,
     hub: Child,
-    _agents: Child,
+    agents_process: Child,
 }
 
 /// What one commit came to.
@@ -184,7 +186,7 @@ impl Bench {
             listen,
             patience: Duration::from_secs(180),
             hub,
-            _agents: agents,
+            agents_process: agents,
         })
     }
 
@@ -278,7 +280,7 @@ impl Bench {
             started.elapsed().as_secs_f64()
         ));
         let started = Instant::now();
-        self.deliver_first(args).await?;
+        self.deliver_first(args.apps, args.clusters).await?;
         let first = started.elapsed().as_secs_f64();
         say(format!(
             "{} Apps reached {} agents for the first time: {first:.1} s",
@@ -470,8 +472,8 @@ impl Bench {
         Ok(())
     }
 
-    async fn deliver_first(&mut self, args: &Args) -> anyhow::Result<()> {
-        for app in 0..args.apps {
+    async fn deliver_first(&mut self, apps: usize, clusters: usize) -> anyhow::Result<()> {
+        for app in 0..apps {
             for (path, text) in manifests(app, 0) {
                 self.repository.write(&path, &text)?;
             }
@@ -494,7 +496,7 @@ impl Bench {
         let git = json!({ "git": { "url": url, "branch": "main" }, "interval": "24h" });
         self.make(&format!("{own}/sources"), &noun("Source", "fleet", git))
             .await?;
-        for app in 0..args.apps {
+        for app in 0..apps {
             let spec = json!({
                 "inputs": [{ "source": "fleet", "path": format!("apps/a{app}") }],
                 "namespace": format!("a{app}"),
@@ -508,14 +510,14 @@ impl Bench {
             .await?;
         }
         let mut whole = BTreeSet::new();
-        while whole.len() < args.clusters {
+        while whole.len() < clusters {
             if let Said::Held(held) = self.heard().await?
-                && held.entries == args.apps
+                && held.entries == apps
             {
                 whole.insert(held.agent);
             }
         }
-        self.completed(args.apps).await
+        self.completed(apps).await
     }
 
     /// Waits until so many Rollouts are complete.

@@ -34,6 +34,8 @@ enum What {
     Apiserver(apiserver::Args),
     /// Simulated clusters: how fast they start, and what they hold
     Clusters(clusters::Args),
+    /// What a commit would change, while no agent is connected
+    Plan(fanout::plan::Args),
     /// Commits, reads and watches of the store
     Store(store::Args),
     /// The agents of `bench fanout`, which starts them itself
@@ -49,6 +51,7 @@ pub(crate) async fn run(args: Args) -> Outcome {
         What::Kustomize(args) => kustomize::run(&args),
         What::Apiserver(args) => apiserver::run(&args),
         What::Clusters(args) => clusters::run(&args),
+        What::Plan(args) => fanout::plan::run(args).await,
         What::Store(args) => store::run(&args),
         What::Agents(args) => {
             agents::run(args).await?;

@@ -25,13 +25,14 @@ const MOST: usize = 2 << 20;
 /// Shows what would change.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
-The hub renders by the code that delivers, and compares with what each cluster confirmed last. Of objects that are new to
-a cluster its agent says which are there already, whose they are and what taking them over would change. Of the clusters
+The hub renders by the code that delivers, and compares with what each cluster confirmed last. What an API server makes of
+each object, or why it refuses it, is worked out by the code of one, of Kubernetes 1.36. Of objects that are new to a
+cluster its agent says which are there already, whose they are and what taking them over would change. Of the clusters
 that get the same change and run the same minor version of Kubernetes, the API server of one is asked for a dry-run: it
 confirms the change, or says what it refuses or changes besides. Nothing is written.
 
 Exit codes: 0 nothing would change, 2 something would, 1 it failed, a cluster has no answer, or an object is refused: it
-belongs to somebody else, or an API server does not take it.")]
+belongs to somebody else, or an API server does not take it or would not.")]
 pub(crate) struct Args {
     /// The App
     app: String,
