@@ -2,6 +2,7 @@
 
 mod api;
 mod apply;
+mod beside;
 mod cases;
 mod cel;
 mod compare;
@@ -27,8 +28,8 @@ pub(crate) fn run(context: &Context, args: &[String]) -> anyhow::Result<ExitCode
     match args.split_first() {
         Some((name, rest)) if name == "helm" => helm::run(context, rest),
         Some((name, rest)) if name == "kustomize" => kustomize::run(context, rest),
-        Some((name, rest)) if name == "apply" => apply::run(context, rest),
-        Some((name, rest)) if name == "cel" => cel::run(context, rest),
+        Some((name, rest)) if name == "apply" => apply::APPLY.run(context, rest),
+        Some((name, rest)) if name == "cel" => cel::CEL.run(context, rest),
         Some((name, rest)) if name == "refusals" => refusals::run(context, rest),
         Some((name, rest)) if name == "api" => api::run(context, rest),
         _ => bail!(

@@ -195,21 +195,74 @@ fn count(function: &str, overload: &str, args: &[Value<'_>], result: &Value<'_>)
         "starts_with_string" | "ends_with_string" | "string_to_bytes" | "bytes_to_string"
         | "strings_quote" | "string_format" => part(size(arg(0)), TEXT),
         "in_list" => size(arg(1)),
-        "less_string"
-        | "greater_string"
-        | "less_equals_string"
-        | "greater_equals_string"
-        | "less_bytes"
-        | "greater_bytes"
-        | "less_equals_bytes"
-        | "greater_equals_bytes"
-        | "equals"
-        | "not_equals" => part(size(arg(0)).min(size(arg(1))), TEXT),
+        _ if compares(overload) => part(size(arg(0)).min(size(arg(1))), TEXT),
         "add_string" | "add_bytes" => part(size(arg(0)).saturating_add(size(arg(1))), TEXT),
         "matches_string" => regex(size(arg(0)), size(arg(1))),
         "contains_string" => part(size(arg(0)), TEXT).saturating_mul(part(size(arg(1)), TEXT)),
         _ => 1,
     }
+}
+
+/// Functions of Kubernetes' libraries that look at nothing twice.
+pub(crate) fn costs_one(function: &str) -> bool {
+    matches!(
+        function,
+        "serviceAccount"
+            | "path"
+            | "group"
+            | "resource"
+            | "subresource"
+            | "namespace"
+            | "name"
+            | "allowed"
+            | "reason"
+            | "error"
+            | "errored"
+            | "masked"
+            | "prefixLength"
+            | "family"
+            | "isUnspecified"
+            | "isLoopback"
+            | "isLinkLocalMulticast"
+            | "isLinkLocalUnicast"
+            | "isGlobalUnicast"
+            | "format.named"
+            | "sign"
+            | "asInteger"
+            | "isInteger"
+            | "asApproximateFloat"
+            | "isGreaterThan"
+            | "isLessThan"
+            | "compareTo"
+            | "add"
+            | "sub"
+            | "major"
+            | "minor"
+            | "patch"
+            | "getScheme"
+            | "getHostname"
+            | "getHost"
+            | "getPort"
+            | "getEscapedPath"
+            | "getQuery"
+    )
+}
+
+/// Do two texts, or whatever else, lie beside each other?
+pub(crate) fn compares(overload: &str) -> bool {
+    matches!(
+        overload,
+        "less_string"
+            | "greater_string"
+            | "less_equals_string"
+            | "greater_equals_string"
+            | "less_bytes"
+            | "greater_bytes"
+            | "less_equals_bytes"
+            | "greater_equals_bytes"
+            | "equals"
+            | "not_equals"
+    )
 }
 
 fn kubernetes(
@@ -222,8 +275,6 @@ fn kubernetes(
     let size = |i: usize| arg(i).map(kubernetes_size);
     Some(match function {
         "check" => 350_000,
-        "serviceAccount" | "path" | "group" | "resource" | "subresource" | "namespace" | "name"
-        | "allowed" | "reason" | "error" | "errored" => 1,
         "isSorted" | "sum" | "max" | "min" | "indexOf" | "lastIndexOf" => {
             arg(0).map_or(0, traversal)
         }
@@ -234,33 +285,7 @@ fn kubernetes(
         "find" | "findAll" => regex(size(0)?, size(1)?),
         "ip" if overload == "cidr_ip" => 1,
         "ip" => part(size(0)?, TEXT),
-        "masked"
-        | "prefixLength"
-        | "family"
-        | "isUnspecified"
-        | "isLoopback"
-        | "isLinkLocalMulticast"
-        | "isLinkLocalUnicast"
-        | "isGlobalUnicast"
-        | "format.named"
-        | "sign"
-        | "asInteger"
-        | "isInteger"
-        | "asApproximateFloat"
-        | "isGreaterThan"
-        | "isLessThan"
-        | "compareTo"
-        | "add"
-        | "sub"
-        | "major"
-        | "minor"
-        | "patch"
-        | "getScheme"
-        | "getHostname"
-        | "getHost"
-        | "getPort"
-        | "getEscapedPath"
-        | "getQuery" => 1,
+        _ if costs_one(function) => 1,
         "containsIP" => {
             let (cidr, other) = (size(0)?, size(1)?);
             let text = overload == "cidr_contains_ip_string";

@@ -127,14 +127,14 @@ pub(crate) fn invoke<'a>(
 /// Runs a function whose pattern is constant.
 pub(crate) fn with_regex<'a>(
     name: &str,
-    regex: &regex::Regex,
+    regex: &regexes::Regex,
     args: &[Value<'a>],
 ) -> Run<Value<'a>> {
     let Some(Value::String(subject)) = args.first() else {
         return Ok(no_overload());
     };
     Ok(match name {
-        "matches" => Value::Bool(regex.is_match(subject)),
+        "matches" => Value::Bool(regex.is_match(subject.as_bytes())),
         "find" => regexes::find(regex, subject),
         _ => match args.get(2) {
             None => regexes::find_all(regex, subject, -1),
@@ -171,7 +171,7 @@ fn single<'a>(name: &str, args: &[Value<'a>]) -> Value<'a> {
         }),
         "matches" => match (first, second) {
             (Value::String(subject), Value::String(pattern)) => match regexes::compile(pattern) {
-                Ok(regex) => Value::Bool(regex.is_match(subject)),
+                Ok(regex) => Value::Bool(regex.is_match(subject.as_bytes())),
                 Err(message) => error(message),
             },
             _ => no_overload(),

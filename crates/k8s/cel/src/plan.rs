@@ -47,7 +47,7 @@ pub(crate) struct Call {
     pub(crate) overload: &'static str,
     pub(crate) args: Vec<Node>,
     /// The pattern, where it is constant.
-    pub(crate) regex: Option<regex::Regex>,
+    pub(crate) regex: Option<regexes::Regex>,
 }
 
 #[derive(Debug)]

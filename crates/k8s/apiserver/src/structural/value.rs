@@ -3,12 +3,17 @@
 //! An update is let off what it did not change: where a part that can be told from its siblings is as it was, its errors are
 //! dropped. Items of lists can be told apart by their keys only.
 
+mod alternatives;
+mod numbers;
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use serde_json::{Map, Value, json};
 
+use self::alternatives::check_junctors;
+use self::numbers::check_number;
 use super::{additional, formats, is_set, list_keys, texts};
 use crate::{FieldError, FieldProblem};
 
@@ -333,86 +338,6 @@ fn list<'a>(schema: &'a Value, name: &str) -> &'a [Value] {
         .map_or(&[], Vec::as_slice)
 }
 
-fn check_junctors(value: &Value, old: Option<&Value>, schema: &Value, path: &str) -> Found {
-    let mut found = Found::default();
-    let (any, one, all) = (
-        list(schema, "anyOf"),
-        list(schema, "oneOf"),
-        list(schema, "allOf"),
-    );
-    if !any.is_empty() {
-        let mut best: Option<Found> = None;
-        let mut fitting = None;
-        for choice in any {
-            let result = check(value, old, choice, path);
-            if result.errors.is_empty() {
-                fitting = Some(result);
-                break;
-            }
-            if best.as_ref().is_none_or(|best| result.fits > best.fits) {
-                best = Some(result);
-            }
-        }
-        if fitting.is_none() {
-            found.plain(format!(
-                "{path:?} must validate at least one schema (anyOf)"
-            ));
-        }
-        if let Some(result) = fitting.or(best) {
-            found.merge(result);
-        }
-    }
-    if !one.is_empty() {
-        let mut best: Option<Found> = None;
-        let mut first = None;
-        let mut count = 0;
-        for choice in one {
-            let result = check(value, old, choice, path);
-            if result.errors.is_empty() {
-                count += 1;
-                best = None;
-                first = first.or(Some(result));
-            } else if count == 0 && best.as_ref().is_none_or(|best| result.fits > best.fits) {
-                best = Some(result);
-            }
-        }
-        if count == 1 {
-            found.merge(first.unwrap_or_default());
-        } else {
-            let more = if count == 0 {
-                "Found none valid".to_owned()
-            } else {
-                format!("Found {count} valid alternatives")
-            };
-            found.plain(format!(
-                "{path:?} must validate one and only one schema (oneOf). {more}"
-            ));
-            found.merge(best.unwrap_or_default());
-        }
-    }
-    if !all.is_empty() {
-        let mut count = 0;
-        for part in all {
-            let result = check(value, old, part, path);
-            count += usize::from(result.errors.is_empty());
-            found.merge(result);
-        }
-        if count != all.len() {
-            let more = if count == 0 { ". None validated" } else { "" };
-            found.plain(format!(
-                "{path:?} must validate all the schemas (allOf){more}"
-            ));
-        }
-    }
-    if let Some(not) = schema.get("not").filter(|not| not.is_object())
-        && check(value, old, not, path).errors.is_empty()
-    {
-        found.plain(format!("{path:?} must not validate the schema (not)"));
-    }
-    found.fits += 1;
-    found
-}
-
 thread_local! {
     /// Compiled patterns: a memo of a pure function.
     static COMPILED: RefCell<BTreeMap<String, Rc<Result<base_regexp::Compiled, String>>>> =
@@ -468,137 +393,6 @@ fn check_text(text: &str, schema: &Value, path: &str) -> Found {
             }
         }
     }
-    found
-}
-
-/// What does not fit the range of a type and format.
-fn range(number: Number, types: &[&str], format: &str, what: &str, path: &str) -> Option<String> {
-    let [kind] = types else {
-        return None;
-    };
-    let whole = match number {
-        Number::Int(int) => Some(int),
-        // as a text it has no fraction and fits
-        Number::Float(float) if float.fract() == 0.0 && float.abs() < 9.3e18 => Some(float as i64),
-        Number::Float(_) => None,
-    };
-    let fits = match (*kind, format) {
-        ("integer", "int32") => whole.is_some_and(|int| i32::try_from(int).is_ok()),
-        ("integer", _) => whole.is_some(),
-        ("number", "float") => match number {
-            Number::Int(_) => true,
-            Number::Float(float) => float.abs() <= f64::from(f32::MAX),
-        },
-        _ => true,
-    };
-    let format = match (*kind, format) {
-        ("integer", "int32" | "int64") | ("number", "float" | "double") => {
-            format!("with format {format}")
-        }
-        _ => "(default format)".to_owned(),
-    };
-    (!fits).then(|| format!("{what} value must be of type {kind} {format} in {path}"))
-}
-
-/// A number as Go's `%v` has it.
-fn shown(number: Number) -> String {
-    match number {
-        Number::Int(int) => int.to_string(),
-        Number::Float(float) => base_yaml::go::format_g(float),
-    }
-}
-
-fn check_number(
-    number_: Number,
-    value: &Value,
-    schema: &Value,
-    types: &[&str],
-    format: &str,
-    path: &str,
-) -> Found {
-    let mut found = Found::default();
-    if let Some(text) = range(number_, types, format, "Checked", path) {
-        found.plain(text);
-    }
-    let float = match number_ {
-        Number::Int(int) => int as f64,
-        Number::Float(float) => float,
-    };
-    let bound = |name: &str| number(schema.get(name)?);
-    let bound_value = |bound: Number| match bound {
-        Number::Int(int) => int as f64,
-        Number::Float(float) => float,
-    };
-    if let Some(factor) = bound("multipleOf") {
-        let misfit = range(factor, types, format, "MultipleOf", path);
-        let native = misfit.is_none();
-        let factor = bound_value(factor);
-        if let Some(text) = misfit {
-            found.plain(text);
-        }
-        let (fits, positive, factor) = match number_ {
-            Number::Int(int) if native => {
-                let factor = factor as i64;
-                let fits = factor > 0 && int % factor == 0;
-                (fits, factor > 0, factor.to_string())
-            }
-            _ => {
-                let times = if factor < 1.0 {
-                    1.0 / factor * float
-                } else {
-                    float / factor
-                };
-                let text = base_yaml::go::format_g(factor);
-                (is_whole(times), factor > 0.0, text)
-            }
-        };
-        if !positive {
-            let text = format!("factor MultipleOf declared for {path} must be positive: {factor}");
-            found.field(path, FieldProblem::Invalid, Some(json!(factor)), text);
-        } else if !fits {
-            found.invalid(
-                path,
-                value.clone(),
-                &format!("should be a multiple of {factor}"),
-            );
-        }
-    }
-    for (name, mark, what, word) in [
-        ("minimum", "exclusiveMinimum", "Minimum boundary", "greater"),
-        ("maximum", "exclusiveMaximum", "Maximum boundary", "less"),
-    ] {
-        let Some(limit) = bound(name) else { continue };
-        let exclusive = is_set(schema, mark);
-        let misfit = range(limit, types, format, what, path);
-        let native = misfit.is_none();
-        if let Some(text) = misfit {
-            found.plain(text);
-        }
-        let limit = bound_value(limit);
-        let (limit, order) = match number_ {
-            Number::Int(int) if native => {
-                let limit = limit as i64;
-                (limit.to_string(), int.cmp(&limit))
-            }
-            _ => (
-                shown(Number::Float(limit)),
-                float
-                    .partial_cmp(&limit)
-                    .unwrap_or(std::cmp::Ordering::Equal),
-            ),
-        };
-        let beyond = if word == "less" {
-            order.is_gt()
-        } else {
-            order.is_lt()
-        };
-        if beyond || (exclusive && order.is_eq()) {
-            let equal = if exclusive { "" } else { " or equal to" };
-            let why = format!("should be {word} than{equal} {limit}");
-            found.invalid(path, value.clone(), &why);
-        }
-    }
-    found.fits += 1;
     found
 }
 

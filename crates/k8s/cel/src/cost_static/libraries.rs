@@ -2,6 +2,7 @@
 
 use super::{Arg, Coster, Estimate, ONE, PATTERN, Range, TEXT, UNKNOWN, ZERO, only, sized};
 use crate::ast::{Kind, Literal};
+use crate::cost_actual::costs_one;
 use crate::types::Type;
 
 impl Coster<'_> {
@@ -95,44 +96,7 @@ impl Coster<'_> {
         let of = target.map(|t| self.estimated(t));
         match function {
             "check" => only(Range::fixed(350_000)),
-            "serviceAccount"
-            | "path"
-            | "group"
-            | "resource"
-            | "subresource"
-            | "namespace"
-            | "name"
-            | "allowed"
-            | "reason"
-            | "error"
-            | "errored"
-            | "masked"
-            | "prefixLength"
-            | "family"
-            | "isUnspecified"
-            | "isLoopback"
-            | "isLinkLocalMulticast"
-            | "isLinkLocalUnicast"
-            | "isGlobalUnicast"
-            | "format.named"
-            | "sign"
-            | "asInteger"
-            | "isInteger"
-            | "asApproximateFloat"
-            | "isGreaterThan"
-            | "isLessThan"
-            | "compareTo"
-            | "add"
-            | "sub"
-            | "major"
-            | "minor"
-            | "patch"
-            | "getScheme"
-            | "getHostname"
-            | "getHost"
-            | "getPort"
-            | "getEscapedPath"
-            | "getQuery" => only(ONE),
+            _ if costs_one(function) => only(ONE),
             "isSorted" | "sum" | "max" | "min" | "indexOf" | "lastIndexOf" => {
                 let target = target?;
                 match self.element(target) {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::ast::{Expr, Kind, Literal};
 use crate::checker::Checked;
+use crate::cost_actual::compares;
 use crate::schema::Decl;
 use crate::types::Type;
 
@@ -587,16 +588,7 @@ impl Coster<'_> {
                     size: Some(both),
                 }
             }
-            "less_string"
-            | "greater_string"
-            | "less_equals_string"
-            | "greater_equals_string"
-            | "less_bytes"
-            | "greater_bytes"
-            | "less_equals_bytes"
-            | "greater_equals_bytes"
-            | "equals"
-            | "not_equals" => {
+            _ if compares(overload) => {
                 let max = size(0).max.min(size(1).max);
                 plain(
                     Range {

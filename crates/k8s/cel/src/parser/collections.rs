@@ -84,6 +84,19 @@ impl Parser<'_> {
         Err(Stop::Reported)
     }
 
+    /// Reads what may stand before an item: is it optional? Of a lone comma there is none.
+    fn begin_item(&mut self, first: bool) -> Option<bool> {
+        if first && self.peek().tok == Tok::Comma {
+            self.next();
+            return None;
+        }
+        let optional = self.peek().tok == Tok::Question;
+        if optional {
+            self.next();
+        }
+        Some(optional)
+    }
+
     pub(super) fn list(&mut self) -> Read<Node> {
         let open = self.next();
         let id = self.id_at(open.start);
@@ -93,15 +106,10 @@ impl Parser<'_> {
         self.begin(&extra)?;
         let mut comma = true;
         while !matches!(self.peek().tok, Tok::RBracket | Tok::Eof) {
-            if elements.is_empty() && self.peek().tok == Tok::Comma {
-                self.next();
+            let Some(optional) = self.begin_item(elements.is_empty()) else {
                 comma = false;
                 break;
-            }
-            let optional = self.peek().tok == Tok::Question;
-            if optional {
-                self.next();
-            }
+            };
             let (element, element_depth) = self.expr()?;
             elements.push(element);
             optionals.push(optional);
@@ -135,15 +143,10 @@ impl Parser<'_> {
         self.begin(&extra)?;
         let mut comma = true;
         while !matches!(self.peek().tok, Tok::RBrace | Tok::Eof) {
-            if entries.is_empty() && self.peek().tok == Tok::Comma {
-                self.next();
+            let Some(optional) = self.begin_item(entries.is_empty()) else {
                 comma = false;
                 break;
-            }
-            let optional = self.peek().tok == Tok::Question;
-            if optional {
-                self.next();
-            }
+            };
             let (key, key_depth) = self.expr()?;
             let colon = self.expect(Tok::Colon)?;
             self.id_at(colon.start);
