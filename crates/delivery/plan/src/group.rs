@@ -179,10 +179,11 @@ impl Plan {
     }
 
     /// Did an API server of such a cluster take an object?
-    fn is_taken(&self, cluster: &String, object: &ObjectId) -> bool {
-        self.checks
-            .iter()
-            .any(|check| check.taken.contains(object) && check.clusters.contains(cluster))
+    fn is_taken(&self, cluster: &str, object: &ObjectId) -> bool {
+        self.checks.iter().any(|check| {
+            let mut clusters = check.clusters.iter();
+            check.taken.contains(object) && clusters.any(|known| known == cluster)
+        })
     }
 
     /// Adds what the agents of clusters found there of the objects that are new to them, or why they were not asked.

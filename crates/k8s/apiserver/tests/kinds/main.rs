@@ -3,6 +3,7 @@
 //! `bodies.yaml` holds what is sent, `bodies.real.json` and `refusals.real.json` what kube-apiserver answered. Where it is built
 //! (`cargo xtask oracle build`) it is asked again; `UPDATE_EXPECT=1` writes its answers anew.
 
+mod conflicts;
 mod discovery;
 mod mask;
 mod mutate;

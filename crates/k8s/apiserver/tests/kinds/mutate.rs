@@ -128,6 +128,17 @@ fn places(value: &Value, at: &str, out: &mut Vec<String>) {
     }
 }
 
+/// Every place of an object that holds one value, beside its name.
+pub(crate) fn leaves(object: &Value) -> Vec<String> {
+    let mut all = Vec::new();
+    places(object, "", &mut all);
+    all.retain(|place| {
+        let value = object.pointer(place).unwrap_or(&Value::Null);
+        place != "/metadata/name" && (value.is_string() || value.is_number() || value.is_boolean())
+    });
+    all
+}
+
 fn remove(object: &mut Value, place: &str) -> bool {
     let Some((above, key)) = place.rsplit_once('/') else {
         return false;
