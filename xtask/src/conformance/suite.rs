@@ -17,7 +17,7 @@ const USAGE: &str = "usage: cargo xtask conformance suite [--only REGEX] [--all]
   --all              also those that are left out: most need a pod that really runs
   --program FILE     the roadstead that serves the cluster; target/release/roadstead if left out
   --kubeconfig FILE  another cluster instead
-  --report FILE      no run: the report that ginkgo wrote of one
+  --report FILE      no run: the report that ginkgo wrote of one; of a run in parts each, and the later one counts
   --write            write the section of docs/conformance.md";
 
 const HEADING: &str = "## Kubernetes' conformance suite";
@@ -62,7 +62,7 @@ struct Told {
     all: bool,
     program: PathBuf,
     kubeconfig: Option<PathBuf>,
-    report: Option<PathBuf>,
+    reports: Vec<PathBuf>,
     write: bool,
 }
 
@@ -73,7 +73,7 @@ impl Told {
             all: false,
             program: Playground::program(context),
             kubeconfig: None,
-            report: None,
+            reports: Vec::new(),
             write: false,
         };
         let mut args = args.iter();
@@ -87,7 +87,7 @@ impl Told {
                 "--all" => told.all = true,
                 "--program" => told.program = value()?.into(),
                 "--kubeconfig" => told.kubeconfig = Some(value()?.into()),
-                "--report" => told.report = Some(value()?.into()),
+                "--report" => told.reports.push(value()?.into()),
                 "--write" => told.write = true,
                 "--help" => return Ok(None),
                 other => bail!("unknown argument {other}\n{USAGE}"),
@@ -104,14 +104,15 @@ pub(super) fn run(context: &Context, args: &[String]) -> anyhow::Result<ExitCode
         return Ok(ExitCode::SUCCESS);
     };
     let known = known();
-    let outcomes = match &told.report {
-        Some(report) => {
-            let bytes = std::fs::read(report)
-                .with_context(|| format!("failed to read {}", report.display()))?;
-            read(&serde_json::from_slice(&bytes)?)
-        }
-        None => play(&told, &known)?,
-    };
+    let mut outcomes = Vec::new();
+    for report in &told.reports {
+        let bytes = std::fs::read(report)
+            .with_context(|| format!("failed to read {}", report.display()))?;
+        take_in(&mut outcomes, read(&serde_json::from_slice(&bytes)?));
+    }
+    if told.reports.is_empty() {
+        outcomes = play(&told, &known)?;
+    }
     let mut table = String::from("| Test | Verdict | Reason |\n|---|---|---|\n");
     let (mut passed, mut failed, mut unknown) = (0, 0, 0);
     for one in &outcomes {
@@ -174,6 +175,17 @@ pub(super) fn run(context: &Context, args: &[String]) -> anyhow::Result<ExitCode
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Puts what a part of a run says in the place of what was known.
+fn take_in(known: &mut Vec<Outcome>, part: Vec<Outcome>) {
+    for one in part {
+        match known.iter_mut().find(|old| old.name == one.name) {
+            None => known.push(one),
+            Some(old) if one.state != "skipped" => *old = one,
+            Some(_) => {}
+        }
+    }
 }
 
 /// Runs the suite on a cluster.
