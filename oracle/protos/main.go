@@ -11,6 +11,7 @@ import (
 	"sort"
 	"strings"
 
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes/scheme"
@@ -19,9 +20,11 @@ import (
 var wanted = []string{
 	"/v1", "apps/v1", "batch/v1", "autoscaling/v1", "autoscaling/v2", "networking.k8s.io/v1", "policy/v1",
 	"rbac.authorization.k8s.io/v1", "coordination.k8s.io/v1", "events.k8s.io/v1", "discovery.k8s.io/v1",
-	"storage.k8s.io/v1", "scheduling.k8s.io/v1", "node.k8s.io/v1", "admissionregistration.k8s.io/v1",
+	"storage.k8s.io/v1", "flowcontrol.apiserver.k8s.io/v1", "resource.k8s.io/v1", "scheduling.k8s.io/v1", "node.k8s.io/v1", "admissionregistration.k8s.io/v1",
 	"certificates.k8s.io/v1", "authentication.k8s.io/v1", "authorization.k8s.io/v1",
 }
+
+const apiextensions = "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 
 var special = map[string]string{
 	"k8s.io/apimachinery/pkg/apis/meta/v1.Time":       "Time",
@@ -34,6 +37,11 @@ var special = map[string]string{
 	"k8s.io/api/authentication/v1.ExtraValue":         "Texts",
 	"k8s.io/api/authorization/v1.ExtraValue":          "Texts",
 	"k8s.io/api/certificates/v1.ExtraValue":           "Texts",
+
+	apiextensions + ".JSON":                         "Raw",
+	apiextensions + ".JSONSchemaPropsOrArray":       "SchemaOrList",
+	apiextensions + ".JSONSchemaPropsOrBool":        "SchemaOrBool",
+	apiextensions + ".JSONSchemaPropsOrStringArray": "SchemaOrTexts",
 }
 
 var types = map[string][]string{}
@@ -41,7 +49,10 @@ var types = map[string][]string{}
 func full(t reflect.Type) string { return t.PkgPath() + "." + t.Name() }
 
 func short(t reflect.Type) string {
-	path := strings.TrimPrefix(strings.TrimPrefix(t.PkgPath(), "k8s.io/apimachinery/pkg/apis/"), "k8s.io/api/")
+	path := t.PkgPath()
+	for _, prefix := range []string{"k8s.io/apimachinery/pkg/apis/", "k8s.io/apiextensions-apiserver/pkg/apis/", "k8s.io/api/"} {
+		path = strings.TrimPrefix(path, prefix)
+	}
 	return strings.ReplaceAll(path, "/", ".") + "." + t.Name()
 }
 
@@ -131,6 +142,8 @@ func main() {
 		}
 	}
 	add("v1", "DeleteOptions", reflect.TypeOf(metav1.DeleteOptions{}))
+	definition := reflect.TypeOf(apiextensionsv1.CustomResourceDefinition{})
+	add(apiextensionsv1.SchemeGroupVersion.String(), definition.Name(), definition)
 	fmt.Println("# How Kubernetes' built-in types stand in protobuf. Made by oracle/protos; do not edit.")
 	fmt.Println("#")
 	fmt.Println("#   = APIVERSION KIND TYPE")

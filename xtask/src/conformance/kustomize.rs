@@ -190,19 +190,14 @@ pub(super) fn run(context: &Context, args: &[String]) -> anyhow::Result<ExitCode
         bad |= !tally.wrong.is_empty();
     }
     if settings.write {
-        let path = context.root.join("docs/conformance.md");
-        let old = fs::read_to_string(&path).unwrap_or_default();
-        let head = old.split(HEADING).next().unwrap_or_default().trim_end();
         let version = version(&settings.tool)?;
         let section = format!(
-            "{HEADING}\nEvery kustomization of a folder is built by kustomize {version} and by `render/kustomize`, and the two are compared \
+            "Every kustomization of a folder is built by kustomize {version} and by `render/kustomize`, and the two are compared \
              (`cargo xtask conformance kustomize --corpus DIR`). Times are of one build; those of kustomize hold the start of its process. *For a remote base* counts those of both refusals \
              that come from an address that was not fetched, by either.\n\n{}\n{own}",
             table(&text)
         );
-        fs::write(&path, format!("{head}\n\n{section}"))
-            .with_context(|| format!("writing {}", path.display()))?;
-        println!("wrote docs/conformance.md");
+        super::section::write(context, HEADING.trim_end(), &section)?;
     }
     Ok(if bad {
         ExitCode::FAILURE

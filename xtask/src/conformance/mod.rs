@@ -9,13 +9,17 @@ mod compare;
 mod corpus;
 mod helm;
 mod krusty;
+mod kubectl;
 mod kustomize;
 mod kustomize_speed;
 mod mutate;
 mod oracle;
+mod playground;
 mod random;
 mod refusals;
 mod report;
+mod section;
+mod suite;
 
 use std::process::ExitCode;
 
@@ -23,7 +27,7 @@ use anyhow::bail;
 
 use crate::Context;
 
-/// Runs `conformance helm …`, `kustomize …`, `apply …`, `cel …`, `api …` and `refusals …`.
+/// Runs `conformance helm …`, `kustomize …`, `apply …`, `cel …`, `api …`, `refusals …`, `suite …` and `kubectl …`.
 pub(crate) fn run(context: &Context, args: &[String]) -> anyhow::Result<ExitCode> {
     match args.split_first() {
         Some((name, rest)) if name == "helm" => helm::run(context, rest),
@@ -32,8 +36,10 @@ pub(crate) fn run(context: &Context, args: &[String]) -> anyhow::Result<ExitCode
         Some((name, rest)) if name == "cel" => cel::CEL.run(context, rest),
         Some((name, rest)) if name == "refusals" => refusals::run(context, rest),
         Some((name, rest)) if name == "api" => api::run(context, rest),
+        Some((name, rest)) if name == "suite" => suite::run(context, rest),
+        Some((name, rest)) if name == "kubectl" => kubectl::run(context, rest),
         _ => bail!(
-            "usage: cargo xtask conformance helm|kustomize --corpus DIR, or conformance apply|cel|api|refusals (see --help there)"
+            "usage: cargo xtask conformance helm|kustomize --corpus DIR, or conformance apply|cel|api|refusals|suite|kubectl (see --help there)"
         ),
     }
 }

@@ -19,6 +19,8 @@ struct Program {
     versioned: &'static str,
     /// The variable that holds the version, with its package.
     stamp: Stamp,
+    /// The package is a test, whose program is built.
+    test: bool,
 }
 
 enum Stamp {
@@ -37,6 +39,7 @@ const fn kubernetes(name: &'static str, package: &'static str) -> Program {
         package,
         versioned: "k8s.io/kubernetes",
         stamp: Stamp::Kubernetes,
+        test: false,
     }
 }
 
@@ -60,6 +63,7 @@ const PROGRAMS: &[Program] = &[
         package: "go.etcd.io/etcd/server/v3",
         versioned: "go.etcd.io/etcd/server/v3",
         stamp: Stamp::Known,
+        test: false,
     },
     Program {
         name: "helm",
@@ -67,6 +71,7 @@ const PROGRAMS: &[Program] = &[
         package: "helm.sh/helm/v4/cmd/helm",
         versioned: "helm.sh/helm/v4",
         stamp: Stamp::One("helm.sh/helm/v4/internal/version.version", true),
+        test: false,
     },
     Program {
         name: "helm3",
@@ -74,6 +79,7 @@ const PROGRAMS: &[Program] = &[
         package: "helm.sh/helm/v3/cmd/helm",
         versioned: "helm.sh/helm/v3",
         stamp: Stamp::One("helm.sh/helm/v3/internal/version.version", true),
+        test: false,
     },
     Program {
         name: "kustomize",
@@ -81,6 +87,7 @@ const PROGRAMS: &[Program] = &[
         package: "sigs.k8s.io/kustomize/kustomize/v5",
         versioned: "sigs.k8s.io/kustomize/kustomize/v5",
         stamp: Stamp::One("sigs.k8s.io/kustomize/api/provenance.version", true),
+        test: false,
     },
     Program {
         name: "flux-source",
@@ -88,6 +95,7 @@ const PROGRAMS: &[Program] = &[
         package: "github.com/fluxcd/source-controller",
         versioned: "github.com/fluxcd/source-controller",
         stamp: Stamp::Known,
+        test: false,
     },
     Program {
         name: "flux-kustomize",
@@ -95,6 +103,7 @@ const PROGRAMS: &[Program] = &[
         package: "github.com/fluxcd/kustomize-controller",
         versioned: "github.com/fluxcd/kustomize-controller",
         stamp: Stamp::Known,
+        test: false,
     },
     Program {
         name: "gitops-engine",
@@ -102,6 +111,7 @@ const PROGRAMS: &[Program] = &[
         package: "github.com/argoproj/gitops-engine/agent",
         versioned: "github.com/argoproj/gitops-engine",
         stamp: Stamp::Known,
+        test: false,
     },
     Program {
         name: "kwok",
@@ -109,11 +119,20 @@ const PROGRAMS: &[Program] = &[
         package: "sigs.k8s.io/kwok/cmd/kwok",
         versioned: "sigs.k8s.io/kwok",
         stamp: Stamp::One("sigs.k8s.io/kwok/pkg/consts.Version", true),
+        test: false,
+    },
+    Program {
+        name: "e2e.test",
+        module: "e2e-suite",
+        package: "k8s.io/kubernetes/test/e2e",
+        versioned: "k8s.io/kubernetes",
+        stamp: Stamp::Kubernetes,
+        test: true,
     },
 ];
 
-/// What only benchmarks need: built when it is named.
-pub(crate) const RIVALS: &[&str] = &["flux-source", "flux-kustomize", "gitops-engine"];
+/// What is built only when it is named: benchmarks and other people's suites need it.
+pub(crate) const RIVALS: &[&str] = &["flux-source", "flux-kustomize", "gitops-engine", "e2e.test"];
 
 /// Runs `cargo xtask oracle build [NAME…]`.
 pub(super) fn run(context: &Context, names: &[String]) -> anyhow::Result<ExitCode> {
@@ -181,8 +200,15 @@ impl Program {
         );
         let begun = Instant::now();
         let new = bin.join(format!(".{}.new", self.name));
+        let verb: &[&str] = if self.test {
+            &["test", "-c", "-vet=off"]
+        } else {
+            &["build"]
+        };
         let status = Command::new("nice")
-            .args(["go", "build", "-trimpath", "-buildvcs=false", "-mod=readonly"])
+            .arg("go")
+            .args(verb)
+            .args(["-trimpath", "-buildvcs=false", "-mod=readonly"])
             .args(["-p", "2", "-ldflags", &flags, "-o"])
             .arg(&new)
             .arg(self.package)

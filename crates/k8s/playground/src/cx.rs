@@ -87,6 +87,12 @@ impl Cx<'_> {
         let seen = owner.pointer("/status/observedGeneration").is_some();
         let selector = owner.pointer("/spec/selector").cloned();
         let selector = selector.and_then(|selector| {
+            // a ReplicationController selects by labels and nothing else
+            let selector = if k8s_object::kind(owner) == "ReplicationController" {
+                json!({ "matchLabels": selector })
+            } else {
+                selector
+            };
             serde_json::from_value::<k8s_object::LabelSelector>(selector).ok()
         });
         let Some(selector) = selector.filter(|selector| !seen && !selector.is_empty()) else {

@@ -42,6 +42,7 @@ pub(crate) const SECRET: Kind<'static> = Kind::new("v1", "Secret");
 pub(crate) const EVENT: Kind<'static> = Kind::new("v1", "Event");
 pub(crate) const VOLUME_CLAIM: Kind<'static> = Kind::new("v1", "PersistentVolumeClaim");
 pub(crate) const VOLUME: Kind<'static> = Kind::new("v1", "PersistentVolume");
+pub(crate) const REPLICATION_CONTROLLER: Kind<'static> = Kind::new("v1", "ReplicationController");
 pub(crate) const REPLICA_SET: Kind<'static> = Kind::new("apps/v1", "ReplicaSet");
 pub(crate) const DAEMON_SET: Kind<'static> = Kind::new("apps/v1", "DaemonSet");
 pub(crate) const CONTROLLER_REVISION: Kind<'static> = Kind::new("apps/v1", "ControllerRevision");

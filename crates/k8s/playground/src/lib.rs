@@ -7,7 +7,7 @@
 //!
 //! | It does | It does not |
 //! |---|---|
-//! | Deployments (roll, recreate, pause, deadline, history), ReplicaSets, StatefulSets (in order or in parallel, partition, claims), DaemonSets, Jobs (indexed, suspend, back-off, deadline, time to live) | CronJobs, ReplicationControllers and other kinds: stored as they come |
+//! | Deployments (roll, recreate, pause, deadline, history), ReplicaSets, ReplicationControllers, StatefulSets (in order or in parallel, partition, claims), DaemonSets, Jobs (indexed, suspend, back-off, deadline, time to live) | CronJobs and other kinds: stored as they come |
 //! | pods in stages, with readiness, restarts, back-off; faults by image tag, annotation or command; missing ConfigMaps and Secrets in environments and volumes | run containers, init containers, probes; logs, exec |
 //! | nodes: selector, taints, cordon, requests larger than a node | affinity, adding up what pods on a node use |
 //! | Services, EndpointSlices, load balancer and Ingress addresses, claims with a volume each | carry traffic or data |

@@ -35,6 +35,7 @@ impl Registry {
                     service["spec"][field] = value.clone();
                 }
             }
+            leave_type(service, old);
             keep_node_ports(service, old);
         }
         let needs_address = service["spec"].get("clusterIP").is_none_or(|ip| ip == "");
@@ -135,6 +136,40 @@ impl Registry {
             );
         }
         Ok((addresses, ports))
+    }
+}
+
+/// Takes away what only the old type has, unless somebody changed it.
+fn leave_type(service: &mut Value, old: &Value) {
+    let has_ports = |service: &Value| match service["spec"]["type"].as_str() {
+        Some("NodePort") => true,
+        Some("LoadBalancer") => service["spec"]["allocateLoadBalancerNodePorts"] != false,
+        _ => false,
+    };
+    let balanced = |service: &Value| service["spec"]["type"] == "LoadBalancer";
+    let node_ports = |service: &Value| -> BTreeSet<Option<i64>> {
+        let ports = service["spec"]["ports"].as_array().into_iter().flatten();
+        ports.map(|port| port["nodePort"].as_i64()).collect()
+    };
+    if has_ports(old) && !has_ports(service) && node_ports(old) == node_ports(service) {
+        let ports = service["spec"]["ports"].as_array_mut();
+        for port in ports.into_iter().flatten() {
+            port.as_object_mut().map(|port| port.remove("nodePort"));
+        }
+    }
+    if balanced(old)
+        && !balanced(service)
+        && let Some(spec) = service["spec"].as_object_mut()
+    {
+        for field in [
+            "allocateLoadBalancerNodePorts",
+            "loadBalancerClass",
+            "healthCheckNodePort",
+        ] {
+            if spec.get(field) == old["spec"].get(field) {
+                spec.remove(field);
+            }
+        }
     }
 }
 

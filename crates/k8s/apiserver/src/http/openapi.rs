@@ -342,6 +342,11 @@ fn swagger(catalog: &Catalog) -> Value {
             .map(|components| components["schemas"].take())
         {
             for (name, mut schema) in schemas {
+                // kubectl would take what is not described here for unknown
+                if schema["x-kubernetes-preserve-unknown-fields"] == true {
+                    let gvk = schema["x-kubernetes-group-version-kind"].take();
+                    schema = json!({"type": "object", "x-kubernetes-group-version-kind": gvk});
+                }
                 older(&mut schema);
                 definitions.entry(name).or_insert(schema);
             }

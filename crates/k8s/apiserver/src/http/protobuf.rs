@@ -29,6 +29,10 @@ enum Holds {
     IntOrString,
     Raw,
     Texts,
+    /// Of a definition's schema: a schema, or something simpler.
+    SchemaOrBool,
+    SchemaOrList,
+    SchemaOrTexts,
     List(Box<Holds>),
     Map(Box<Holds>),
     Message(&'static str),
@@ -63,6 +67,9 @@ fn holds(text: &'static str) -> Holds {
         "IntOrString" => Holds::IntOrString,
         "Raw" => Holds::Raw,
         "Texts" => Holds::Texts,
+        "SchemaOrBool" => Holds::SchemaOrBool,
+        "SchemaOrList" => Holds::SchemaOrList,
+        "SchemaOrTexts" => Holds::SchemaOrTexts,
         _ => match (text.strip_prefix('*'), text.strip_prefix('%')) {
             (Some(inner), _) => Holds::List(Box::new(holds(inner))),
             (_, Some(inner)) => Holds::Map(Box::new(holds(inner))),
@@ -204,6 +211,21 @@ fn time(bytes: &[u8], micro: bool) -> Result<Value, Status> {
     }))
 }
 
+/// Reads a schema inside of a schema.
+fn schema(bytes: &[u8], depth: usize) -> Result<Value, Status> {
+    message("apiextensions.v1.JSONSchemaProps", bytes, depth + 1).map(Value::Object)
+}
+
+/// A number as JSON has it: whole ones without a point.
+fn float(number: f64) -> Value {
+    const WHOLE: f64 = 9_007_199_254_740_992.0;
+    if number.fract() == 0.0 && number.abs() < WHOLE {
+        json!(number as i64)
+    } else {
+        json!(number)
+    }
+}
+
 fn read(holds: &Holds, wire: &Wire<'_>, depth: usize) -> Result<Value, Status> {
     let bytes = match wire {
         Wire::Bytes(bytes) => Some(*bytes),
@@ -221,8 +243,8 @@ fn read(holds: &Holds, wire: &Wire<'_>, depth: usize) -> Result<Value, Status> {
         Holds::Bool => json!(signed(Some(wire)) != 0),
         Holds::Integer => json!(signed(Some(wire))),
         Holds::Float => match wire {
-            Wire::Fixed64(bits) => json!(f64::from_bits(*bits)),
-            Wire::Fixed32(bits) => json!(f32::from_bits(*bits)),
+            Wire::Fixed64(bits) => float(f64::from_bits(*bits)),
+            Wire::Fixed32(bits) => float(f32::from_bits(*bits).into()),
             _ => return Err(broken()),
         },
         Holds::Bytes => json!(base64::engine::general_purpose::STANDARD.encode(bytes()?)),
@@ -253,6 +275,31 @@ fn read(holds: &Holds, wire: &Wire<'_>, depth: usize) -> Result<Value, Status> {
                 }
             }
             Value::Array(out)
+        }
+        Holds::SchemaOrBool => {
+            let parts = parts(bytes()?)?;
+            match parts.get(&2) {
+                Some(Wire::Bytes(inner)) => schema(inner, depth)?,
+                _ => json!(signed(parts.get(&1)) != 0),
+            }
+        }
+        Holds::SchemaOrList | Holds::SchemaOrTexts => {
+            let (mut reader, mut one, mut list) = (Reader(bytes()?), Value::Null, Vec::new());
+            while let Some((number, wire)) = reader.next()? {
+                match (number, wire) {
+                    (1, Wire::Bytes(inner)) => one = schema(inner, depth)?,
+                    (2, Wire::Bytes(inner)) if matches!(holds, Holds::SchemaOrTexts) => {
+                        list.push(json!(text(inner)?));
+                    }
+                    (2, Wire::Bytes(inner)) => list.push(schema(inner, depth)?),
+                    _ => {}
+                }
+            }
+            if list.is_empty() {
+                one
+            } else {
+                Value::Array(list)
+            }
         }
         Holds::Message(name) => Value::Object(message(name, bytes()?, depth + 1)?),
         // they are gathered where the message is read
@@ -378,6 +425,45 @@ mod tests {
             let _ = decode(&body[..cut]);
         }
         assert!(decode(b"{}").is_err());
+    }
+
+    #[test]
+    fn reads_the_schemas_of_definitions() {
+        fn long(number: u8, bytes: &[u8]) -> Vec<u8> {
+            // the numbers of a schema's fields take two bytes
+            let tag = [number << 3 | 2 | 0x80, number >> 4];
+            [
+                &tag[..],
+                &[u8::try_from(bytes.len()).expect("short")],
+                bytes,
+            ]
+            .concat()
+        }
+        let text = field(5, b"string");
+        let default = field(8, &field(1, b"\"x\""));
+        let maximum = [&[9 << 3 | 1][..], &10_f64.to_le_bytes()].concat();
+        let inner = [text.clone(), default, maximum].concat();
+        let schema = [
+            field(5, b"object"),
+            long(24, &[field(2, &text), field(2, &text)].concat()),
+            long(29, &[field(1, b"a"), field(2, &inner)].concat()),
+            long(30, &[1 << 3, 1]),
+            long(32, &[field(1, b"a"), field(2, &field(2, b"b"))].concat()),
+            long(33, &field(2, &text)),
+        ]
+        .concat();
+        let found = message("apiextensions.v1.JSONSchemaProps", &schema, 0).expect("decodes");
+        assert_eq!(
+            Value::Object(found),
+            json!({
+                "type": "object",
+                "items": [{"type": "string"}, {"type": "string"}],
+                "properties": {"a": {"type": "string", "default": "x", "maximum": 10}},
+                "additionalProperties": true,
+                "dependencies": {"a": ["b"]},
+                "additionalItems": {"type": "string"},
+            })
+        );
     }
 
     #[test]

@@ -80,10 +80,16 @@ impl Server {
                 });
             }
         }
+        // a review is answered, not kept: no table shows it
+        let offer = if def.review {
+            Offer::Plain
+        } else {
+            Offer::Objects
+        };
         let target = Target {
             def: Arc::clone(def),
             path,
-            accepted: negotiate::accept(&call.accept(), Offer::Objects).map_err(|_| {
+            accepted: negotiate::accept(&call.accept(), offer).map_err(|_| {
                 if def.custom {
                     Status::not_acceptable(&negotiate::ALL)
                 } else {

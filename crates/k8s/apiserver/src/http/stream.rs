@@ -50,9 +50,7 @@ impl WatchStream {
     }
 
     fn frame(&mut self, event: &WatchEvent, out: &mut BytesMut) {
-        let plain = self.format == Format::Json
-            && (self.shape == Shape::Object || event.kind == EventKind::Bookmark);
-        if plain && !matches!(self.shape, Shape::Table(_)) {
+        if self.format == Format::Json && self.shape == Shape::Object {
             out.reserve(event.object.len() + 40);
             out.extend_from_slice(b"{\"type\":\"");
             out.extend_from_slice(event.kind.name().as_bytes());

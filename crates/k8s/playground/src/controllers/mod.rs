@@ -18,7 +18,8 @@ use crate::api::Refusal;
 use crate::cx::{Cx, State};
 use crate::index::Head;
 use crate::key::{
-    CONFIG_MAP, DAEMON_SET, EVENT, Key, Kind, NAMESPACE, POD, SERVICE_ACCOUNT, VOLUME_CLAIM,
+    CONFIG_MAP, DAEMON_SET, EVENT, Key, Kind, NAMESPACE, POD, REPLICATION_CONTROLLER,
+    SERVICE_ACCOUNT, VOLUME_CLAIM,
 };
 use crate::life;
 use crate::queue::Work;
@@ -32,6 +33,7 @@ const CONTROLLERS: &[(&str, &str, Reconcile)] = &[
     ("", "PersistentVolume", volume::volume),
     ("", "PersistentVolumeClaim", volume::claim),
     ("", "Pod", life::reconcile),
+    ("", "ReplicationController", replica_set::reconcile),
     ("", "Service", service::reconcile),
     ("apps", "DaemonSet", daemon_set::reconcile),
     ("apps", "Deployment", deployment::reconcile),
@@ -130,6 +132,14 @@ pub(crate) fn route(state: &mut State, gather: Timestamp, old: Option<&Head>, ne
 /// Does one thing that is due.
 pub(crate) fn run(cx: &mut Cx<'_>, work: &Work) -> Result<(), Refusal> {
     match work {
+        // what makes pods makes none in a namespace that goes
+        Work::Reconcile(key)
+            if (matches!(key.kind().group(), "apps" | "batch")
+                || key.is(REPLICATION_CONTROLLER))
+                && cx.state.terminating.contains(key.namespace()) =>
+        {
+            Ok(())
+        }
         Work::Reconcile(key) => match controller(key.kind()) {
             Some(reconcile) => reconcile(cx, key),
             None => Ok(()),

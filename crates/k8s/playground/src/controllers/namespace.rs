@@ -4,8 +4,8 @@ use k8s_cluster::Propagation;
 use serde_json::{Value, json};
 
 use crate::api::Refusal;
-use crate::cx::{Condition, Cx, MANAGER, is_leaving, set_condition, status_of, text};
-use crate::key::{CONFIG_MAP, Key, SERVICE_ACCOUNT};
+use crate::cx::{Condition, Cx, MANAGER, is_leaving, list, set_condition, status_of, text};
+use crate::key::{CONFIG_MAP, Key, POD, SERVICE_ACCOUNT};
 
 const ROOT_CA: &str = "kube-root-ca.crt";
 
@@ -42,7 +42,7 @@ pub(crate) fn defaults(cx: &mut Cx<'_>, namespace: &str) -> Result<(), Refusal> 
                 "name": ROOT_CA,
                 "namespace": namespace,
                 "annotations": {
-                    "kubernetes.io/description": "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such as the internal service IP or kubernetes.default.svc.",
+                    "kubernetes.io/description": "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such as the internal service IP or kubernetes.default.svc. No other usage is guaranteed across distributions of Kubernetes clusters.",
                 },
             },
             "data": {"ca.crt": ""},
@@ -53,23 +53,13 @@ pub(crate) fn defaults(cx: &mut Cx<'_>, namespace: &str) -> Result<(), Refusal> 
 }
 
 fn remove(cx: &mut Cx<'_>, key: &Key, namespace: &mut Value) -> Result<(), Refusal> {
-    let contents = cx.api.contents(key.name());
-    let mut stuck = Vec::new();
-    for content in &contents {
-        let Some(object) = cx.get(content) else {
-            continue;
-        };
-        if is_leaving(&object) {
-            stuck.push(content.clone());
-            continue;
-        }
-        let uid = k8s_object::uid(&object);
-        match cx.api.delete(content, uid, Propagation::Background, false) {
-            Ok(()) | Err(Refusal::NotFound(_) | Refusal::Conflict(_)) => {}
-            Err(refused) => return Err(refused),
-        }
-    }
-    let left = cx.api.contents(key.name());
+    // pods go before what they lean on
+    let pods = empty(cx, key.name(), |content| content.is(POD))?;
+    let left = if pods.is_empty() {
+        empty(cx, key.name(), |_| true)?
+    } else {
+        cx.api.contents(key.name())
+    };
     if left.is_empty() {
         let mut last = namespace.clone();
         last["spec"]["finalizers"] = json!([]);
@@ -77,21 +67,79 @@ fn remove(cx: &mut Cx<'_>, key: &Key, namespace: &mut Value) -> Result<(), Refus
         return Ok(());
     }
     // Whatever is left ends in its own time (pods) or waits for finalizers; each removal comes by here again.
+    let held = left.iter().filter_map(|content| cx.get(content));
+    let held = held
+        .filter(|object| !list(object, "/metadata/finalizers").is_empty())
+        .count();
     let mut status = status_of(namespace);
     status.insert("phase".to_owned(), json!("Terminating"));
     let now = cx.now_text();
-    let message = format!(
-        "Some content in the namespace remains: {} objects",
-        stuck.len()
-    );
-    let condition = Condition {
-        kind: "NamespaceContentRemaining",
-        holds: true,
-        reason: "SomeResourcesRemain",
-        message: &message,
-    };
-    if !stuck.is_empty() {
+    for condition in [
+        Condition {
+            kind: "NamespaceDeletionDiscoveryFailure",
+            holds: false,
+            reason: "ResourcesDiscovered",
+            message: "All resources successfully discovered",
+        },
+        Condition {
+            kind: "NamespaceDeletionGroupVersionParsingFailure",
+            holds: false,
+            reason: "ParsedGroupVersions",
+            message: "All legacy kube types successfully parsed",
+        },
+        Condition {
+            kind: "NamespaceDeletionContentFailure",
+            holds: false,
+            reason: "ContentDeleted",
+            message: "All content successfully deleted, may be waiting on finalization",
+        },
+        Condition {
+            kind: "NamespaceContentRemaining",
+            holds: true,
+            reason: "SomeResourcesRemain",
+            message: &format!(
+                "Some content in the namespace remains: {} objects",
+                left.len()
+            ),
+        },
+        Condition {
+            kind: "NamespaceFinalizersRemaining",
+            holds: held > 0,
+            reason: if held > 0 {
+                "SomeFinalizersRemain"
+            } else {
+                "ContentHasNoFinalizers"
+            },
+            message: &if held > 0 {
+                format!("Some content in the namespace has finalizers remaining: {held} objects")
+            } else {
+                "All content-preserving finalizers finished".to_owned()
+            },
+        },
+    ] {
         set_condition(&mut status, &condition, &now, &[]);
     }
     cx.set_status(MANAGER, namespace, Value::Object(status))
+}
+
+/// Deletes what a namespace holds of some kinds; returns what of them is still there.
+fn empty(
+    cx: &mut Cx<'_>,
+    namespace: &str,
+    which: impl Fn(&Key) -> bool,
+) -> Result<Vec<Key>, Refusal> {
+    for content in cx.api.contents(namespace) {
+        let found = cx.get(&content).filter(|_| which(&content));
+        let Some(object) = found.filter(|object| !is_leaving(object)) else {
+            continue;
+        };
+        let uid = k8s_object::uid(&object);
+        match cx.api.delete(&content, uid, Propagation::Background, false) {
+            Ok(()) | Err(Refusal::NotFound(_) | Refusal::Conflict(_)) => {}
+            Err(refused) => return Err(refused),
+        }
+    }
+    let mut left = cx.api.contents(namespace);
+    left.retain(which);
+    Ok(left)
 }

@@ -1,4 +1,4 @@
-//! ReplicaSets: as many pods as are wanted.
+//! ReplicaSets, and ReplicationControllers, which came before them: as many pods as are wanted.
 
 use k8s_cluster::Propagation;
 use serde_json::{Value, json};
@@ -9,7 +9,13 @@ use crate::key::{Key, POD};
 use crate::pods::{self, Extra};
 use crate::queue::Work;
 
-const COMPONENT: &str = "replicaset-controller";
+/// Under which name it speaks in Events.
+fn component(set: &Value) -> &'static str {
+    match k8s_object::kind(set) {
+        "ReplicationController" => "replication-controller",
+        _ => "replicaset-controller",
+    }
+}
 
 pub(crate) fn reconcile(cx: &mut Cx<'_>, key: &Key) -> Result<(), Refusal> {
     let Some(mut set) = cx.get(key).filter(|set| !is_leaving(set)) else {
@@ -49,7 +55,11 @@ pub(crate) fn reconcile(cx: &mut Cx<'_>, key: &Key) -> Result<(), Refusal> {
             let key = Key::of(&pod);
             cx.api
                 .delete(&key, k8s_object::uid(&pod), Propagation::Background, false)?;
-            cx.event(COMPONENT, &set, Said::normal("SuccessfulDelete", &message));
+            cx.event(
+                component(&set),
+                &set,
+                Said::normal("SuccessfulDelete", &message),
+            );
         }
     }
     let min_ready = number(&set, "/spec/minReadySeconds").unwrap_or(0);
