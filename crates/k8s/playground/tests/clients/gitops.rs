@@ -4,8 +4,9 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use git_host::GitHost;
 use k8s_playground::Config;
-use oracle_cluster::{GitHost, Lifetime, Process, Tools};
+use oracle_cluster::{Lifetime, Process, Tools};
 use serde_json::{Value, json};
 
 use crate::served::{Served, run, tools, until};
