@@ -1,4 +1,5 @@
 //! Clusters over HTTP, simulated and real.
 
+mod kube_rs;
 mod real;
 mod simulated;

@@ -11,7 +11,7 @@ use k8s_cluster::contract::run;
 use k8s_playground::{Handle, Simulation};
 use roadstead_cluster_kube::KubeCluster;
 
-async fn serve(simulated: Handle) -> http::Uri {
+pub(crate) async fn serve(simulated: Handle) -> http::Uri {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
         .await
         .expect("a port");
