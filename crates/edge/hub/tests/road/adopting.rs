@@ -134,9 +134,8 @@ async fn one_api_server_of_those_that_are_alike_confirms_a_plan() {
     says(
         &said,
         &[
-            "confirmed 0 of 1 group",
-            "! one, two (Kubernetes 1.",
-            "would refuse Deployment shop/web: ",
+            "confirmed 1 of 1 group",
+            "! Deployment shop/web would be refused: ",
             "spec.replicas: Invalid value: -1: must be greater than or equal to 0",
         ],
     );

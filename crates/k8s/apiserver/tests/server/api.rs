@@ -395,7 +395,7 @@ async fn forms_are_agreed_on() {
             "POST",
             "application/json",
             r#"{"metadata":{"name":"z","resourceVersion":"4"}}"#,
-            400,
+            500,
             "resourceVersion should not be set on objects to be created",
         ),
         (
