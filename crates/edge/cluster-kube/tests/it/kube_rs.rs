@@ -158,7 +158,7 @@ async fn follows(config: watcher::Config) {
     let def = catalog.by_kind("", "v1", "ConfigMap").expect("config maps");
     let options = k8s_apiserver::DeleteOptions::default();
     registry
-        .delete(&def, "shop", "map-4", &options)
+        .delete(def, "shop", "map-4", &options)
         .expect("deleted");
     registry
         .store()
