@@ -86,11 +86,16 @@ pub(crate) async fn run(args: Args) -> Outcome {
         .tempdir()?;
     let mut bench = Bench::start(folder.path().to_owned()).await?;
     let measured = bench.measure(&args).await;
+    ended(&bench, measured, args.json)
+}
+
+/// Tells how it ended: with the hub's log where it failed, and by the exit status whether the targets are met.
+fn ended(bench: &Bench, measured: anyhow::Result<(bool, Value)>, json: bool) -> Outcome {
     if measured.is_err() {
         bench.show_log();
     }
     let (good, figures) = measured?;
-    if args.json {
+    if json {
         println!("{}", serde_json::to_string_pretty(&figures)?);
     }
     Ok(if good {

@@ -7,4 +7,5 @@
 mod gitops;
 mod helm;
 mod informers;
+mod kubectl;
 mod served;

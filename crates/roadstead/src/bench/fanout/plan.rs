@@ -3,7 +3,6 @@
 //! The fleet of `bench fanout` gets its Apps; then every agent is killed, and a commit that nobody has polled is planned
 //! for one App after the other, as the command line asks for it: Git, rendering and the prediction are in the figure.
 
-use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -11,7 +10,7 @@ use clap::Args as ClapArgs;
 use http::Method;
 use serde_json::{Value, json};
 
-use super::{Bench, manifests, told};
+use super::{Bench, ended, manifests, told};
 use crate::bench::figures::{median, percentile};
 use crate::client::{API, Ask};
 use crate::demo::fleet::until;
@@ -49,18 +48,7 @@ pub(crate) async fn run(args: Args) -> Outcome {
     // so many Apps take their time on two cores, and only what comes after them is measured
     bench.patience = Duration::from_secs(900);
     let measured = measure(&mut bench, &args).await;
-    if measured.is_err() {
-        bench.show_log();
-    }
-    let (good, figures) = measured?;
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(&figures)?);
-    }
-    Ok(if good {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::from(1)
-    })
+    ended(&bench, measured, args.json)
 }
 
 async fn measure(bench: &mut Bench, args: &Args) -> anyhow::Result<(bool, Value)> {

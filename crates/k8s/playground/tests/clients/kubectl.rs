@@ -1,68 +1,21 @@
-//! The real kubectl against a simulated cluster, on a real clock and a real socket.
+//! The real kubectl against a simulated cluster.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
-
-use std::future::poll_fn;
 use std::process::Command;
-use std::sync::Arc;
-use std::time::Duration;
 
-use http_body_util::BodyExt;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use jiff::Timestamp;
-use k8s_apiserver::{Sleep, UserInfo};
-use k8s_playground::{Config, Handle, Playground};
+use k8s_playground::Config;
 
-/// Runs what is due until the end of the test: what the binary does, in small.
-async fn drive(playground: Playground) {
-    loop {
-        playground.run_due(Timestamp::now());
-        let news = poll_fn(|cx| playground.poll_news(cx));
-        match playground.next_due() {
-            None => news.await,
-            Some(due) => {
-                let wait = due.as_millisecond() - Timestamp::now().as_millisecond();
-                let wait = Duration::from_millis(u64::try_from(wait).unwrap_or(0));
-                let _ = tokio::time::timeout(wait, news).await;
-            }
-        }
-    }
-}
+use crate::served::Served;
 
-async fn serve(cluster: Handle, listener: tokio::net::TcpListener) {
-    loop {
-        let (stream, _) = listener.accept().await.unwrap();
-        let cluster = cluster.clone();
-        let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
-            let cluster = cluster.clone();
-            async move {
-                let (parts, body) = request.into_parts();
-                let body = body.collect().await?.to_bytes();
-                let request = http::Request::from_parts(parts, body);
-                Ok::<_, hyper::Error>(cluster.handle(request, &UserInfo::admin()).await)
-            }
-        });
-        tokio::spawn(async move {
-            let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
-            let _ = server.serve_connection(TokioIo::new(stream), service).await;
-        });
-    }
-}
-
-struct Kubectl {
-    server: String,
-    folder: tempfile::TempDir,
-}
+struct Kubectl(Served);
 
 impl Kubectl {
     fn run(&self, words: &str, expected: bool) -> String {
         let out = Command::new("kubectl")
-            .args(["--server", &self.server, "--cache-dir"])
-            .arg(self.folder.path().join("cache"))
+            .args(["--server", &self.0.url, "--cache-dir"])
+            .arg(self.0.folder.path().join("cache"))
             .args(words.split_whitespace())
             .env("KUBECONFIG", "/dev/null")
-            .current_dir(self.folder.path())
+            .current_dir(self.0.folder.path())
             .output()
             .unwrap();
         let text = format!(
@@ -114,8 +67,8 @@ metadata: {name: once, namespace: shop}
 spec: {template: {spec: {restartPolicy: Never, containers: [{name: once, image: "once:1"}]}}}
 "#;
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn kubectl_sees_a_cluster_that_lives() {
+#[test]
+fn kubectl_sees_a_cluster_that_lives() {
     if Command::new("kubectl")
         .arg("version")
         .arg("--client")
@@ -125,22 +78,10 @@ async fn kubectl_sees_a_cluster_that_lives() {
         eprintln!("kubectl is not here: nothing was checked");
         return;
     }
-    let sleep = |duration: Duration| -> Sleep { Box::pin(tokio::time::sleep(duration)) };
-    let playground =
-        Playground::new(Config::default(), Arc::new(Timestamp::now), Arc::new(sleep)).unwrap();
-    let cluster = playground.add_cluster("one").unwrap();
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let server = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(drive(playground.clone()));
-    tokio::spawn(serve(cluster, listener));
-    tokio::task::spawn_blocking(move || {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("web.yaml"), WEB).unwrap();
-        std::fs::write(folder.path().join("once.yaml"), ONCE).unwrap();
-        story(&Kubectl { server, folder });
-    })
-    .await
-    .unwrap();
+    let served = Served::start(Config::default());
+    std::fs::write(served.folder.path().join("web.yaml"), WEB).unwrap();
+    std::fs::write(served.folder.path().join("once.yaml"), ONCE).unwrap();
+    story(&Kubectl(served));
 }
 
 fn story(kubectl: &Kubectl) {
