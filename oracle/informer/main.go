@@ -208,6 +208,29 @@ func (w *world) listed() (map[string]string, error) {
 	return found, nil
 }
 
+// Typed config maps in a namespace of their own.
+func typedHere(b *bench) (resource, string, error) {
+	namespace, err := b.namespace()
+	if err != nil {
+		return resource{}, "", err
+	}
+	r, err := typed(b)
+	return r, namespace, err
+}
+
+// An informer that has seen what was there before it.
+func started(b *bench, r resource, namespace, selector string) (*informer, error) {
+	in, err := r.start(b, namespace, selector)
+	if err != nil {
+		return nil, err
+	}
+	if err := in.synced(); err != nil {
+		in.stop()
+		return nil, err
+	}
+	return in, nil
+}
+
 // Waits until it is so; fails with the last reason why not.
 func until(look func() error) error {
 	end := time.Now().Add(patience)
@@ -272,14 +295,11 @@ func follow(b *bench, of func(*bench) (resource, error)) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	in, err := r.start(b, namespace, "")
+	in, err := started(b, r, namespace, "")
 	if err != nil {
 		return "", err
 	}
 	defer in.stop()
-	if err := in.synced(); err != nil {
-		return "", err
-	}
 	first := in.events()
 	if len(first) != len(there) {
 		return "", fmt.Errorf("it began with %d objects of %d", len(first), len(there))
@@ -307,23 +327,16 @@ func follow(b *bench, of func(*bench) (resource, error)) (string, error) {
 
 // What comes to match a selector comes as ADDED, what stops as DELETED.
 func selected(b *bench) (string, error) {
-	namespace, err := b.namespace()
-	if err != nil {
-		return "", err
-	}
-	r, err := typed(b)
+	r, namespace, err := typedHere(b)
 	if err != nil {
 		return "", err
 	}
 	w := b.world(r, namespace)
-	in, err := r.start(b, namespace, "colour=red")
+	in, err := started(b, r, namespace, "colour=red")
 	if err != nil {
 		return "", err
 	}
 	defer in.stop()
-	if err := in.synced(); err != nil {
-		return "", err
-	}
 	paint := func(colour string) map[string]any {
 		return map[string]any{"metadata": map[string]any{"labels": map[string]any{"colour": colour}}}
 	}
@@ -363,23 +376,16 @@ func selected(b *bench) (string, error) {
 
 // Every connection breaks while things happen: it goes on where it was, and begins nothing anew.
 func cut(b *bench) (string, error) {
-	namespace, err := b.namespace()
-	if err != nil {
-		return "", err
-	}
-	r, err := typed(b)
+	r, namespace, err := typedHere(b)
 	if err != nil {
 		return "", err
 	}
 	w := b.world(r, namespace)
-	in, err := r.start(b, namespace, "")
+	in, err := started(b, r, namespace, "")
 	if err != nil {
 		return "", err
 	}
 	defer in.stop()
-	if err := in.synced(); err != nil {
-		return "", err
-	}
 	first := len(in.events())
 	for range 3 {
 		if err := w.steps(b.steps / 6); err != nil {
@@ -410,11 +416,7 @@ func cut(b *bench) (string, error) {
 
 // The line is away for longer than history is kept: it is told 410, and begins anew without losing a deletion.
 func tooOld(b *bench) (string, error) {
-	namespace, err := b.namespace()
-	if err != nil {
-		return "", err
-	}
-	r, err := typed(b)
+	r, namespace, err := typedHere(b)
 	if err != nil {
 		return "", err
 	}
@@ -427,14 +429,11 @@ func tooOld(b *bench) (string, error) {
 			return "", err
 		}
 	}
-	in, err := r.start(b, namespace, "")
+	in, err := started(b, r, namespace, "")
 	if err != nil {
 		return "", err
 	}
 	defer in.stop()
-	if err := in.synced(); err != nil {
-		return "", err
-	}
 	// a watch that ends before it has seen anything is no watch to go on with
 	before := len(in.events()) + 1
 	if err := w.create(nil); err != nil {
@@ -488,11 +487,7 @@ func tooOld(b *bench) (string, error) {
 
 // A watch with bookmarks ends with one, and a watch from there on sees nothing twice and misses nothing.
 func bookmarks(b *bench) (string, error) {
-	namespace, err := b.namespace()
-	if err != nil {
-		return "", err
-	}
-	r, err := typed(b)
+	r, namespace, err := typedHere(b)
 	if err != nil {
 		return "", err
 	}
@@ -558,11 +553,7 @@ func bookmarks(b *bench) (string, error) {
 
 // client-go's retry watcher lives through cuts.
 func retryWatcher(b *bench) (string, error) {
-	namespace, err := b.namespace()
-	if err != nil {
-		return "", err
-	}
-	r, err := typed(b)
+	r, namespace, err := typedHere(b)
 	if err != nil {
 		return "", err
 	}
