@@ -22,8 +22,9 @@ pub(crate) fn compare(live: &Value, desired: &Value) -> Verdict {
         reset_fields: None,
         versions: None,
     };
-    let fields: Vec<String> = match k8s_apply::apply(Some(live), desired, &options(true)) {
-        Ok(merged) => k8s_apply::changed_paths(live, &merged, &schema),
+    let fields = match k8s_apply::apply_change(Some(live), desired, &options(true)) {
+        Ok(None) => Vec::new(),
+        Ok(Some(merged)) => k8s_apply::changed_paths(live, &merged, &schema),
         // the live object is of another version, or the schema in here is older than the cluster's
         Err(_) => differing(live, desired),
     };

@@ -95,9 +95,14 @@ pub(crate) fn convert_problem(def: &ResourceDef, object: &mut Value) -> Option<S
 
 /// Says what of a configuration server-side apply cannot type.
 pub(crate) fn apply_problem(def: &ResourceDef, wanted: &Value) -> Option<String> {
-    (def.custom || matches!(def.schema, Schema::Builtin))
+    has_types(def)
         .then(|| k8s_apply::schema::apply_problem(wanted, &type_of(def)))
         .flatten()
+}
+
+/// Is what is applied held against types before anything else?
+fn has_types(def: &ResourceDef) -> bool {
+    def.custom || matches!(def.schema, Schema::Builtin)
 }
 
 /// Removes fields that the schema does not know; returns their paths. What is embedded must have metadata of the right types.
@@ -365,17 +370,22 @@ pub(crate) struct Applied<'a> {
     pub(crate) subresource: &'a str,
 }
 
-/// Merges what a manager wants into an object.
+/// Merges what a manager wants into an object; `None` where that changes nothing.
 pub(crate) fn apply(
     def: &ResourceDef,
     name: &str,
     live: Option<&Value>,
     applied: &Applied<'_>,
     now: Timestamp,
-) -> Result<Value, Status> {
+) -> Result<Option<Value>, Status> {
     let reset = reset_fields(def, applied.subresource);
     let served = Served(&def.versions);
-    k8s_apply::apply(
+    // what has types was held against them when it came
+    let apply = match has_types(def) {
+        true => k8s_apply::apply_typed,
+        false => k8s_apply::apply_change,
+    };
+    apply(
         live,
         applied.wanted,
         &ApplyOptions {

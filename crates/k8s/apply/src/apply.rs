@@ -9,7 +9,7 @@ use crate::fieldpath::{FieldSet, same_value};
 use crate::last_applied::{self, LAST_APPLIED};
 use crate::managed::{self, Entry, Managed, Operation};
 use crate::schema::{TypeRef, validate};
-use crate::typed::{self, Emptied};
+use crate::typed::{self, Covered, Emptied};
 use crate::update::{Change, UpdateOptions, manager_name, never_owned, reconcile, update};
 use crate::versions::{Kind, Versions};
 
@@ -37,33 +37,56 @@ pub struct ApplyOptions<'a> {
 /// Applies a configuration to an object, or makes the object from it.
 ///
 /// Returns the merged object with its managedFields. Where nothing changed it is equal to `live`, times included,
-/// unless the manager came to share or give up fields.
+/// unless the manager came to share or give up fields. What the API server would only have to fill in again, inside of a
+/// struct that is replaced as one thing (`apiVersion` of a `fieldRef`), counts as not changed.
 pub fn apply(
     live: Option<&Value>,
     config: &Value,
     options: &ApplyOptions<'_>,
 ) -> Result<Value, ApplyError> {
-    let api_version = k8s_object::api_version(config);
-    if let Some(expected) = live.map(k8s_object::api_version)
-        && expected != api_version
-    {
-        return Err(ApplyError::Version {
-            found: api_version.to_owned(),
-            expected: expected.to_owned(),
-        });
-    }
+    let changed = apply_change(live, config, options)?;
+    Ok(changed.unwrap_or_else(|| live.cloned().unwrap_or_default()))
+}
+
+/// Does the same; `None` where nothing changed, which costs no copy of the object.
+pub fn apply_change(
+    live: Option<&Value>,
+    config: &Value,
+    options: &ApplyOptions<'_>,
+) -> Result<Option<Value>, ApplyError> {
+    check_version(live, config)?;
     if managed::raw(config).is_some_and(|raw| !raw.is_null()) {
         return Err(ApplyError::ManagedFieldsPresent);
     }
-    let ty = options.schema.ty();
-    let errors = validate(config, ty);
+    let errors = validate(config, options.schema.ty());
     if !errors.is_empty() {
         return Err(ApplyError::Typed {
             object: name_of(config),
             errors,
         });
     }
+    apply_typed(live, config, options)
+}
 
+fn check_version(live: Option<&Value>, config: &Value) -> Result<(), ApplyError> {
+    match live.map(k8s_object::api_version) {
+        Some(expected) if expected != k8s_object::api_version(config) => Err(ApplyError::Version {
+            found: k8s_object::api_version(config).to_owned(),
+            expected: expected.to_owned(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Does the same with a configuration that has no managedFields, and with which
+/// [`apply_problem`](crate::schema::apply_problem) found nothing wrong.
+pub fn apply_typed(
+    live: Option<&Value>,
+    config: &Value,
+    options: &ApplyOptions<'_>,
+) -> Result<Option<Value>, ApplyError> {
+    check_version(live, config)?;
+    let api_version = k8s_object::api_version(config);
     let mut managed = match live {
         Some(live) => Managed::of(live)?,
         None => Managed::default(),
@@ -94,15 +117,16 @@ pub fn apply(
         others: options.versions,
     };
     // an entry of a version that is gone leaves its time
-    let time = managed
-        .entries
-        .iter()
-        .find(|entry| {
-            entry.operation == Operation::Apply
-                && entry.manager == manager_name(options.manager)
-                && entry.subresource == options.subresource
-        })
-        .and_then(|entry| entry.time.clone());
+    let is_own = |entry: &&Entry| {
+        entry.operation == Operation::Apply
+            && entry.manager == manager_name(options.manager)
+            && entry.subresource == options.subresource
+    };
+    let time = managed.entries.iter().find(is_own);
+    let time = time.and_then(|entry| entry.time.clone());
+    let mut appliers = managed.entries.iter();
+    let latest = appliers.rfind(|entry| entry.operation == Operation::Apply);
+    let is_latest = latest.as_ref().is_some_and(is_own);
     as_stored &= !reconcile(&mut managed, live.unwrap_or(&empty), kind)?;
 
     let attempt = Attempt {
@@ -111,17 +135,19 @@ pub fn apply(
         options,
         kind,
         time,
+        is_latest,
     };
-    let result = attempt.run(managed.clone(), options.force);
-    let outcome = match result {
-        Err(ApplyError::Conflicts(conflicts)) if options.manager == "kubectl" => {
+    // only kubectl tries again
+    let again = (options.manager == "kubectl").then(|| managed.clone());
+    let outcome = match (attempt.run(managed, options.force), again) {
+        (Err(ApplyError::Conflicts(conflicts)), Some(managed)) => {
             let left = last_applied::unexcused(attempt.base, conflicts, &options.schema);
             if !left.is_empty() {
                 return Err(ApplyError::Conflicts(left));
             }
             attempt.run(managed, true)?
         }
-        result => result?,
+        (result, _) => result?,
     };
     let renew = options.manager == "kubectl"
         && k8s_object::annotation(
@@ -130,8 +156,8 @@ pub fn apply(
         )
         .is_some_and(|last| !last.is_empty());
     let untouched = outcome.object.is_none() && outcome.same_owner && as_stored && !renew;
-    if let (true, Some(live)) = (untouched, live) {
-        return Ok(live.clone());
+    if untouched && live.is_some() {
+        return Ok(None);
     }
     let mut object = outcome
         .object
@@ -140,7 +166,7 @@ pub fn apply(
         last_applied::renew(&mut object, config);
     }
     outcome.managed.write(&mut object);
-    Ok(object)
+    Ok(Some(object))
 }
 
 fn name_of(object: &Value) -> String {
@@ -162,6 +188,8 @@ struct Attempt<'a> {
     kind: Kind<'a>,
     /// When the manager applied last.
     time: Option<String>,
+    /// Nobody has applied since.
+    is_latest: bool,
 }
 
 struct Outcome {
@@ -178,7 +206,7 @@ impl Attempt<'_> {
         let ty = self.options.schema.ty();
         let mut fields = typed::field_set(self.config, ty);
         if let Some(reset) = self.options.reset_fields {
-            fields = fields.recursive_difference(reset);
+            fields.subtract_recursively(reset);
         }
         let mut entry = Entry {
             manager: manager_name(self.options.manager).to_owned(),
@@ -206,7 +234,21 @@ impl Attempt<'_> {
             }
         };
         let mut object = None;
-        if !(keeps_all && typed::is_covered(self.base, self.config, ty)) {
+        let covered = match keeps_all {
+            true => typed::covered(self.base, self.config, ty),
+            false => Covered::No,
+        };
+        let nothing_to_do = match covered {
+            Covered::Yes => true,
+            // who shares the ownership of what is replaced sees it change before it is filled again, and entries are kept in
+            // the order of their times
+            Covered::Filled => {
+                let mut others = managed.entries.iter();
+                self.is_latest && !others.any(|other| other.fields.meets(&entry.fields))
+            }
+            Covered::No => false,
+        };
+        if !nothing_to_do {
             let base = managed::without(self.base);
             let merged =
                 typed::merge(Some(&base), Some(self.config), ty).unwrap_or_else(|| base.clone());
@@ -229,7 +271,7 @@ impl Attempt<'_> {
                 object = Some(merged);
             }
         }
-        entry.fields = entry.fields.difference(never_owned());
+        entry.fields.subtract(never_owned());
         let same_owner = same_version
             && object.is_none()
             && last.is_some_and(|last| last.fields == entry.fields);

@@ -21,7 +21,7 @@ mod typed;
 mod update;
 mod versions;
 
-pub use apply::{ApplyOptions, apply};
+pub use apply::{ApplyOptions, apply, apply_change, apply_typed};
 pub use csa::{adopt_last_applied, adopt_managers};
 pub use diff::changed_paths;
 pub use error::{ApplyError, Conflict};

@@ -117,7 +117,8 @@ pub(crate) fn update(
     reconcile(&mut managed, old, kind)?;
     let change = Change::of(old, new, kind, options.reset_fields, &managed, false)?;
     change.take_from(&mut managed);
-    let own = change.own().touched.difference(never_owned());
+    let mut own = change.into_own().touched;
+    own.subtract(never_owned());
     if !own.is_empty() {
         let mut entry = Entry {
             manager: manager_name(options.manager).to_owned(),
@@ -221,9 +222,8 @@ impl Change {
         })
     }
 
-    /// What it changes in the version that it comes in.
-    pub(crate) fn own(&self) -> &Touched {
-        &self.versions[0]
+    fn into_own(mut self) -> Touched {
+        self.versions.swap_remove(0)
     }
 
     /// What it changes for somebody who owns fields in a version.
@@ -243,9 +243,7 @@ impl Change {
                 continue;
             };
             for gone in [&seen.touched, &seen.removed] {
-                if !gone.is_empty() {
-                    entry.fields = entry.fields.difference(gone);
-                }
+                entry.fields.subtract(gone);
             }
         }
         managed.entries.retain(|entry| !entry.fields.is_empty());

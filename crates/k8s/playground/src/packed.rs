@@ -3,7 +3,7 @@
 //! Objects of a fleet look alike: with a dictionary of typical objects a pod takes a tenth of its JSON. Values that
 //! begin with anything but the mark are as they are: the shared image is stored once, so it stays plain.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -28,6 +28,49 @@ pub(crate) struct Packer {
     compress: Mutex<Compressor<'static>>,
     decompress: Mutex<Decompressor<'static>>,
     recent: Mutex<VecDeque<Unpacked>>,
+    hot: Mutex<Hot>,
+}
+
+/// What was unpacked lately, of all clusters together: whoever starts lists what others have just listed.
+#[derive(Default)]
+struct Hot {
+    /// By where the stored bytes lie, which are kept so that nothing else comes to lie there.
+    values: BTreeMap<usize, (Bytes, Bytes)>,
+    /// The same places, oldest first.
+    order: VecDeque<usize>,
+    bytes: usize,
+}
+
+impl Hot {
+    /// How much is kept, in bytes.
+    const KEPT: usize = 4 << 20;
+
+    fn get(&self, stored: &Bytes) -> Option<Bytes> {
+        let (known, plain) = self.values.get(&(stored.as_ptr() as usize))?;
+        (known.len() == stored.len()).then(|| plain.clone())
+    }
+
+    fn put(&mut self, stored: &Bytes, plain: &Bytes) {
+        let size = stored.len() + plain.len();
+        if size > Self::KEPT / 16 {
+            return;
+        }
+        let place = stored.as_ptr() as usize;
+        if self.values.contains_key(&place) {
+            return;
+        }
+        let pair = (stored.clone(), plain.clone());
+        self.values.insert(place, pair);
+        self.order.push_back(place);
+        self.bytes += size;
+        while self.bytes > Self::KEPT
+            && let Some(oldest) = self.order.pop_front()
+        {
+            if let Some((stored, plain)) = self.values.remove(&oldest) {
+                self.bytes -= stored.len() + plain.len();
+            }
+        }
+    }
 }
 
 /// Changes as they are stored, and as the watches of a cluster see them.
@@ -48,6 +91,7 @@ impl Packer {
             compress: Mutex::new(Compressor::with_dictionary(1, samples).ok()?),
             decompress: Mutex::new(Decompressor::with_dictionary(samples).ok()?),
             recent: Mutex::default(),
+            hot: Mutex::default(),
         })
     }
 
@@ -72,11 +116,16 @@ impl Packer {
         let Some((&[MARK, a, b, c, d], packed)) = stored.split_first_chunk::<HEAD>() else {
             return stored.clone();
         };
+        if let Some(plain) = self.hot.lock().get(stored) {
+            return plain;
+        }
         let length = usize::try_from(u32::from_le_bytes([a, b, c, d])).unwrap_or(0);
-        self.decompress
-            .lock()
-            .decompress(packed, length)
-            .map_or_else(|_| stored.clone(), Bytes::from)
+        let Ok(plain) = self.decompress.lock().decompress(packed, length) else {
+            return stored.clone();
+        };
+        let plain = Bytes::from(plain);
+        self.hot.lock().put(stored, &plain);
+        plain
     }
 
     /// Unpacks changes; once, when many watches ask for the same.
@@ -286,5 +335,25 @@ mod tests {
         let found = store.get("image", At::Newest).expect("a read");
         assert_eq!(found, Some(plain));
         assert!(packer.pack(&long).len() * 10 < long.len());
+    }
+
+    #[test]
+    fn what_was_unpacked_is_kept_within_bounds() {
+        let packer = Packer::new(b"{\"kind\":\"Pod\"}").expect("a packer");
+        let plain: Vec<Bytes> = (0..200_u32)
+            .map(|n| format!("{{\"n\":{n},\"text\":{:?}}}", "x".repeat(50_000)).into())
+            .collect();
+        let stored: Vec<Bytes> = plain.iter().map(|one| packer.pack(one)).collect();
+        for _ in 0..2 {
+            for (stored, plain) in stored.iter().zip(&plain) {
+                assert_eq!(packer.unpack(stored), *plain);
+                assert_eq!(packer.unpack(stored), *plain);
+            }
+            let hot = packer.hot.lock();
+            assert!(hot.bytes <= Hot::KEPT && hot.bytes > Hot::KEPT / 2);
+            assert_eq!(hot.order.len(), hot.values.len());
+            let sizes = hot.values.values().map(|(a, b)| a.len() + b.len());
+            assert_eq!(sizes.sum::<usize>(), hot.bytes);
+        }
     }
 }

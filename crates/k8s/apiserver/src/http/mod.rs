@@ -558,6 +558,9 @@ pub(crate) fn read_applied(body: &Bytes, strict: bool) -> Result<(Value, Option<
     };
     // most of what comes is JSON, and its numbers stay what they are
     let json = body.trim_ascii_start().starts_with(b"{");
+    if json && let Ok(value) = base_json::parse_strict(body) {
+        return Ok((value, None));
+    }
     let read = if json {
         serde_json::from_slice(body).ok()
     } else {
@@ -573,7 +576,7 @@ pub(crate) fn read_applied(body: &Bytes, strict: bool) -> Result<(Value, Option<
     } else {
         value
     };
-    if !strict || json && base_json::parse_strict(body).is_ok() {
+    if !strict {
         return Ok((value, None));
     }
     let twice = base_yaml::go::yaml_to_json_strict(body).err();

@@ -13,10 +13,11 @@ use super::stream::{WatchStream, error_frame};
 use super::table::{self, Include};
 use super::{Answer, Body, Call, Server, text_response};
 use crate::auth::{self, Attributes};
+use crate::registry::Patched;
 use crate::{
     FieldError, FieldValidation, ListOptions, ObjectList, ObjectWatch, Outcome, Part, Patch,
     ResourceDef, RevisionMatch, Selector, Status, SubresourceRequest, SubresourceResponse,
-    VirtualRequest, VirtualResource, WatchOptions, WriteOptions,
+    VirtualRequest, VirtualResource, WatchOptions, WriteOptions, codec,
 };
 
 /// What is asked of which resource.
@@ -555,7 +556,7 @@ impl Server {
                 .await?;
             return self.shaped(call, target, 200, made);
         }
-        let outcome = self.registry.patch_part(
+        let patched = self.registry.patch_stored(
             &target.def,
             &path.namespace,
             &path.name,
@@ -563,7 +564,21 @@ impl Server {
             &patch,
             &options,
         )?;
-        self.written(call, target, outcome, warnings)
+        match patched {
+            Patched::Written(outcome) => self.written(call, target, outcome, warnings),
+            Patched::Unchanged {
+                object,
+                stored,
+                warnings: said,
+            } => {
+                warnings.extend(said);
+                if target.accepted.shape == Shape::Object {
+                    let bytes = codec::splice(&target.def, &stored.value, stored.modified);
+                    return Ok(Answer::Bytes(bytes));
+                }
+                self.shaped(call, target, 200, object)
+            }
+        }
     }
 
     async fn delete(&self, call: &Call<'_>, target: &Target<'_>) -> Result<Answer, Status> {

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
 use base_store::{
-    At, Batch, CommitError, CommitId, Committed, Expect, Op, ReadError, Revision, Store,
+    At, Batch, CommitError, CommitId, Committed, Entry, Expect, Op, ReadError, Revision, Store,
 };
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
@@ -27,6 +27,7 @@ use crate::{Catalog, Clock, Config, ResourceDef, Status, UserInfo, codec, crd};
 pub use delete::{DeleteOptions, Deleted, Propagation};
 pub use list::{ListOptions, ObjectList, RevisionMatch};
 pub use patch::Patch;
+pub(crate) use patch::Patched;
 pub use watch::{EventKind, EventSource, ObjectWatch, WatchEvent, WatchOptions};
 
 /// What to do with fields that a schema does not know.
@@ -399,12 +400,8 @@ impl Registry {
         namespace: &str,
         name: &str,
     ) -> Result<Bytes, Status> {
-        let entry = self
-            .inner
-            .store
-            .get(&self.key(def, namespace, name), At::Newest)
-            .map_err(read_error)?
-            .ok_or_else(|| Status::not_found(def, name))?;
+        let entry = self.entry(def, namespace, name)?;
+        let entry = entry.ok_or_else(|| Status::not_found(def, name))?;
         Ok(codec::splice(def, &entry.value, entry.modified))
     }
 
@@ -431,9 +428,19 @@ impl Registry {
         namespace: &str,
         name: &str,
     ) -> Result<bool, Status> {
+        Ok(self.entry(def, namespace, name)?.is_some())
+    }
+
+    /// Reads an object as it is stored.
+    fn entry(
+        &self,
+        def: &ResourceDef,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Entry>, Status> {
         let key = self.key(def, namespace, name);
         let found = self.inner.store.get(&key, At::Newest);
-        Ok(found.map_err(read_error)?.is_some())
+        found.map_err(read_error)
     }
 
     /// Reads an object, with what a write must expect of it.
@@ -443,12 +450,7 @@ impl Registry {
         namespace: &str,
         name: &str,
     ) -> Result<(Option<Value>, Expect), Status> {
-        let entry = self
-            .inner
-            .store
-            .get(&self.key(def, namespace, name), At::Newest)
-            .map_err(read_error)?;
-        match entry {
+        match self.entry(def, namespace, name)? {
             Some(entry) => Ok((
                 Some(codec::decode_entry(def, &entry)?),
                 Expect::At(entry.modified),

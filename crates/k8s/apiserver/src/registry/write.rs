@@ -198,16 +198,7 @@ impl Registry {
         mut new: Value,
         options: &WriteOptions,
     ) -> Result<Option<Outcome>, Status> {
-        let Draft {
-            def,
-            namespace,
-            name,
-            part,
-            old,
-            expect,
-            applied,
-            mut warnings,
-        } = draft;
+        let (def, name, part) = (draft.def, draft.name, draft.part);
         let kind = new["kind"].as_str().unwrap_or_default();
         if def.custom && kind != def.kind {
             let why = format!("must be {}", def.kind);
@@ -225,23 +216,18 @@ impl Registry {
             })
             .collect();
         schema::drop_empty(def, &mut new);
-        match &old {
+        match &draft.old {
             None => self.begin_life(def, &mut new),
             Some(old) => keep_server_fields(def, part, old, &mut new),
         }
-        let request = AdmissionRequest {
-            user: &options.user,
-            operation: if old.is_some() { "update" } else { "create" },
-            def,
-            subresource: part.subresource(),
-            namespace,
-            name,
-            old: old.as_ref(),
-            dry_run: options.dry_run,
-        };
-        for admission in &self.config().admission {
-            admission.admit(self, &request, Some(&mut new))?;
-        }
+        self.admit(&draft, draft.old.as_ref(), &mut new, options)?;
+        let Draft {
+            old,
+            expect,
+            applied,
+            mut warnings,
+            ..
+        } = draft;
         schema::default(def, &mut new);
         if let Some(old) = &old
             && def.group == "apps"
@@ -337,6 +323,30 @@ impl Registry {
         self.put(def, name, old, expect, new, options, warnings)
     }
 
+    /// Lets admission change or refuse what will be written.
+    pub(super) fn admit(
+        &self,
+        draft: &Draft<'_>,
+        old: Option<&Value>,
+        new: &mut Value,
+        options: &WriteOptions,
+    ) -> Result<(), Status> {
+        let request = AdmissionRequest {
+            user: &options.user,
+            operation: if old.is_some() { "update" } else { "create" },
+            def: draft.def,
+            subresource: draft.part.subresource(),
+            namespace: draft.namespace,
+            name: draft.name,
+            old,
+            dry_run: options.dry_run,
+        };
+        for admission in &self.config().admission {
+            admission.admit(self, &request, Some(&mut *new))?;
+        }
+        Ok(())
+    }
+
     #[expect(clippy::too_many_arguments, reason = "the tail of one function")]
     fn put(
         &self,
@@ -369,8 +379,10 @@ impl Registry {
                 warnings,
             }));
         }
-        let value = codec::encode(def, &new)?;
-        if options.dry_run {
+        if let Some(old) = old.as_ref().filter(|old| same_but_times(old, &new)) {
+            new.clone_from(old);
+        } else if options.dry_run {
+            codec::encode(def, &new)?;
             if let Some(old) = &old {
                 set_meta(&mut new, "resourceVersion", json!(resource_version(old)));
             } else if self
@@ -380,20 +392,13 @@ impl Registry {
                 return Ok(None);
             }
         } else {
-            let unchanged = match &old {
-                Some(old) => codec::encode(def, old)? == value,
-                None => false,
+            let value = codec::encode(def, &new)?;
+            let Some(committed) = self.commit(vec![Op::Put { key, value, expect }])? else {
+                return Ok(None);
             };
-            let revision = if let (true, Expect::At(revision)) = (unchanged, expect) {
-                revision
-            } else {
-                let Some(committed) = self.commit(vec![Op::Put { key, value, expect }])? else {
-                    return Ok(None);
-                };
-                self.definition_changed(def)?;
-                committed.last
-            };
-            set_meta(&mut new, "resourceVersion", json!(revision.to_string()));
+            self.definition_changed(def)?;
+            let revision = committed.last.to_string();
+            set_meta(&mut new, "resourceVersion", json!(revision));
         }
         new["apiVersion"] = json!(def.api_version());
         new["kind"] = json!(def.kind);
@@ -694,6 +699,37 @@ fn count_generation(def: &ResourceDef, old: &Value, new: &mut Value) {
             .unwrap_or(0);
         set_meta(new, "generation", json!(generation + 1));
     }
+}
+
+/// Would a write change nothing, or nothing but the times of managedFields? No version is made of it then.
+fn same_but_times(old: &Value, new: &Value) -> bool {
+    let all_but =
+        |a: &Value, b: &Value, left_out: &str, same: &dyn Fn(&str, &Value, &Value) -> bool| {
+            let (Some(a), Some(b)) = (a.as_object(), b.as_object()) else {
+                return a == b;
+            };
+            let mut a = a.iter().filter(|(key, _)| *key != left_out);
+            let mut b = b.iter().filter(|(key, _)| *key != left_out);
+            loop {
+                match (a.next(), b.next()) {
+                    (None, None) => return true,
+                    (Some((key, a)), Some((other, b))) if key == other && same(key, a, b) => {}
+                    _ => return false,
+                }
+            }
+        };
+    let plain = |_: &str, a: &Value, b: &Value| a == b;
+    let entry = |a: &Value, b: &Value| all_but(a, b, "time", &plain);
+    let meta = |key: &str, a: &Value, b: &Value| match (key, a, b) {
+        ("managedFields", Value::Array(a), Value::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| entry(a, b))
+        }
+        _ => a == b,
+    };
+    all_but(old, new, "", &|key, a, b| match key {
+        "metadata" => all_but(a, b, "resourceVersion", &meta),
+        _ => a == b,
+    })
 }
 
 /// Is it being deleted, with nothing left that holds it?

@@ -183,35 +183,62 @@ impl FieldSet {
         out
     }
 
+    /// Is anything a member of both?
+    pub fn meets(&self, other: &Self) -> bool {
+        let mut meets = false;
+        zip(&self.nodes, &other.nodes, |a, b| {
+            if let (Some(a), Some(b)) = (a, b) {
+                meets = meets || a.member && b.member || a.children.meets(&b.children);
+            }
+        });
+        meets
+    }
+
     /// Returns what is in this one and not in the other, member by member.
     pub fn difference(&self, other: &Self) -> Self {
-        self.subtract(other, false)
+        let mut out = self.clone();
+        out.subtract(other);
+        out
     }
 
     /// Returns what is in this one and neither a member of the other nor below one.
     pub fn recursive_difference(&self, other: &Self) -> Self {
-        self.subtract(other, true)
+        let mut out = self.clone();
+        out.subtract_recursively(other);
+        out
     }
 
-    fn subtract(&self, other: &Self, recursive: bool) -> Self {
-        if other.is_empty() {
-            return self.clone();
+    /// Takes away what is in the other, member by member.
+    pub fn subtract(&mut self, other: &Self) {
+        self.take_away(other, false);
+    }
+
+    /// Takes away the members of the other, and all that is below them.
+    pub fn subtract_recursively(&mut self, other: &Self) {
+        self.take_away(other, true);
+    }
+
+    fn take_away(&mut self, other: &Self, recursive: bool) {
+        let mut others = other.nodes.iter().peekable();
+        if others.peek().is_none() {
+            return;
         }
-        let mut out = Self::new();
-        zip(&self.nodes, &other.nodes, |a, b| match (a, b) {
-            (Some(a), Some(b)) => {
-                if recursive && b.member {
-                    return;
-                }
-                let children = a.children.subtract(&b.children, recursive);
-                if (a.member && !b.member) || !children.is_empty() {
-                    out.push(a.element.clone(), a.member && !b.member, children);
-                }
+        self.nodes.retain_mut(|node| {
+            let gone = loop {
+                match others.peek().map(|gone| gone.element.cmp(&node.element)) {
+                    None | Some(Ordering::Greater) => return true,
+                    Some(Ordering::Less) => others.next(),
+                    Some(Ordering::Equal) => break others.next(),
+                };
+            };
+            let Some(gone) = gone else { return true };
+            if recursive && gone.member {
+                return false;
             }
-            (Some(a), None) => out.nodes.push(a.clone()),
-            _ => {}
+            node.children.take_away(&gone.children, recursive);
+            node.member &= !gone.member;
+            node.member || !node.children.is_empty()
         });
-        out
     }
 
     /// Are all members of this one members of the other?

@@ -115,10 +115,9 @@ impl Check {
                         above: Some(place),
                         step: Step::Field(key),
                     };
-                    if is_known(ty, key) {
-                        self.value(value, ty.below(key), &below);
-                    } else {
-                        self.error(&below, "field not declared in schema".to_owned());
+                    match ty.below_known(key) {
+                        Some(ty) => self.value(value, ty, &below),
+                        None => self.error(&below, "field not declared in schema".to_owned()),
                     }
                 }
             }
@@ -220,13 +219,6 @@ fn go_syntax(value: &Value) -> String {
     }
 }
 
-fn is_known(ty: Ty<'_>, key: &str) -> bool {
-    match ty.shape() {
-        Shape::Struct { rest, .. } => rest.is_some() || ty.declared(key).is_some(),
-        _ => true,
-    }
-}
-
 /// Names what a scalar should be, if the value is not that.
 fn misfit(scalar: Scalar, value: &Value) -> Option<&'static str> {
     let (fits, expected) = match scalar {
@@ -280,10 +272,9 @@ fn unknown(value: &Value, ty: Ty<'_>, path: &mut String, found: &mut Vec<String>
                     path.push('.');
                 }
                 path.push_str(key);
-                if is_known(ty, key) {
-                    unknown(value, ty.below(key), path, found);
-                } else {
-                    found.push(path.clone());
+                match ty.below_known(key) {
+                    Some(ty) => unknown(value, ty, path, found),
+                    None => found.push(path.clone()),
                 }
                 path.truncate(length);
             }
@@ -305,10 +296,13 @@ fn prune_at(value: &mut Value, ty: Ty<'_>) {
                 .for_each(|value| prune_at(value, ty.at(*item)));
         }
         (Shape::Map { .. } | Shape::Struct { .. }, Value::Object(map)) => {
-            map.retain(|key, _| is_known(ty, key));
-            for (key, value) in map {
-                prune_at(value, ty.below(key));
-            }
+            map.retain(|key, value| match ty.below_known(key) {
+                Some(ty) => {
+                    prune_at(value, ty);
+                    true
+                }
+                None => false,
+            });
         }
         _ => {}
     }

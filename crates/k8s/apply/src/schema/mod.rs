@@ -23,6 +23,7 @@ pub use check::{apply_problem, fill, prune, unknown_fields};
 pub use decode::{convert_problem, decode_problem, wrap_numbers};
 pub use openapi::{openapi_v3, openapi_v3_type};
 pub use quantity::{Quantity, QuantityError};
+pub(crate) use server::set_at;
 pub use server::{drop_empty, set_defaults, write_empty};
 pub use table::TableError;
 
@@ -93,7 +94,7 @@ pub(crate) enum ListKind {
 
 #[derive(Debug, Clone)]
 pub(crate) struct Field {
-    pub(crate) name: Box<str>,
+    pub(crate) name: Name,
     pub(crate) ty: TypeId,
     pub(crate) required: bool,
     /// Present in Kubernetes' own objects even where it is empty.
@@ -103,6 +104,51 @@ pub(crate) struct Field {
     pub(crate) merge_key: Option<Box<str>>,
     /// How Kubernetes keeps it.
     pub(crate) kept: Kept,
+}
+
+/// A field's name, with its first bytes as a number: looking fields up is a large part of all work on objects, and most names
+/// differ there.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Name {
+    first: u64,
+    text: Box<str>,
+}
+
+impl Name {
+    fn first_of(text: &str) -> u64 {
+        let mut bytes = [0; 8];
+        let most = text.len().min(8);
+        bytes[..most].copy_from_slice(&text.as_bytes()[..most]);
+        u64::from_be_bytes(bytes)
+    }
+}
+
+impl From<&str> for Name {
+    fn from(text: &str) -> Self {
+        Self {
+            first: Self::first_of(text),
+            text: text.into(),
+        }
+    }
+}
+
+impl std::ops::Deref for Name {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.text
+    }
+}
+
+/// Finds a field among those sorted by name.
+fn field_of<'a>(fields: &'a [Field], name: &str) -> Option<&'a Field> {
+    let first = Name::first_of(name);
+    let place = |field: &Field| {
+        let order = field.name.first.cmp(&first);
+        order.then_with(|| (*field.name.text).cmp(name))
+    };
+    let at = fields.binary_search_by(place).ok()?;
+    Some(&fields[at])
 }
 
 /// How Kubernetes keeps a field in its own types, beyond what it publishes of them.
@@ -309,8 +355,7 @@ impl TypeRef {
     pub fn default_value(&self, field: &str) -> Option<&Value> {
         match self.schema.shape(self.id) {
             Shape::Struct { fields, .. } => {
-                let at = fields.binary_search_by(|f| (*f.name).cmp(field)).ok()?;
-                let field = &fields[at];
+                let field = field_of(fields, field)?;
                 field.default.as_ref().filter(|_| !field.present)
             }
             _ => None,
@@ -372,24 +417,40 @@ impl<'a> Ty<'a> {
     /// The declared field of this name.
     pub(crate) fn declared(self, name: &str) -> Option<&'a Field> {
         match self.shape() {
-            Shape::Struct { fields, .. } => {
-                let at = fields
-                    .binary_search_by(|field| (*field.name).cmp(name))
-                    .ok()?;
-                Some(&fields[at])
-            }
+            Shape::Struct { fields, .. } => field_of(fields, name),
             _ => None,
         }
     }
 
     /// The type of what stands under a key: a declared field's, a map element's, or the schema-less one.
     pub(crate) fn below(self, name: &str) -> Self {
-        let id = match self.shape() {
-            Shape::Struct { rest, .. } => self.declared(name).map(|field| field.ty).or(*rest),
-            Shape::Map { element, .. } => Some(*element),
-            _ => None,
-        };
-        Self { id, ..self }
+        self.below_declared(name).0
+    }
+
+    /// The type of what stands under a key, and whether the key is a declared field.
+    pub(crate) fn below_declared(self, name: &str) -> (Self, bool) {
+        match self.declared(name) {
+            Some(field) => (self.at(field.ty), true),
+            None => {
+                let id = match self.shape() {
+                    Shape::Struct { rest, .. } => *rest,
+                    Shape::Map { element, .. } => Some(*element),
+                    _ => None,
+                };
+                (Self { id, ..self }, false)
+            }
+        }
+    }
+
+    /// The type of what stands under a key, if the type allows it there.
+    pub(crate) fn below_known(self, name: &str) -> Option<Self> {
+        match self.below_declared(name) {
+            (below, true) => Some(below),
+            (below, false) => match self.shape() {
+                Shape::Struct { rest, .. } => rest.is_some().then_some(below),
+                _ => Some(below),
+            },
+        }
     }
 }
 

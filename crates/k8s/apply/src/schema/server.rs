@@ -108,7 +108,7 @@ pub fn set_defaults(value: &mut Value, ty: &TypeRef) {
     set_at(value, ty.ty());
 }
 
-fn set_at(value: &mut Value, ty: Ty<'_>) {
+pub(crate) fn set_at(value: &mut Value, ty: Ty<'_>) {
     match (ty.shape(), value) {
         (Shape::Struct { fields, rest, .. }, Value::Object(map)) => {
             // a condition looks at what the first round has set

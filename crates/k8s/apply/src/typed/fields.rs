@@ -41,9 +41,10 @@ pub(crate) fn collect(value: &Value, ty: Ty<'_>) -> (bool, FieldSet) {
         (Walk::Map, Value::Object(map)) => {
             set.nodes.reserve(map.len());
             for (key, value) in map {
-                let (leaf, children) = collect(value, ty.below(key));
+                let (below, declared) = ty.below_declared(key);
+                let (leaf, children) = collect(value, below);
                 let empty = value.is_null() || value.as_object().is_some_and(|map| map.is_empty());
-                let member = leaf || empty || ty.declared(key).is_none();
+                let member = leaf || empty || !declared;
                 set.push(PathElement::field(key), member, children);
             }
         }
@@ -66,8 +67,9 @@ fn add_named_parents(set: &mut FieldSet, ty: Ty<'_>) {
     {
         let below = match (&node.element, ty.shape()) {
             (PathElement::Field(name), _) => {
-                node.member |= ty.declared(name).is_some();
-                ty.below(name)
+                let (below, declared) = ty.below_declared(name);
+                node.member |= declared;
+                below
             }
             (PathElement::Key(_), Shape::List { item, .. }) => ty.at(*item),
             _ => Ty { id: None, ..ty },

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::items::{Identity, identity};
 use super::{Walk, walk};
 use crate::fieldpath::same_value;
-use crate::schema::{Ty, TypeId};
+use crate::schema::{Ty, TypeId, set_at};
 
 /// Lays `over` over `base`; `None` where nothing is left.
 ///
@@ -137,35 +137,61 @@ fn merge_lists(
 }
 
 /// Would laying `over` over `base` leave `base` as it is?
-pub(crate) fn is_covered(base: &Value, over: &Value, ty: Ty<'_>) -> bool {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Covered {
+    No,
+    /// Once the API server has set its defaults inside of what is replaced as one thing.
+    Filled,
+    Yes,
+}
+
+pub(crate) fn covered(base: &Value, over: &Value, ty: Ty<'_>) -> Covered {
+    let when = |fits| if fits { Covered::Yes } else { Covered::No };
     match (walk(ty, base), walk(ty, over), base, over) {
         (Walk::Map, Walk::Map, Value::Object(a), Value::Object(b)) => {
-            b.iter().all(|(key, over)| {
-                a.get(key)
-                    .is_some_and(|base| is_covered(base, over, ty.below(key)))
-            })
+            least(b.iter().map(|(key, over)| match a.get(key) {
+                Some(base) => covered(base, over, ty.below(key)),
+                None => Covered::No,
+            }))
         }
         (Walk::List { item, keys }, Walk::List { .. }, Value::Array(a), Value::Array(b)) => {
             // in the same order, with other items between; an item that stands twice is never covered
             let mut rest = a.iter();
-            let in_order = b.iter().all(|over| {
+            let in_order = least(b.iter().map(|over| {
                 let wanted = identity(ty, item, keys, over);
-                wanted.is_some()
-                    && rest
-                        .find(|base| identity(ty, item, keys, base) == wanted)
-                        .is_some_and(|base| is_covered(base, over, ty.at(item)))
-            });
-            in_order && {
+                let mut beside = || rest.find(|base| identity(ty, item, keys, base) == wanted);
+                match wanted.is_some().then(&mut beside).flatten() {
+                    Some(base) => covered(base, over, ty.at(item)),
+                    None => Covered::No,
+                }
+            }));
+            let once = || {
                 let mut seen: Vec<_> = a
                     .iter()
                     .map(|value| identity(ty, item, keys, value))
                     .collect();
                 seen.sort();
                 seen.windows(2).all(|pair| pair[0] != pair[1])
-            }
+            };
+            in_order.min(when(in_order != Covered::No && once()))
         }
         (Walk::Map | Walk::List { .. }, _, _, Value::Null)
-        | (_, Walk::Map | Walk::List { .. }, _, Value::Null) => base.is_null(),
-        _ => same_value(base, over),
+        | (_, Walk::Map | Walk::List { .. }, _, Value::Null) => when(base.is_null()),
+        _ if same_value(base, over) => Covered::Yes,
+        (_, _, Value::Object(a), Value::Object(b)) if a.len() > b.len() => {
+            let mut filled = over.clone();
+            set_at(&mut filled, ty);
+            when(filled == *base).min(Covered::Filled)
+        }
+        _ => Covered::No,
     }
+}
+
+/// The least of all, without looking further than the first that is not covered.
+fn least(mut all: impl Iterator<Item = Covered>) -> Covered {
+    let least = all.try_fold(Covered::Yes, |least, one| match one {
+        Covered::No => Err(()),
+        one => Ok(least.min(one)),
+    });
+    least.unwrap_or(Covered::No)
 }

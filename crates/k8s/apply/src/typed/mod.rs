@@ -10,7 +10,7 @@ mod remove;
 pub(crate) use compare::{Comparison, compare};
 pub(crate) use fields::{field_set, with_named_parents};
 pub(crate) use items::{identity, item_element};
-pub(crate) use merge::{is_covered, merge};
+pub(crate) use merge::{Covered, covered, merge};
 pub(crate) use reconcile::reconcile;
 pub(crate) use remove::{Emptied, remove};
 

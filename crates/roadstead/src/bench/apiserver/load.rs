@@ -259,12 +259,22 @@ impl<F: Future<Output: 'static> + 'static> hyper::rt::Executor<F> for LocalExecu
     }
 }
 
-/// Opens so many watches, so many on a connection, and makes so many changes, each when everybody has seen the one before.
+/// What the watches are made to see.
+#[derive(Clone, Copy)]
+pub(super) struct Changes {
+    /// How often changes come.
+    pub(super) rounds: usize,
+    /// How many come at a time. The next ones come when everybody has seen these.
+    pub(super) at_once: usize,
+    /// Makes them others than those of earlier runs.
+    pub(super) run: usize,
+}
+
+/// Opens so many watches, so many on a connection, and makes changes.
 pub(super) async fn fan_out(
     server: &Server,
     (watchers, on_each): (usize, usize),
-    changes: usize,
-    run: usize,
+    changes: Changes,
 ) -> anyhow::Result<Found> {
     let place = &server.place;
     let list = place.get(&format!("{}?limit=1", jobs("bench")));
@@ -298,17 +308,20 @@ pub(super) async fn fan_out(
     }
     let mut writer = Connection::open(place, ROOM).await?;
     let mut start = None;
-    // the first change is to warm up
-    for change in 0..=changes {
-        let image = format!("web:watched-{run}-{on_each}-{change}");
-        let request = apply(place, "bench", "job-0", &image);
-        if change == 1 {
+    // the first round is to warm up
+    for round in 0..=changes.rounds {
+        if round == 1 {
             start = Some(Start::now(server));
         }
-        seen.sent.borrow_mut().push(Instant::now());
-        let (code, _) = writer.ask(&request).await?;
-        if code != 200 {
-            bail!("an apply is answered with {code}");
+        for one in 0..changes.at_once {
+            let run = changes.run;
+            let image = format!("web:watched-{run}-{on_each}-{round}-{one}");
+            let request = apply(place, "bench", &format!("job-{one}"), &image);
+            seen.sent.borrow_mut().push(Instant::now());
+            let (code, _) = writer.ask(&request).await?;
+            if code != 200 {
+                bail!("an apply is answered with {code}");
+            }
         }
         tokio::select! {
             () = seen.everybody() => {}
@@ -318,5 +331,6 @@ pub(super) async fn fan_out(
     }
     let start = start.context("there was no change")?;
     let took = seen.took.borrow();
-    Ok(start.found(server, took.get(watchers..).unwrap_or_default()))
+    let first = watchers * changes.at_once;
+    Ok(start.found(server, took.get(first..).unwrap_or_default()))
 }

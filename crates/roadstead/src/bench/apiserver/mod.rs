@@ -13,7 +13,7 @@ use anyhow::{Context as _, anyhow, bail};
 use clap::Args as ClapArgs;
 use serde_json::{Map, Value, json};
 
-use self::load::{Found, JSON, apply, ask, fan_out, jobs, object, requests};
+use self::load::{Changes, Found, JSON, apply, ask, fan_out, jobs, object, requests};
 use self::servers::{Memory, Server, usual_bin};
 use super::figures::median;
 use crate::shell::Outcome;
@@ -36,10 +36,13 @@ pub(crate) struct Args {
     /// How many requests of each deed; of lists a hundredth
     #[arg(long, default_value_t = 10_000)]
     requests: usize,
-    /// How many changes the watches see
+    /// How many changes the watches see, one after another; and in bursts four times as many
     #[arg(long, default_value_t = 40)]
     changes: usize,
-    /// Only this: get, list, create, apply, same, watch or streams
+    /// How many changes make a burst
+    #[arg(long, default_value_t = 20)]
+    burst: usize,
+    /// Only this: get, list, create, apply, same, watch, streams, watch-burst or streams-burst
     #[arg(long, value_name = "DEED")]
     only: Option<String>,
     /// Where etcd and kube-apiserver are; without it, where `make oracle` puts them
@@ -62,7 +65,7 @@ const OBJECTS: usize = 500;
 /// How many watches share a connection where they share one.
 const STREAMS: usize = 50;
 
-const DEEDS: [(&str, &str); 7] = [
+const DEEDS: [(&str, &str); 9] = [
     ("get", "GET"),
     ("list", "LIST of 500"),
     ("create", "create"),
@@ -75,6 +78,14 @@ const DEEDS: [(&str, &str); 7] = [
     (
         "streams",
         "events to all watches, HTTP/2, 50 on a connection",
+    ),
+    (
+        "watch-burst",
+        "events of bursts of changes, HTTP/1.1, a connection each",
+    ),
+    (
+        "streams-burst",
+        "events of bursts of changes, HTTP/2, 50 on a connection",
     ),
 ];
 
@@ -195,8 +206,21 @@ async fn perform(args: &Args, server: &Server, deed: &str, run: usize) -> anyhow
             ((0..count).map(same).collect(), (&[200], 2000))
         }
         _ => {
-            let on_each = if deed == "streams" { STREAMS } else { 1 };
-            return fan_out(server, (args.watchers, on_each), args.changes, run).await;
+            let on_each = if deed.starts_with("streams") {
+                STREAMS
+            } else {
+                1
+            };
+            let mut changes = Changes {
+                rounds: args.changes,
+                at_once: 1,
+                run,
+            };
+            if deed.ends_with("burst") {
+                changes.at_once = args.burst.clamp(1, OBJECTS);
+                changes.rounds = (args.changes * 4).div_ceil(changes.at_once);
+            }
+            return fan_out(server, (args.watchers, on_each), changes).await;
         }
     };
     let found = requests(server, args.connections, all, expected).await?;
