@@ -1,6 +1,6 @@
 //! What a resource's schema is used for: unknown fields, patches by key, field ownership, defaults.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use jiff::Timestamp;
 use k8s_apply::fieldpath::FieldSet;
@@ -322,17 +322,23 @@ fn replicas(object: &Value, path: &str, errors: &mut Vec<FieldError>) {
 }
 
 /// What a write to this part never sets.
-fn reset_fields(def: &ResourceDef, subresource: &str) -> Option<FieldSet> {
-    match subresource {
-        "" if def.status_subresource => Some(FieldSet::of_fields(&["status"])),
-        "status" if def.custom => Some(FieldSet::of_fields(&[
+fn reset_fields(def: &ResourceDef, subresource: &str) -> Option<&'static FieldSet> {
+    static MAIN: LazyLock<FieldSet> = LazyLock::new(|| FieldSet::of_fields(&["status"]));
+    static STATUS: LazyLock<FieldSet> =
+        LazyLock::new(|| FieldSet::of_fields(&["spec", "metadata.labels"]));
+    static CUSTOM: LazyLock<FieldSet> = LazyLock::new(|| {
+        FieldSet::of_fields(&[
             "spec",
             "metadata.labels",
             "metadata.annotations",
             "metadata.finalizers",
             "metadata.ownerReferences",
-        ])),
-        "status" => Some(FieldSet::of_fields(&["spec", "metadata.labels"])),
+        ])
+    });
+    match subresource {
+        "" if def.status_subresource => Some(&MAIN),
+        "status" if def.custom => Some(&CUSTOM),
+        "status" => Some(&STATUS),
         _ => None,
     }
 }
@@ -348,7 +354,7 @@ pub(crate) fn track_update(
 ) {
     let reset = reset_fields(def, subresource);
     let served = Served(&def.versions);
-    *new = k8s_apply::track_update(
+    k8s_apply::track_update_in(
         old,
         new,
         &UpdateOptions {
@@ -356,7 +362,7 @@ pub(crate) fn track_update(
             subresource,
             now: &world::time_text(now),
             schema: type_of(def),
-            reset_fields: reset.as_ref(),
+            reset_fields: reset,
             versions: versions(&served),
         },
     );
@@ -394,7 +400,7 @@ pub(crate) fn apply(
             subresource: applied.subresource,
             now: &world::time_text(now),
             schema: type_of(def),
-            reset_fields: reset.as_ref(),
+            reset_fields: reset,
             versions: versions(&served),
         },
     )

@@ -26,5 +26,5 @@ pub use csa::{adopt_last_applied, adopt_managers};
 pub use diff::changed_paths;
 pub use error::{ApplyError, Conflict};
 pub use last_applied::LAST_APPLIED;
-pub use update::{UpdateOptions, track_update};
+pub use update::{UpdateOptions, track_update, track_update_in};
 pub use versions::Versions;

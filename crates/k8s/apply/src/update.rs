@@ -38,6 +38,13 @@ pub struct UpdateOptions<'a> {
 ///
 /// `new` may carry managedFields of its own, as a client sends them back; `[]` or `[{}]` clears them.
 pub fn track_update(live: Option<&Value>, new: &Value, options: &UpdateOptions<'_>) -> Value {
+    let mut object = new.clone();
+    track_update_in(live, &mut object, options);
+    object
+}
+
+/// Does the same in place.
+pub fn track_update_in(live: Option<&Value>, new: &mut Value, options: &UpdateOptions<'_>) {
     let of_live = || {
         live.and_then(|live| Managed::of(live).ok())
             .unwrap_or_default()
@@ -53,7 +60,9 @@ pub fn track_update(live: Option<&Value>, new: &Value, options: &UpdateOptions<'
     } else {
         of_live()
     };
-    let mut object = managed::without(new);
+    if let Some(meta) = k8s_object::meta_mut(new) {
+        meta.remove("managedFields");
+    }
     let created = live.is_none_or(|live| k8s_object::uid(live).is_empty());
     let managed = if managed.entries.is_empty() && !created {
         // nobody applied to it and nobody tracks it
@@ -62,10 +71,9 @@ pub fn track_update(live: Option<&Value>, new: &Value, options: &UpdateOptions<'
         let base = live.map_or_else(|| Value::Object(serde_json::Map::new()), managed::without);
         let api_version = k8s_object::api_version(new);
         // what cannot be tracked is let pass, as Kubernetes does
-        update(&base, &object, managed, api_version, options).unwrap_or_default()
+        update(&base, new, managed, api_version, options).unwrap_or_default()
     };
-    managed.write(&mut object);
-    object
+    managed.write(new);
 }
 
 fn is_reset(entries: &[Value]) -> bool {

@@ -500,6 +500,17 @@ pub(crate) fn read_body(headers: &HeaderMap, body: &Bytes, kind: &str) -> Result
     parse(format, body)
 }
 
+/// Reads a body of JSON that is an object in which no key stands twice; `None` for any other.
+fn read_strictly(headers: &HeaderMap, body: &Bytes) -> Option<Value> {
+    let header = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    match negotiate::content(header.unwrap_or_default()) {
+        Ok(Format::Json) => base_json::parse_strict(body).ok().filter(Value::is_object),
+        _ => None,
+    }
+}
+
 /// What is no JSON, in the words of Go's reader and with the beginning of what was sent.
 fn unrecognized(body: &[u8], kind: &str, problem: &str) -> Status {
     let summary = |most: usize| -> String {

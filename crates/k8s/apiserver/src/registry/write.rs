@@ -73,10 +73,16 @@ impl Registry {
                 applied: false,
                 warnings: warnings.clone(),
             };
-            if let Some(outcome) = self.settle(draft, object.clone(), options)? {
+            // only a name that was made up is made up again
+            let last = !generate || attempt >= 7;
+            let new = match last {
+                true => std::mem::take(&mut object),
+                false => object.clone(),
+            };
+            if let Some(outcome) = self.settle(draft, new, options)? {
                 return Ok(outcome);
             }
-            if !generate || attempt >= 7 {
+            if last {
                 return Err(Status::already_exists(def, &name));
             }
         }

@@ -20,6 +20,8 @@ pub(super) const APPLY: &str = "application/apply-patch+yaml";
 
 /// How much a connection reads at a time.
 const ROOM: usize = 128 << 10;
+/// How many connections make the changes of a burst.
+const WRITERS: usize = 16;
 /// How much a watch reads at a time.
 const WATCH_ROOM: usize = 16 << 10;
 /// An answer or an event that takes longer means that the figures are worth nothing.
@@ -259,6 +261,35 @@ impl<F: Future<Output: 'static> + 'static> hyper::rt::Executor<F> for LocalExecu
     }
 }
 
+/// Lets connections make changes, all at once; gives them back when every change is answered.
+async fn write(
+    writers: Vec<Connection>,
+    requests: Vec<Vec<u8>>,
+) -> anyhow::Result<Vec<Connection>> {
+    let requests = Rc::new(RefCell::new(requests.into_iter()));
+    let mut tasks: JoinSet<anyhow::Result<Connection>> = JoinSet::new();
+    for mut writer in writers {
+        let requests = requests.clone();
+        tasks.spawn_local(async move {
+            loop {
+                let next = requests.borrow_mut().next();
+                let Some(request) = next else {
+                    return Ok(writer);
+                };
+                let (code, _) = writer.ask(&request).await?;
+                if code != 200 {
+                    bail!("an apply is answered with {code}");
+                }
+            }
+        });
+    }
+    let mut writers = Vec::new();
+    while let Some(writer) = tasks.join_next().await {
+        writers.push(writer??);
+    }
+    Ok(writers)
+}
+
 /// What the watches are made to see.
 #[derive(Clone, Copy)]
 pub(super) struct Changes {
@@ -306,23 +337,22 @@ pub(super) async fn fan_out(
             }
         }
     }
-    let mut writer = Connection::open(place, ROOM).await?;
+    let mut writers = Vec::new();
+    for _ in 0..changes.at_once.min(WRITERS) {
+        writers.push(Connection::open(place, ROOM).await?);
+    }
     let mut start = None;
     // the first round is to warm up
     for round in 0..=changes.rounds {
         if round == 1 {
             start = Some(Start::now(server));
         }
-        for one in 0..changes.at_once {
-            let run = changes.run;
-            let image = format!("web:watched-{run}-{on_each}-{round}-{one}");
-            let request = apply(place, "bench", &format!("job-{one}"), &image);
-            seen.sent.borrow_mut().push(Instant::now());
-            let (code, _) = writer.ask(&request).await?;
-            if code != 200 {
-                bail!("an apply is answered with {code}");
-            }
-        }
+        let image = format!("web:watched-{}-{on_each}-{round}", changes.run);
+        let request = |one| apply(place, "bench", &format!("job-{one}"), &image);
+        let requests: Vec<Vec<u8>> = (0..changes.at_once).map(request).collect();
+        let now = Instant::now();
+        seen.sent.borrow_mut().extend(requests.iter().map(|_| now));
+        writers = write(writers, requests).await?;
         tokio::select! {
             () = seen.everybody() => {}
             Some(ended) = tasks.join_next() => ended??,

@@ -39,7 +39,7 @@ pub(crate) struct Args {
     /// How many changes the watches see, one after another; and in bursts four times as many
     #[arg(long, default_value_t = 40)]
     changes: usize,
-    /// How many changes make a burst
+    /// How many changes make a burst, from 16 connections
     #[arg(long, default_value_t = 20)]
     burst: usize,
     /// Only this: get, list, create, apply, same, watch, streams, watch-burst or streams-burst
