@@ -38,7 +38,9 @@ enum Check {
     NoneEmpty,
     WebhookTimeout,
     /// What is missing is looked at all the same.
-    RequiredToo,
+    RequiredToo(&'static str),
+    /// The same as `Between`, in other words.
+    Range(i64, i64),
     /// A name of three parts and more.
     DomainName,
     ReviewVersions,
@@ -139,7 +141,11 @@ fn check(word: &'static str) -> Option<Check> {
         "not-below-zero" => Check::Least(0, "must be greater than or equal to zero"),
         "present" => Check::Present(rest),
         "webhook-timeout" => Check::WebhookTimeout,
-        "required-too" => Check::RequiredToo,
+        "required-too" => Check::RequiredToo(rest),
+        "range" => {
+            let (low, high) = rest.split_once(',')?;
+            Check::Range(low.parse().ok()?, high.parse().ok()?)
+        }
         "characters" => Check::Characters(rest.parse().ok()?),
         "none-empty" => Check::NoneEmpty,
         "domain-name" => Check::DomainName,
@@ -371,9 +377,16 @@ fn one(check: &Check, value: &Value, at: &str, errors: &mut Vec<FieldError>) {
                 errors.push(FieldError::invalid(at, value.clone(), detail));
             }
         }
-        Check::RequiredToo => {
+        Check::Range(low, high) => {
+            let number = number.unwrap_or(0);
+            if number < *low || number > *high {
+                let detail = format!("must be in the range {low}-{high}");
+                errors.push(FieldError::invalid(at, json!(number), detail));
+            }
+        }
+        Check::RequiredToo(detail) => {
             if is_empty(value) {
-                errors.push(FieldError::required(at, ""));
+                errors.push(FieldError::required(at, *detail));
             }
         }
         Check::WebhookTimeout => {

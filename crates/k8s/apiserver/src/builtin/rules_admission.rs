@@ -120,13 +120,13 @@ pub(super) fn budget(new: &Value, _: Option<&Value>) -> Vec<FieldError> {
         errors.push(FieldError::invalid("spec", spec.clone(), detail));
     }
     for field in ["minAvailable", "maxUnavailable"] {
-        amount_or_share(&spec[field], &format!("spec.{field}"), &mut errors);
+        amount_or_share(&spec[field], &format!("spec.{field}"), 100, &mut errors);
     }
     errors
 }
 
 /// A number of pods, or a part of them all.
-fn amount_or_share(value: &Value, at: &str, errors: &mut Vec<FieldError>) {
+pub(super) fn amount_or_share(value: &Value, at: &str, most: u32, errors: &mut Vec<FieldError>) {
     match value {
         Value::Number(number) if number.as_i64().is_some_and(|number| number < 0) => {
             let detail = "must be greater than or equal to 0";
@@ -137,7 +137,7 @@ fn amount_or_share(value: &Value, at: &str, errors: &mut Vec<FieldError>) {
             if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
                 let detail = "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')";
                 errors.push(FieldError::invalid(at, value.clone(), detail));
-            } else if digits.parse::<u32>().map_or(true, |share| share > 100) {
+            } else if digits.parse::<u32>().map_or(true, |share| share > most) {
                 let detail = "must not be greater than 100%";
                 errors.push(FieldError::invalid(at, value.clone(), detail));
             }

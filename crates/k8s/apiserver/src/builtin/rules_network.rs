@@ -225,6 +225,23 @@ pub(super) fn network_policy(new: &Value, _: Option<&Value>) -> Vec<FieldError> 
             }
         }
     }
+    let types = &new["spec"]["policyTypes"];
+    if items(types).count() > 2 {
+        let detail = "may not specify more than two policyTypes";
+        errors.push(FieldError::invalid(
+            "spec.policyTypes",
+            types.clone(),
+            detail,
+        ));
+        return errors;
+    }
+    for (index, name) in items(types).enumerate() {
+        let known = ["Ingress", "Egress"];
+        if !known.contains(&text(name)) {
+            let at = format!("spec.policyTypes[{index}]");
+            errors.push(FieldError::not_supported(at, name.clone(), &known));
+        }
+    }
     errors
 }
 

@@ -165,8 +165,12 @@ fn spec_errors(spec: &Value, old: Option<&Value>, errors: &mut Vec<FieldError>) 
         .filter(|version| version["storage"] == json!(true));
     if stored.count() != 1 {
         let why = "must have exactly one version marked as storage version";
-        let shown = internal::versions(versions, shared);
-        errors.push(internal::invalid("spec.versions", &shown, why));
+        errors.push(if versions.is_empty() {
+            FieldError::invalid("spec.versions", Value::Null, why)
+        } else {
+            let shown = internal::versions(versions, shared);
+            internal::invalid("spec.versions", &shown, why)
+        });
     }
     let first = versions
         .first()

@@ -171,6 +171,29 @@ static SCHEMA: Type = Type {
     ],
 };
 
+/// What is said of a value that is neither a schema nor a flag.
+const NEITHER: &str = "boolean or JSON schema expected";
+
+/// The same where an object that is already read is converted, as server-side apply does: only what is read on its own, as the schemas of
+/// items and of further properties are, is decoded; its path begins there.
+pub(crate) fn converted_misfit(definition: &Value) -> Option<String> {
+    let problem = misfit(definition)?;
+    if problem == NEITHER {
+        return Some(problem);
+    }
+    let start = "Go struct field JSONSchemaProps.";
+    let (before, rest) = problem.split_once(start)?;
+    let (path, kind) = rest.split_once(" of type ")?;
+    let parts: Vec<&str> = path.split('.').collect();
+    let outermost = parts
+        .iter()
+        .position(|part| matches!(*part, "items" | "additionalProperties"))?;
+    Some(format!(
+        "{before}{start}{} of type {kind}",
+        parts[outermost + 1..].join(".")
+    ))
+}
+
 /// Finds the first value of a definition that does not fit.
 pub(crate) fn misfit(definition: &Value) -> Option<String> {
     inside(definition, &DEFINITION, "")
@@ -242,7 +265,8 @@ fn holding(value: &Value, holds: Holds, owner: &Type, path: &str) -> Option<Stri
         (One(ty), value) => refuse(value, &format!("v1.{}", ty.name)),
         (Many(ty), value) => refuse(value, &format!("[]v1.{}", ty.name)),
         (Map(ty), value) => refuse(value, &format!("map[string]v1.{}", ty.name)),
-        (OrBool, value) => refuse(value, "v1.JSONSchemaPropsOrBool"),
-        (OrList, value) => refuse(value, "v1.JSONSchemaPropsOrArray"),
+        (OrBool, _) => Some(NEITHER.to_owned()),
+        // anything else is read as none
+        (OrList, _) => None,
     }
 }

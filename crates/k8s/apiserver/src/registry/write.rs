@@ -26,7 +26,9 @@ pub(super) struct Draft<'a> {
 
 /// What is told with an empty value where it was empty, and with none where it was not there: where it stands, and where an
 /// error about it points to.
-const EMPTIES: [(&str, &str); 3] = [
+const EMPTIES: [(&str, &str); 5] = [
+    ("/spec/versions", "spec.versions"),
+    ("/spec/capacity", "spec.capacity"),
     (
         "/spec/template/metadata/labels",
         "spec.template.metadata.labels",

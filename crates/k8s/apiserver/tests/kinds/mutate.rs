@@ -30,6 +30,10 @@ impl Case {
         self.how == How::Apply
     }
 
+    pub(crate) fn is_update(&self) -> bool {
+        self.how == How::Update
+    }
+
     pub(crate) fn body(&self) -> &Value {
         &self.broken
     }
