@@ -23,6 +23,8 @@ enum Check {
     Each(Vec<&'static str>),
     /// Empty does not do either.
     TextOrEmpty(words::Form),
+    /// None at all is right, empty is not.
+    TextIfThere(words::Form),
     Enum(Vec<&'static str>),
     /// Empty is one of the values that are not known.
     EnumOrEmpty(Vec<&'static str>),
@@ -162,9 +164,10 @@ fn check(word: &'static str) -> Option<Check> {
         "template-meta" => Check::TemplateMeta,
         "amounts" => Check::Amounts,
         "at-most" => Check::AtMost(rest.parse().ok()?),
-        _ => match name.strip_suffix('!') {
-            Some(name) => Check::TextOrEmpty(words::Form::named(name)?),
-            None => Check::Text(words::Form::named(name)?),
+        _ => match (name.strip_suffix("!?"), name.strip_suffix('!')) {
+            (Some(name), _) => Check::TextIfThere(words::Form::named(name)?),
+            (None, Some(name)) => Check::TextOrEmpty(words::Form::named(name)?),
+            (None, None) => Check::Text(words::Form::named(name)?),
         },
     })
 }
@@ -318,7 +321,8 @@ fn one(check: &Check, value: &Value, at: &str, errors: &mut Vec<FieldError>) {
                 }
             }
         }
-        Check::TextOrEmpty(form) => {
+        Check::TextIfThere(_) if value.is_null() => {}
+        Check::TextOrEmpty(form) | Check::TextIfThere(form) => {
             let text = text.unwrap_or_default();
             for problem in form.problems(text) {
                 errors.push(FieldError::invalid(at, json!(text), problem));

@@ -20,6 +20,7 @@ mod service;
 mod shown;
 
 pub(crate) use defaults::count_templates;
+pub(crate) use rules_admission::{webhook_service, webhook_url};
 
 use std::sync::Arc;
 

@@ -20,18 +20,8 @@ pub(super) fn webhooks(new: &Value, _: Option<&Value>) -> Vec<FieldError> {
                 webhook_url(url, &at("clientConfig.url"), &mut errors);
             }
             (Value::Null, Value::Object(service)) => {
-                // the real one takes the one for the other
-                for (field, told) in [("name", "namespace"), ("namespace", "name")] {
-                    if service
-                        .get(field)
-                        .is_none_or(|value| text(value).is_empty())
-                    {
-                        let place = at(&format!("clientConfig.service.{told}"));
-                        errors.push(FieldError::required(place, ""));
-                    }
-                }
-                let path = service.get("path").map_or("", |path| text(path));
-                webhook_path(path, &at("clientConfig.service.path"), &mut errors);
+                let service = Value::Object(service.clone());
+                webhook_service(&service, &at("clientConfig.service"), &mut errors);
             }
             _ => errors.push(FieldError::required(
                 at("clientConfig"),
@@ -40,6 +30,28 @@ pub(super) fn webhooks(new: &Value, _: Option<&Value>) -> Vec<FieldError> {
         }
     }
     errors
+}
+
+/// The Service of a webhook.
+pub(crate) fn webhook_service(service: &Value, at: &str, errors: &mut Vec<FieldError>) {
+    // the real one takes the one for the other
+    for (field, told) in [("name", "namespace"), ("namespace", "name")] {
+        if text(&service[field]).is_empty() {
+            errors.push(FieldError::required(format!("{at}.{told}"), ""));
+        }
+    }
+    let port = &service["port"];
+    if port
+        .as_i64()
+        .is_some_and(|port| !(1..=65_535).contains(&port))
+    {
+        errors.push(FieldError::invalid(
+            format!("{at}.port"),
+            port.clone(),
+            "port is not valid: must be between 1 and 65535, inclusive",
+        ));
+    }
+    webhook_path(text(&service["path"]), &format!("{at}.path"), errors);
 }
 
 fn webhook_path(path: &str, at: &str, errors: &mut Vec<FieldError>) {
@@ -68,7 +80,8 @@ fn webhook_path(path: &str, at: &str, errors: &mut Vec<FieldError>) {
     }
 }
 
-fn webhook_url(url: &str, at: &str, errors: &mut Vec<FieldError>) {
+/// The address of a webhook.
+pub(crate) fn webhook_url(url: &str, at: &str, errors: &mut Vec<FieldError>) {
     let form = "; desired format: https://host[/path]";
     let scheme = url.split_once(':').map(|(scheme, _)| scheme);
     let sound = |scheme: &str| {

@@ -160,6 +160,19 @@ impl Registry {
             {
                 continue;
             }
+            // the same port has the same node port, whatever it speaks
+            let ports = service["spec"]["ports"].as_array();
+            let number = &service["spec"]["ports"][index]["port"];
+            let same = ports
+                .into_iter()
+                .flatten()
+                .filter(|port| port["port"] == *number)
+                .filter_map(|port| port["nodePort"].as_u64())
+                .find(|port| *port != 0);
+            if let Some(same) = same {
+                service["spec"]["ports"][index]["nodePort"] = json!(same);
+                continue;
+            }
             let port = self.free(&taken, |random| {
                 (30_000 + u32::from(random) % 2_768).to_string()
             })?;

@@ -485,6 +485,11 @@ fn conversion(conversion: &Value, errors: &mut Vec<FieldError>) {
             if there("url") == there("service") {
                 let why = "exactly one of url or service is required";
                 errors.push(FieldError::required(client_at, why));
+            } else if let Some(url) = client.get("url").and_then(Value::as_str) {
+                crate::builtin::webhook_url(url, &format!("{client_at}.url"), errors);
+            } else if there("service") {
+                let at = format!("{client_at}.service");
+                crate::builtin::webhook_service(&client["service"], &at, errors);
             }
         }
     }

@@ -12,6 +12,8 @@ enum Holds {
     Int,
     Float,
     Texts,
+    /// A list of anything.
+    Things,
     One(&'static Type),
     Many(&'static Type),
     Map(&'static Type),
@@ -27,7 +29,7 @@ struct Type {
     fields: &'static [(&'static str, Holds)],
 }
 
-use Holds::{Flag, Float, Int, Many, Map, Named, One, OrBool, OrList, Text, Texts};
+use Holds::{Flag, Float, Int, Many, Map, Named, One, OrBool, OrList, Text, Texts, Things};
 
 static DEFINITION: Type = Type {
     name: "CustomResourceDefinition",
@@ -126,6 +128,11 @@ static RULE: Type = Type {
     ],
 };
 
+static DOCS: Type = Type {
+    name: "ExternalDocumentation",
+    fields: &[("description", Text), ("url", Text)],
+};
+
 static SCHEMA: Type = Type {
     name: "JSONSchemaProps",
     fields: &[
@@ -147,6 +154,7 @@ static SCHEMA: Type = Type {
         ("minItems", Int),
         ("uniqueItems", Flag),
         ("multipleOf", Float),
+        ("enum", Things),
         ("maxProperties", Int),
         ("minProperties", Int),
         ("required", Texts),
@@ -160,6 +168,7 @@ static SCHEMA: Type = Type {
         ("patternProperties", Map(&SCHEMA)),
         ("additionalItems", OrBool),
         ("definitions", Map(&SCHEMA)),
+        ("externalDocs", One(&DOCS)),
         ("nullable", Flag),
         ("x-kubernetes-preserve-unknown-fields", Flag),
         ("x-kubernetes-embedded-resource", Flag),
@@ -238,6 +247,7 @@ fn holding(value: &Value, holds: Holds, owner: &Type, path: &str) -> Option<Stri
             .iter()
             .filter(|value| !value.is_string())
             .find_map(|value| refuse(value, "string")),
+        (Things, Value::Array(_)) => None,
         (One(ty), Value::Object(_)) => inside(value, ty, path),
         (OrBool | OrList, Value::Object(_)) => inside(value, &SCHEMA, path),
         (Many(ty), Value::Array(list)) => list.iter().find_map(|value| match value {
@@ -262,6 +272,7 @@ fn holding(value: &Value, holds: Holds, owner: &Type, path: &str) -> Option<Stri
         ),
         (Float, value) => refuse(value, "float64"),
         (Texts, value) => refuse(value, "[]string"),
+        (Things, value) => refuse(value, "[]v1.JSON"),
         (One(ty), value) => refuse(value, &format!("v1.{}", ty.name)),
         (Many(ty), value) => refuse(value, &format!("[]v1.{}", ty.name)),
         (Map(ty), value) => refuse(value, &format!("map[string]v1.{}", ty.name)),

@@ -23,9 +23,9 @@ fn below(schema: &mut Value, ty: &TypeRef) {
     };
     for (field, value) in map {
         match (field.as_str(), value) {
-            ("items", value @ (Value::Object(_) | Value::Array(_))) => own(value, ty),
             // what is neither a schema nor several is read as none
-            ("items", value) => *value = Value::Null,
+            ("items", value) if holds_none(value) => *value = Value::Null,
+            ("items", value) => own(value, ty),
             ("additionalProperties" | "additionalItems", value) => own(value, ty),
             ("dependencies", Value::Object(all)) => {
                 all.values_mut().for_each(|value| own(value, ty));
@@ -52,5 +52,13 @@ fn own(value: &mut Value, ty: &TypeRef) {
             below(value, ty);
         }
         _ => {}
+    }
+}
+
+fn holds_none(value: &Value) -> bool {
+    match value {
+        Value::Object(_) => false,
+        Value::Array(all) => all.is_empty(),
+        _ => true,
     }
 }

@@ -231,7 +231,7 @@ pub(crate) fn settle(definition: &mut Value, others: &[Value], now: Timestamp) {
             list.push(json!(CLEANUP));
         }
     }
-    if !definition["spec"]["names"].is_object() {
+    if !definition["spec"].is_object() {
         return;
     }
     let names = &mut definition["spec"]["names"];
@@ -258,7 +258,7 @@ pub(crate) fn settle(definition: &mut Value, others: &[Value], now: Timestamp) {
     let wanted = structure::parts(&definition["spec"], "versions")
         .iter()
         .find(|version| version["storage"] == json!(true))
-        .map(|version| version["name"].clone());
+        .map(|version| json!(text(&version["name"])));
     if let Some(version) = wanted.filter(|version| !stored.contains(version)) {
         stored.push(version);
     }

@@ -147,6 +147,9 @@ fn compare(expected: &Value, found: &Value, places: &mut Vec<String>) {
             }
         }
     }
+    if by_chance(&expected["message"], &found["message"]) {
+        return;
+    }
     if pair("code").0 == pair("code").1 {
         mask::differences("", expected, found, places);
         return;
@@ -162,6 +165,29 @@ fn compare(expected: &Value, found: &Value, places: &mut Vec<String>) {
         )
     };
     places.push(format!("real: {}\n  ours: {}", said(expected), said(found)));
+}
+
+/// Walking over a map the real one stops at a field that it does not know, and begins with any: what it has not come by is not told.
+fn by_chance(real: &Value, ours: &Value) -> bool {
+    let lines = |message: &Value| -> Option<Vec<String>> {
+        let message = message.as_str()?;
+        let (_, problems) = message
+            .strip_prefix("failed to create typed patch object ")?
+            .split_once("): ")?;
+        Some(
+            problems
+                .trim_start_matches("errors:")
+                .lines()
+                .map(|line| line.trim().to_owned())
+                .collect(),
+        )
+    };
+    let (Some(real), Some(ours)) = (lines(real), lines(ours)) else {
+        return false;
+    };
+    real.iter()
+        .any(|line| line.ends_with("field not declared in schema"))
+        && real.iter().all(|line| ours.contains(line))
 }
 
 /// Finds what differs, each with where it does.

@@ -49,6 +49,16 @@ pub(crate) fn hide(value: &mut Value) {
                 status.remove("conditions");
                 status.remove("lastPhaseTransitionTime");
             }
+            let drawn = map
+                .get("field")
+                .and_then(Value::as_str)
+                .is_some_and(|field| field.ends_with(".nodePort"));
+            if drawn
+                && let Some(Value::String(message)) = map.get_mut("message")
+                && message.starts_with("Duplicate value: 3")
+            {
+                *message = "Duplicate value: <drawn>".to_owned();
+            }
             for (key, value) in map.iter_mut() {
                 let hidden = match key.as_str() {
                     "uid"
@@ -132,7 +142,7 @@ pub(crate) fn differences(place: &str, real: &Value, ours: &Value, out: &mut Vec
 fn line(place: &str, real: Option<&Value>, ours: Option<&Value>) -> String {
     let short = |value: Option<&Value>| -> String {
         let text = value.map_or_else(|| "nothing".to_owned(), Value::to_string);
-        text.chars().take(700).collect()
+        text.chars().take(4000).collect()
     };
     format!(
         "{place}\n    real: {}\n    ours: {}",

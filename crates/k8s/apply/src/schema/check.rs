@@ -117,11 +117,13 @@ impl Check {
                     };
                     if is_known(ty, key) {
                         self.value(value, ty.below(key), &below);
-                    } else {
+                    } else if !is_open(ty) {
                         self.error(&below, "field not declared in schema".to_owned());
                     }
                 }
             }
+            // what Go keeps as it comes
+            (Shape::Map { element, .. }, _) if matches!(ty.at(*element).shape(), Shape::Any) => {}
             (Shape::Map { .. } | Shape::Struct { .. }, _) => {
                 self.error(place, format!("expected map, got &{{{}}}", go_print(value)));
             }
@@ -225,6 +227,11 @@ fn is_known(ty: Ty<'_>, key: &str) -> bool {
         Shape::Struct { rest, .. } => rest.is_some() || ty.declared(key).is_some(),
         _ => true,
     }
+}
+
+/// Does the document name no field of it? Then server-side apply asks for none.
+fn is_open(ty: Ty<'_>) -> bool {
+    matches!(ty.shape(), Shape::Struct { fields, .. } if fields.is_empty())
 }
 
 /// Names what a scalar should be, if the value is not that.
