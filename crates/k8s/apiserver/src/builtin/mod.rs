@@ -21,6 +21,7 @@ mod shown;
 
 pub(crate) use defaults::count_templates;
 pub(crate) use rules_admission::{webhook_service, webhook_url};
+pub(crate) use shown::phase_time;
 
 use std::sync::Arc;
 

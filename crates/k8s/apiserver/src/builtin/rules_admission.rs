@@ -66,8 +66,10 @@ fn webhook_path(path: &str, at: &str, errors: &mut Vec<FieldError>) {
     if !path.starts_with('/') {
         wrong("must start with a '/'".to_owned());
     }
-    // what stands before the first slash is no part, whatever it is
-    let inner = path.split_once('/').map_or("", |(_, inner)| inner);
+    // the first letter is taken for the slash, whatever it is
+    let mut inner = path.chars();
+    inner.next();
+    let inner = inner.as_str();
     let inner = inner.strip_suffix('/').unwrap_or(inner);
     for (index, part) in inner.split('/').enumerate() {
         if part.is_empty() {

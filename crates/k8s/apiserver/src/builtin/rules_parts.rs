@@ -453,3 +453,101 @@ pub(super) fn mounts(
         }
     }
 }
+
+/// A security context as Kubernetes shows it: under the names of its internal type.
+fn shown(context: &Value) -> String {
+    type Fields = &'static [(&'static str, &'static str, Inner)];
+    #[derive(Clone, Copy)]
+    enum Inner {
+        Whole,
+        Text,
+        One(Fields),
+    }
+    use Inner::{One, Text, Whole};
+    const PROFILE: Fields = &[
+        ("Type", "type", Text),
+        ("LocalhostProfile", "localhostProfile", Whole),
+    ];
+    const FIELDS: Fields = &[
+        (
+            "Capabilities",
+            "capabilities",
+            One(&[("Add", "add", Whole), ("Drop", "drop", Whole)]),
+        ),
+        ("Privileged", "privileged", Whole),
+        (
+            "SELinuxOptions",
+            "seLinuxOptions",
+            One(&[
+                ("User", "user", Text),
+                ("Role", "role", Text),
+                ("Type", "type", Text),
+                ("Level", "level", Text),
+            ]),
+        ),
+        (
+            "WindowsOptions",
+            "windowsOptions",
+            One(&[
+                ("GMSACredentialSpecName", "gmsaCredentialSpecName", Whole),
+                ("GMSACredentialSpec", "gmsaCredentialSpec", Whole),
+                ("RunAsUserName", "runAsUserName", Whole),
+                ("HostProcess", "hostProcess", Whole),
+            ]),
+        ),
+        ("RunAsUser", "runAsUser", Whole),
+        ("RunAsGroup", "runAsGroup", Whole),
+        ("RunAsNonRoot", "runAsNonRoot", Whole),
+        ("ReadOnlyRootFilesystem", "readOnlyRootFilesystem", Whole),
+        (
+            "AllowPrivilegeEscalation",
+            "allowPrivilegeEscalation",
+            Whole,
+        ),
+        ("ProcMount", "procMount", Whole),
+        ("SeccompProfile", "seccompProfile", One(PROFILE)),
+        ("AppArmorProfile", "appArmorProfile", One(PROFILE)),
+    ];
+    fn write(value: &Value, fields: Fields) -> String {
+        let parts: Vec<String> = fields
+            .iter()
+            .map(|(name, field, inner)| {
+                let value = &value[*field];
+                let text = match inner {
+                    Text if value.is_null() => "\"\"".to_owned(),
+                    One(fields) if value.is_object() => write(value, fields),
+                    _ => base_yaml::go::to_json(value, true),
+                };
+                format!("{name:?}:{text}")
+            })
+            .collect();
+        format!("{{{}}}", parts.join(","))
+    }
+    write(context, FIELDS)
+}
+
+/// What a container may do, where one wish contradicts another.
+pub(super) fn privileges(container: &Value, at: &str, errors: &mut Vec<FieldError>) {
+    let context = &container["securityContext"];
+    if context["allowPrivilegeEscalation"] != json!(false) {
+        return;
+    }
+    let mut refuse = |why: &str| {
+        errors.push(FieldError::new(
+            format!("{at}.securityContext"),
+            FieldProblem::Invalid,
+            None,
+            format!("{}: {why}", shown(context)),
+        ));
+    };
+    if context["privileged"] == json!(true) {
+        refuse("cannot set `allowPrivilegeEscalation` to false and `privileged` to true");
+    }
+    for capability in items(&context["capabilities"]["add"]) {
+        if capability == "CAP_SYS_ADMIN" {
+            refuse(
+                "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN",
+            );
+        }
+    }
+}

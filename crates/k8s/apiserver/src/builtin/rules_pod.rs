@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::rules::{items, text};
-use super::rules_parts::{environment, handlers, host_ports, mounts};
+use super::rules_parts::{environment, handlers, host_ports, mounts, privileges};
 use crate::FieldError;
 
 pub(super) fn pod_spec(spec: &Value, path: &str, errors: &mut Vec<FieldError>) {
@@ -81,6 +81,7 @@ fn container_rules(
     }
     environment(container, at, errors);
     mounts(container, at, volumes, errors);
+    privileges(container, at, errors);
     requests_fit(&container["resources"], &format!("{at}.resources"), errors);
 }
 

@@ -20,7 +20,7 @@ pub(crate) fn check(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
     if old.is_none() {
         let wanted = format!("{}.{}", text(&names["plural"]), text(&spec["group"]));
         let name = k8s_object::name(new);
-        if name != wanted {
+        if !name.is_empty() && name != wanted {
             let why = "must be spec.names.plural+\".\"+spec.group";
             errors.push(FieldError::invalid("metadata.name", json!(name), why));
         }

@@ -281,6 +281,14 @@ impl Registry {
         if let (None, Some(born)) = (&old, &def.born) {
             born(&mut new);
         }
+        if let Some(old) = &old
+            && part == Part::Status
+            && def.group.is_empty()
+            && def.kind == "PersistentVolume"
+        {
+            let now = world::time_text(self.clock().now());
+            crate::builtin::phase_time(old, &mut new, &now);
+        }
         if let Some(shown) = &def.shown {
             shown(&mut new);
         }

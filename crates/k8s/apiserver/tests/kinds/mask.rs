@@ -47,7 +47,6 @@ pub(crate) fn hide(value: &mut Value) {
             }
             if let Some(Value::Object(status)) = map.get_mut("status") {
                 status.remove("conditions");
-                status.remove("lastPhaseTransitionTime");
             }
             let drawn = map
                 .get("field")
@@ -66,6 +65,7 @@ pub(crate) fn hide(value: &mut Value) {
                     | "creationTimestamp"
                     | "time"
                     | "lastTransitionTime"
+                    | "lastPhaseTransitionTime"
                     | "clusterIP"
                     | "healthCheckNodePort"
                     | "nodePort" => !value.is_null() && *value != "None" && *value != "",
@@ -106,6 +106,11 @@ fn without_ids(text: &str) -> String {
 /// Hides what the real server prints of its own insides: a struct that may not change, or how it did.
 fn without_insides(text: &str) -> String {
     let text = text.split("\n@@").next().unwrap_or_default();
+    if let Some((before, rest)) = text.split_once("'selfType") {
+        // types of expressions are numbered
+        let rest = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+        return without_insides(&format!("{before}'own type{rest}"));
+    }
     match (
         text.find("Invalid value: {"),
         text.rfind("}: field is immutable"),
