@@ -82,11 +82,14 @@ impl Registry {
                     new = self.accept(def, namespace, name, new)?;
                     draft.warnings = check_fields(def, &mut new, options)?;
                     let asked = resource_version(&new).to_owned();
-                    check_precondition(def, name, old, &new, &asked)?;
+                    check_precondition(def, name, old, &new, &asked)
+                        .map_err(|status| status.beside(&draft.warnings))?;
                     new
                 }
             };
-            if let Some(outcome) = self.settle(draft, new, options)? {
+            let warnings = draft.warnings.clone();
+            let settled = self.settle(draft, new, options);
+            if let Some(outcome) = settled.map_err(|status| status.beside(&warnings))? {
                 return Ok(outcome);
             }
         }
