@@ -228,17 +228,15 @@ pub(super) fn handlers(container: &Value, at: &str, errors: &mut Vec<FieldError>
             }
             let successes = &handler["successThreshold"];
             match *name {
-                "readinessProbe" => {
-                    if !grace.is_null() {
-                        let detail = "must not be set for readiness probes";
-                        errors.push(FieldError::invalid(&grace_at, grace.clone(), detail));
-                    }
+                "readinessProbe" if !grace.is_null() => {
+                    let detail = "must not be set for readiness probes";
+                    errors.push(FieldError::invalid(&grace_at, grace.clone(), detail));
                 }
-                "livenessProbe" | "startupProbe" => {
-                    if successes.as_i64().is_some_and(|number| number != 1) {
-                        let at = format!("{at}.successThreshold");
-                        errors.push(FieldError::invalid(at, successes.clone(), "must be 1"));
-                    }
+                "livenessProbe" | "startupProbe"
+                    if successes.as_i64().is_some_and(|number| number != 1) =>
+                {
+                    let at = format!("{at}.successThreshold");
+                    errors.push(FieldError::invalid(at, successes.clone(), "must be 1"));
                 }
                 _ => {}
             }
