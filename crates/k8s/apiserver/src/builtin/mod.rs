@@ -13,6 +13,7 @@ mod rules_devices;
 mod rules_network;
 mod rules_parts;
 mod rules_pod;
+mod rules_resources;
 mod rules_rollout;
 mod rules_scaling;
 mod rules_storage;

@@ -220,6 +220,18 @@ pub(super) fn handlers(container: &Value, at: &str, errors: &mut Vec<FieldError>
                 let at = format!("{at}.{more}");
                 errors.push(FieldError::forbidden(at, detail));
             }
+            for header in items(&handler["httpGet"]["httpHeaders"]) {
+                let name = text(&header["name"]);
+                let known = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+                if name.is_empty() || !name.bytes().all(known) {
+                    // which header it is the real one does not say
+                    errors.push(FieldError::invalid(
+                        format!("{at}.httpGet.httpHeaders"),
+                        json!(name),
+                        "a valid HTTP header must consist of alphanumeric characters or '-' (e.g. 'X-Header-Name', regex used for validation is '[-A-Za-z0-9]+')",
+                    ));
+                }
+            }
             let grace = &handler["terminationGracePeriodSeconds"];
             let grace_at = format!("{at}.terminationGracePeriodSeconds");
             if grace.as_i64().is_some_and(|grace| grace <= 0) {

@@ -4,21 +4,14 @@ use serde_json::{Value, json};
 
 use super::rules::{items, text};
 use super::rules_parts::{environment, handlers, host_ports, mounts, privileges};
+use super::rules_resources::{requirements, tolerations};
 use crate::FieldError;
 
 pub(super) fn pod_spec(spec: &Value, path: &str, errors: &mut Vec<FieldError>) {
     if items(&spec["containers"]).next().is_none() {
         errors.push(FieldError::required(format!("{path}.containers"), ""));
     }
-    for (index, toleration) in items(&spec["tolerations"]).enumerate() {
-        if text(&toleration["key"]).is_empty() && toleration["operator"] != "Exists" {
-            errors.push(FieldError::invalid(
-                format!("{path}.tolerations[{index}].operator"),
-                json!(text(&toleration["operator"])),
-                "operator must be Exists when `key` is empty, which means \"match all values and all keys\"",
-            ));
-        }
-    }
+    tolerations(&spec["tolerations"], &format!("{path}.tolerations"), errors);
     let mut volumes = std::collections::BTreeSet::new();
     for (index, volume) in items(&spec["volumes"]).enumerate() {
         let before = errors.len();
@@ -33,7 +26,7 @@ pub(super) fn pod_spec(spec: &Value, path: &str, errors: &mut Vec<FieldError>) {
         errors,
     );
     let mut names = std::collections::BTreeSet::new();
-    for list in ["initContainers", "containers"] {
+    for list in ["containers", "initContainers"] {
         for (index, container) in items(&spec[list]).enumerate() {
             let at = format!("{path}.{list}[{index}]");
             let name = text(&container["name"]);
@@ -82,32 +75,7 @@ fn container_rules(
     environment(container, at, errors);
     mounts(container, at, volumes, errors);
     privileges(container, at, errors);
-    requests_fit(&container["resources"], &format!("{at}.resources"), errors);
-}
-
-/// No request is more than its limit.
-fn requests_fit(resources: &Value, at: &str, errors: &mut Vec<FieldError>) {
-    use k8s_apply::schema::Quantity;
-    let amount = |value: &Value| {
-        value
-            .as_str()
-            .and_then(|text| text.parse::<Quantity>().ok())
-    };
-    for (name, request) in resources["requests"].as_object().into_iter().flatten() {
-        let limit = &resources["limits"][name];
-        if let (Some(asked), Some(most)) = (amount(request), amount(limit))
-            && asked > most
-        {
-            errors.push(FieldError::invalid(
-                format!("{at}.requests"),
-                request.clone(),
-                format!(
-                    "must be less than or equal to {name} limit of {}",
-                    text(limit)
-                ),
-            ));
-        }
-    }
+    requirements(&container["resources"], &format!("{at}.resources"), errors);
 }
 
 pub(super) fn pod(new: &Value, old: Option<&Value>) -> Vec<FieldError> {

@@ -157,8 +157,9 @@ impl Check {
                         Err(problem) => self.error(place, format!("element {at}: {problem}")),
                     }
                 }
+                // nobody looks at what comes behind it
                 if !fits {
-                    continue;
+                    return;
                 }
             }
             let below = Place {
