@@ -60,6 +60,10 @@ enum Check {
     Unique(&'static str),
     Labels,
     Selector,
+    /// What is asked of the labels of a node.
+    NodeLabels,
+    /// What is asked of its fields.
+    NodeFields,
     /// A template's metadata: its labels and annotations are named as the template's own.
     TemplateMeta,
     Amounts,
@@ -161,6 +165,8 @@ fn check(word: &'static str) -> Option<Check> {
         "unique" => Check::Unique(rest),
         "labels" => Check::Labels,
         "selector" => Check::Selector,
+        "node-labels" => Check::NodeLabels,
+        "node-fields" => Check::NodeFields,
         "template-meta" => Check::TemplateMeta,
         "amounts" => Check::Amounts,
         "at-most" => Check::AtMost(rest.parse().ok()?),
@@ -482,6 +488,8 @@ fn one(check: &Check, value: &Value, at: &str, errors: &mut Vec<FieldError>) {
         }
         Check::Labels => words::labels(value, at, errors),
         Check::Selector => words::selector(value, at, errors),
+        Check::NodeLabels => super::rules_resources::node_labels(value, at, errors),
+        Check::NodeFields => super::rules_resources::node_fields(value, at, errors),
         Check::TemplateMeta => {
             let above = at.trim_end_matches(".metadata");
             words::labels(&value["labels"], &format!("{above}.labels"), errors);

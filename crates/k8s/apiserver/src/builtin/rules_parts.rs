@@ -450,6 +450,20 @@ pub(super) fn mounts(
             let at = format!("{place}.subPathExpr");
             errors.push(FieldError::invalid(at, json!(expression), detail));
         }
+        let shared = &mount["mountPropagation"];
+        if !shared.is_null() {
+            let at = format!("{at}.volumeMounts.mountPropagation");
+            let known = ["Bidirectional", "HostToContainer", "None"];
+            if !known.contains(&text(shared)) {
+                errors.push(FieldError::not_supported(&at, shared.clone(), &known));
+            }
+            let privileged = container["securityContext"]["privileged"] == json!(true);
+            if shared == "Bidirectional" && !privileged {
+                let detail =
+                    "Bidirectional mount propagation is available only to privileged containers";
+                errors.push(FieldError::forbidden(at, detail));
+            }
+        }
         for (field, path) in [("subPath", inner), ("subPathExpr", expression)] {
             // which mount it is the real one does not say
             let at = format!("{at}.volumeMounts.{field}");

@@ -188,3 +188,80 @@ pub(super) fn tolerations(list: &Value, at: &str, errors: &mut Vec<FieldError>) 
         }
     }
 }
+
+/// Checks what is asked of the labels of a node.
+pub(super) fn node_labels(list: &Value, at: &str, errors: &mut Vec<FieldError>) {
+    // what is only wished for may have values that no label has
+    let wished = at.contains(".preferredDuring");
+    for (index, term) in items(list).enumerate() {
+        let at = |field: &str| format!("{at}[{index}].{field}");
+        let values = term["values"].as_array().map_or(&[][..], Vec::as_slice);
+        match text(&term["operator"]) {
+            "In" | "NotIn" => {
+                if values.is_empty() {
+                    let detail = "must be specified when `operator` is 'In' or 'NotIn'";
+                    errors.push(FieldError::required(at("values"), detail));
+                }
+            }
+            "Exists" | "DoesNotExist" => {
+                if !values.is_empty() {
+                    let detail =
+                        "may not be specified when `operator` is 'Exists' or 'DoesNotExist'";
+                    errors.push(FieldError::forbidden(at("values"), detail));
+                }
+            }
+            "Gt" | "Lt" => {
+                if values.len() != 1 {
+                    let detail = "must be specified single value when `operator` is 'Lt' or 'Gt'";
+                    errors.push(FieldError::required(at("values"), detail));
+                }
+            }
+            other => {
+                let detail = "not a valid selector operator";
+                errors.push(FieldError::invalid(at("operator"), json!(other), detail));
+            }
+        }
+        let key = text(&term["key"]);
+        for problem in words::qualified(key) {
+            errors.push(FieldError::invalid(at("key"), json!(key), problem));
+        }
+        for (index, value) in values.iter().enumerate().filter(|_| !wished) {
+            for problem in Form::LabelValue.problems(text(value)) {
+                let at = at(&format!("values[{index}]"));
+                errors.push(FieldError::invalid(at, value.clone(), problem));
+            }
+        }
+    }
+}
+
+/// Checks what is asked of the fields of a node: its name is the only one.
+pub(super) fn node_fields(list: &Value, at: &str, errors: &mut Vec<FieldError>) {
+    for (index, term) in items(list).enumerate() {
+        let at = |field: &str| format!("{at}[{index}].{field}");
+        let values = term["values"].as_array().map_or(&[][..], Vec::as_slice);
+        match text(&term["operator"]) {
+            "In" | "NotIn" => {
+                if values.len() != 1 {
+                    let detail = "must be only one value when `operator` is 'In' or 'NotIn' for node field selector";
+                    errors.push(FieldError::required(at("values"), detail));
+                }
+            }
+            other => {
+                let detail = "not a valid selector operator";
+                errors.push(FieldError::invalid(at("operator"), json!(other), detail));
+            }
+        }
+        let key = text(&term["key"]);
+        if key != "metadata.name" {
+            let detail = "not a valid field selector key";
+            errors.push(FieldError::invalid(at("key"), json!(key), detail));
+            continue;
+        }
+        for (index, value) in values.iter().enumerate() {
+            for problem in Form::Subdomain.problems(text(value)) {
+                let at = at(&format!("values[{index}]"));
+                errors.push(FieldError::invalid(at, value.clone(), problem));
+            }
+        }
+    }
+}
