@@ -10,15 +10,20 @@ use crate::Context;
 const USAGE: &str = "usage: cargo xtask conformance refusals
   --cases N     broken objects that are sent to both (default 500)
   --seed S      another seed breaks other things (default 1)
-  --corpus DIR  break the manifests of this folder too";
+  --corpus DIR  break the manifests of this folder too
+  --mixed       put a value of an object into another place of it, instead of what never fits";
 
 pub(super) fn run(context: &Context, args: &[String]) -> anyhow::Result<ExitCode> {
-    let (mut cases, mut seed, mut corpus) = (500_u64, 1_u64, None);
+    let (mut cases, mut seed, mut corpus, mut mixed) = (500_u64, 1_u64, None, false);
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         if arg == "--help" {
             println!("{USAGE}");
             return Ok(ExitCode::SUCCESS);
+        }
+        if arg == "--mixed" {
+            mixed = true;
+            continue;
         }
         let value = args.next().with_context(|| format!("{arg} wants a value"));
         let number = |text: &String| {
@@ -40,6 +45,9 @@ pub(super) fn run(context: &Context, args: &[String]) -> anyhow::Result<ExitCode
         .current_dir(&context.root);
     if let Some(corpus) = corpus {
         test.env("K8S_REFUSALS_CORPUS", corpus);
+    }
+    if mixed {
+        test.env("K8S_REFUSALS_MIXED", "1");
     }
     let mut running = test
         .stdout(Stdio::piped())

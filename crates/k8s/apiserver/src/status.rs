@@ -47,6 +47,8 @@ pub struct StatusBody {
     pub details: Option<Details>,
     /// A token with which an expired list can be gone on with.
     pub continue_token: Option<String>,
+    /// What is told beside it, in headers.
+    pub warnings: Vec<String>,
 }
 
 /// A refusal as Kubernetes words it: code, reason, message and details.
@@ -243,6 +245,12 @@ impl fmt::Display for FieldError {
 }
 
 impl Status {
+    /// Tells this beside it.
+    pub(crate) fn beside(mut self, warnings: &[String]) -> Self {
+        self.0.warnings = warnings.to_vec();
+        self
+    }
+
     /// Makes one from its parts.
     pub fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
         Self(Box::new(StatusBody {
@@ -251,6 +259,7 @@ impl Status {
             message: message.into(),
             details: None,
             continue_token: None,
+            warnings: Vec::new(),
         }))
     }
 

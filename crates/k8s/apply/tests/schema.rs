@@ -196,6 +196,6 @@ fn refuses_what_does_not_fit_by_place() {
     );
     check(
         json!({"ports": [null, {"port": "x"}]}),
-        "errors:\n  .spec.ports: element 0: associative list with keys may not have a null element\n  .spec.ports[port=\"x\",protocol=\"TCP\"].port: expected numeric (int or float), got string",
+        ".spec.ports: element 0: associative list with keys may not have a null element",
     );
 }

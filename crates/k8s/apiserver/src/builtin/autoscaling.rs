@@ -12,6 +12,18 @@ pub(super) const STORED: StoredAs = StoredAs {
     from: older,
 };
 
+/// Where nothing says what is measured, it is the processor; annotations hold what this form has no place for.
+pub(super) fn default(object: &mut Value) {
+    let annotations = &object["metadata"]["annotations"];
+    let others = annotations.get("autoscaling.alpha.kubernetes.io/metrics");
+    if others.is_none()
+        && let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut)
+    {
+        let percent = spec.entry("targetCPUUtilizationPercentage");
+        percent.or_insert_with(|| json!(80));
+    }
+}
+
 fn is_cpu(metric: &Value) -> bool {
     metric["type"] == "Resource" && metric["resource"]["name"] == "cpu"
 }

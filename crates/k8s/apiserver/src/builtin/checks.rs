@@ -23,6 +23,8 @@ enum Check {
     Each(Vec<&'static str>),
     /// Empty does not do either.
     TextOrEmpty(words::Form),
+    /// None at all is right, empty is not.
+    TextIfThere(words::Form),
     Enum(Vec<&'static str>),
     /// Empty is one of the values that are not known.
     EnumOrEmpty(Vec<&'static str>),
@@ -38,7 +40,9 @@ enum Check {
     NoneEmpty,
     WebhookTimeout,
     /// What is missing is looked at all the same.
-    RequiredToo,
+    RequiredToo(&'static str),
+    /// The same as `Between`, in other words.
+    Range(i64, i64),
     /// A name of three parts and more.
     DomainName,
     ReviewVersions,
@@ -56,6 +60,10 @@ enum Check {
     Unique(&'static str),
     Labels,
     Selector,
+    /// What is asked of the labels of a node.
+    NodeLabels,
+    /// What is asked of its fields.
+    NodeFields,
     /// A template's metadata: its labels and annotations are named as the template's own.
     TemplateMeta,
     Amounts,
@@ -139,7 +147,11 @@ fn check(word: &'static str) -> Option<Check> {
         "not-below-zero" => Check::Least(0, "must be greater than or equal to zero"),
         "present" => Check::Present(rest),
         "webhook-timeout" => Check::WebhookTimeout,
-        "required-too" => Check::RequiredToo,
+        "required-too" => Check::RequiredToo(rest),
+        "range" => {
+            let (low, high) = rest.split_once(',')?;
+            Check::Range(low.parse().ok()?, high.parse().ok()?)
+        }
         "characters" => Check::Characters(rest.parse().ok()?),
         "none-empty" => Check::NoneEmpty,
         "domain-name" => Check::DomainName,
@@ -153,12 +165,15 @@ fn check(word: &'static str) -> Option<Check> {
         "unique" => Check::Unique(rest),
         "labels" => Check::Labels,
         "selector" => Check::Selector,
+        "node-labels" => Check::NodeLabels,
+        "node-fields" => Check::NodeFields,
         "template-meta" => Check::TemplateMeta,
         "amounts" => Check::Amounts,
         "at-most" => Check::AtMost(rest.parse().ok()?),
-        _ => match name.strip_suffix('!') {
-            Some(name) => Check::TextOrEmpty(words::Form::named(name)?),
-            None => Check::Text(words::Form::named(name)?),
+        _ => match (name.strip_suffix("!?"), name.strip_suffix('!')) {
+            (Some(name), _) => Check::TextIfThere(words::Form::named(name)?),
+            (None, Some(name)) => Check::TextOrEmpty(words::Form::named(name)?),
+            (None, None) => Check::Text(words::Form::named(name)?),
         },
     })
 }
@@ -312,7 +327,8 @@ fn one(check: &Check, value: &Value, at: &str, errors: &mut Vec<FieldError>) {
                 }
             }
         }
-        Check::TextOrEmpty(form) => {
+        Check::TextIfThere(_) if value.is_null() => {}
+        Check::TextOrEmpty(form) | Check::TextIfThere(form) => {
             let text = text.unwrap_or_default();
             for problem in form.problems(text) {
                 errors.push(FieldError::invalid(at, json!(text), problem));
@@ -371,9 +387,16 @@ fn one(check: &Check, value: &Value, at: &str, errors: &mut Vec<FieldError>) {
                 errors.push(FieldError::invalid(at, value.clone(), detail));
             }
         }
-        Check::RequiredToo => {
+        Check::Range(low, high) => {
+            let number = number.unwrap_or(0);
+            if number < *low || number > *high {
+                let detail = format!("must be in the range {low}-{high}");
+                errors.push(FieldError::invalid(at, json!(number), detail));
+            }
+        }
+        Check::RequiredToo(detail) => {
             if is_empty(value) {
-                errors.push(FieldError::required(at, ""));
+                errors.push(FieldError::required(at, *detail));
             }
         }
         Check::WebhookTimeout => {
@@ -465,6 +488,8 @@ fn one(check: &Check, value: &Value, at: &str, errors: &mut Vec<FieldError>) {
         }
         Check::Labels => words::labels(value, at, errors),
         Check::Selector => words::selector(value, at, errors),
+        Check::NodeLabels => super::rules_resources::node_labels(value, at, errors),
+        Check::NodeFields => super::rules_resources::node_fields(value, at, errors),
         Check::TemplateMeta => {
             let above = at.trim_end_matches(".metadata");
             words::labels(&value["labels"], &format!("{above}.labels"), errors);

@@ -43,13 +43,20 @@ pub(super) fn of(group: &str, kind: &str) -> Option<DefaultFn> {
         ("apps", "DaemonSet") => |object| {
             if let Some(spec) = part(object, "spec") {
                 inner_template(spec);
+                rolling(spec, "updateStrategy", json!(1), json!(0));
             }
             if let Some(meta) = part(object, "metadata") {
                 set(meta, "annotations", json!({}));
                 set(&mut meta["annotations"], TEMPLATE_GENERATION, json!("1"));
             }
         },
-        ("apps", "Deployment" | "ReplicaSet") => |object| {
+        ("apps", "Deployment") => |object| {
+            if let Some(spec) = part(object, "spec") {
+                inner_template(spec);
+                rolling(spec, "strategy", json!("25%"), json!("25%"));
+            }
+        },
+        ("apps", "ReplicaSet") => |object| {
             if let Some(spec) = part(object, "spec") {
                 inner_template(spec);
             }
@@ -354,10 +361,37 @@ fn claim(object: &mut Value) {
     }
 }
 
+/// How many pods are replaced at once, where they are replaced one by one.
+fn rolling(spec: &mut Value, field: &str, unavailable: Value, surge: Value) {
+    let Some(strategy) = part(spec, field).filter(|own| own["type"] == "RollingUpdate") else {
+        return;
+    };
+    set(strategy, "rollingUpdate", json!({}));
+    set(
+        &mut strategy["rollingUpdate"],
+        "maxUnavailable",
+        unavailable,
+    );
+    set(&mut strategy["rollingUpdate"], "maxSurge", surge);
+}
+
 fn stateful_set(object: &mut Value) {
     let Some(spec) = part(object, "spec") else {
         return;
     };
+    set(spec, "updateStrategy", json!({}));
+    if let Some(strategy) = part(spec, "updateStrategy") {
+        if strategy["type"].as_str().unwrap_or_default().is_empty() {
+            strategy["type"] = json!("RollingUpdate");
+            set(strategy, "rollingUpdate", json!({}));
+        }
+        // one that names its type alone is given no partition
+        if strategy["type"] == "RollingUpdate"
+            && let Some(rolling) = part(strategy, "rollingUpdate")
+        {
+            set(rolling, "partition", json!(0));
+        }
+    }
     inner_template(spec);
     for template in each(spec, "volumeClaimTemplates") {
         set(template, "apiVersion", json!("v1"));

@@ -11,13 +11,18 @@ mod rules_admission;
 mod rules_batch;
 mod rules_devices;
 mod rules_network;
+mod rules_parts;
 mod rules_pod;
+mod rules_resources;
+mod rules_rollout;
 mod rules_scaling;
 mod rules_storage;
 mod service;
 mod shown;
 
 pub(crate) use defaults::count_templates;
+pub(crate) use rules_admission::{webhook_service, webhook_url};
+pub(crate) use shown::phase_time;
 
 use std::sync::Arc;
 
@@ -120,7 +125,7 @@ fn table() -> Vec<ResourceDef> {
             }
             if def.group == "autoscaling" && def.version == "v1" {
                 def.stored_as = Some(autoscaling::STORED);
-                def.default = None;
+                def.default = Some(Arc::new(autoscaling::default));
             }
             if def.kind == "Pod" {
                 def.grace = Some(defaults::pod_grace);

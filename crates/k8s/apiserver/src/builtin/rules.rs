@@ -282,6 +282,17 @@ fn selector_matches(new: &Value, kind: &str, errors: &mut Vec<FieldError>) {
 }
 
 fn only_restarting(new: &Value, errors: &mut Vec<FieldError>) {
+    if !new["spec"]["template"]["spec"]["activeDeadlineSeconds"].is_null() {
+        // of a Deployment it is said of its ReplicaSets
+        let kind = match text(&new["kind"]) {
+            "Deployment" => "ReplicaSet",
+            kind => kind,
+        };
+        errors.push(FieldError::forbidden(
+            "spec.template.spec.activeDeadlineSeconds",
+            format!("activeDeadlineSeconds in {kind} is not Supported"),
+        ));
+    }
     let policy = &new["spec"]["template"]["spec"]["restartPolicy"];
     if policy != "Always" {
         errors.push(FieldError::not_supported(
@@ -301,53 +312,14 @@ fn workload(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
     template(&new["spec"]["template"], "spec.template", &mut errors);
     only_restarting(new, &mut errors);
     errors.extend(fixed(new, old, &["spec.selector"]));
-    let strategy = &new["spec"]["strategy"];
-    let known = ["Recreate", "RollingUpdate"];
-    if new["kind"] == "Deployment" && !known.contains(&text(&strategy["type"])) {
-        let whole = format!(
-            "{{\"Type\":{},\"RollingUpdate\":null}}",
-            json!(text(&strategy["type"]))
-        );
-        let known: Vec<String> = known.iter().map(|known| format!("{known:?}")).collect();
-        errors.push(FieldError::new(
-            "spec.strategy",
-            crate::FieldProblem::NotSupported,
-            None,
-            format!("{whole}: supported values: {}", known.join(", ")),
-        ));
-    }
-    if text(&strategy["type"]) == "Recreate" && !strategy["rollingUpdate"].is_null() {
-        errors.push(FieldError::forbidden(
-            "spec.strategy.rollingUpdate",
-            "may not be specified when strategy `type` is 'Recreate'",
-        ));
+    match text(&new["kind"]) {
+        "Deployment" => super::rules_rollout::deployment(&new["spec"], &mut errors),
+        "DaemonSet" => {
+            super::rules_rollout::daemon_set(&new["spec"]["updateStrategy"], &mut errors);
+        }
+        _ => {}
     }
     errors
-}
-
-fn update_strategy(strategy: &Value, errors: &mut Vec<FieldError>) {
-    match text(&strategy["type"]) {
-        "RollingUpdate" => {}
-        "" => errors.push(FieldError::required("spec.updateStrategy", "")),
-        "OnDelete" => {
-            if !strategy["rollingUpdate"].is_null() {
-                errors.push(FieldError::invalid(
-                    "spec.updateStrategy.rollingUpdate",
-                    strategy["rollingUpdate"].clone(),
-                    "only allowed for updateStrategy 'RollingUpdate'",
-                ));
-            }
-        }
-        other => {
-            let whole = format!("{{\"Type\":{},\"RollingUpdate\":null}}", json!(other));
-            errors.push(FieldError::new(
-                "spec.updateStrategy",
-                crate::FieldProblem::Invalid,
-                None,
-                format!("{whole}: must be 'RollingUpdate' or 'OnDelete'"),
-            ));
-        }
-    }
 }
 
 /// A StatefulSet's template with the volumes of its claims, which come before its own.
@@ -387,7 +359,25 @@ fn with_claims(spec: &Value, errors: &mut Vec<FieldError>) -> Value {
 fn stateful_set(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
     let mut errors = Vec::new();
     selector_matches(new, "statefulset", &mut errors);
-    update_strategy(&new["spec"]["updateStrategy"], &mut errors);
+    super::rules_rollout::stateful_set(&new["spec"]["updateStrategy"], &mut errors);
+    let policy = text(&new["spec"]["podManagementPolicy"]);
+    if !["OrderedReady", "Parallel"].contains(&policy) {
+        errors.push(FieldError::invalid(
+            "spec.podManagementPolicy",
+            json!(policy),
+            "must be 'OrderedReady' or 'Parallel'",
+        ));
+    }
+    let service = text(&new["spec"]["serviceName"]);
+    if !service.is_empty() && old.is_none() {
+        for problem in crate::registry::words::Form::Label.problems(service) {
+            errors.push(FieldError::invalid(
+                "spec.serviceName",
+                json!(service),
+                problem,
+            ));
+        }
+    }
     // a template's labels are looked at twice
     let labels = &new["spec"]["template"]["metadata"]["labels"];
     crate::registry::words::labels(labels, "spec.template.labels", &mut errors);
@@ -469,6 +459,18 @@ fn config_keys(new: &Value) -> Vec<FieldError> {
 
 fn role(new: &Value, _: Option<&Value>) -> Vec<FieldError> {
     let mut errors = Vec::new();
+    for (index, selector) in items(&new["aggregationRule"]["clusterRoleSelectors"]).enumerate() {
+        let at = format!("aggregationRule.clusterRoleSelectors[{index}]");
+        let before = errors.len();
+        crate::registry::words::selector(selector, &at, &mut errors);
+        if errors.len() > before {
+            errors.push(FieldError::invalid(
+                at,
+                Value::Null,
+                "invalid label selector.",
+            ));
+        }
+    }
     for (index, rule) in items(&new["rules"]).enumerate() {
         let at = |field: &str| format!("rules[{index}].{field}");
         let missing = |field: &str| items(&rule[field]).next().is_none();

@@ -20,18 +20,8 @@ pub(super) fn webhooks(new: &Value, _: Option<&Value>) -> Vec<FieldError> {
                 webhook_url(url, &at("clientConfig.url"), &mut errors);
             }
             (Value::Null, Value::Object(service)) => {
-                // the real one takes the one for the other
-                for (field, told) in [("name", "namespace"), ("namespace", "name")] {
-                    if service
-                        .get(field)
-                        .is_none_or(|value| text(value).is_empty())
-                    {
-                        let place = at(&format!("clientConfig.service.{told}"));
-                        errors.push(FieldError::required(place, ""));
-                    }
-                }
-                let path = service.get("path").map_or("", |path| text(path));
-                webhook_path(path, &at("clientConfig.service.path"), &mut errors);
+                let service = Value::Object(service.clone());
+                webhook_service(&service, &at("clientConfig.service"), &mut errors);
             }
             _ => errors.push(FieldError::required(
                 at("clientConfig"),
@@ -40,6 +30,28 @@ pub(super) fn webhooks(new: &Value, _: Option<&Value>) -> Vec<FieldError> {
         }
     }
     errors
+}
+
+/// The Service of a webhook.
+pub(crate) fn webhook_service(service: &Value, at: &str, errors: &mut Vec<FieldError>) {
+    // the real one takes the one for the other
+    for (field, told) in [("name", "namespace"), ("namespace", "name")] {
+        if text(&service[field]).is_empty() {
+            errors.push(FieldError::required(format!("{at}.{told}"), ""));
+        }
+    }
+    let port = &service["port"];
+    if port
+        .as_i64()
+        .is_some_and(|port| !(1..=65_535).contains(&port))
+    {
+        errors.push(FieldError::invalid(
+            format!("{at}.port"),
+            port.clone(),
+            "port is not valid: must be between 1 and 65535, inclusive",
+        ));
+    }
+    webhook_path(text(&service["path"]), &format!("{at}.path"), errors);
 }
 
 fn webhook_path(path: &str, at: &str, errors: &mut Vec<FieldError>) {
@@ -54,8 +66,10 @@ fn webhook_path(path: &str, at: &str, errors: &mut Vec<FieldError>) {
     if !path.starts_with('/') {
         wrong("must start with a '/'".to_owned());
     }
-    // what stands before the first slash is no part, whatever it is
-    let inner = path.split_once('/').map_or("", |(_, inner)| inner);
+    // the first letter is taken for the slash, whatever it is
+    let mut inner = path.chars();
+    inner.next();
+    let inner = inner.as_str();
     let inner = inner.strip_suffix('/').unwrap_or(inner);
     for (index, part) in inner.split('/').enumerate() {
         if part.is_empty() {
@@ -68,7 +82,8 @@ fn webhook_path(path: &str, at: &str, errors: &mut Vec<FieldError>) {
     }
 }
 
-fn webhook_url(url: &str, at: &str, errors: &mut Vec<FieldError>) {
+/// The address of a webhook.
+pub(crate) fn webhook_url(url: &str, at: &str, errors: &mut Vec<FieldError>) {
     let form = "; desired format: https://host[/path]";
     let scheme = url.split_once(':').map(|(scheme, _)| scheme);
     let sound = |scheme: &str| {
@@ -120,13 +135,13 @@ pub(super) fn budget(new: &Value, _: Option<&Value>) -> Vec<FieldError> {
         errors.push(FieldError::invalid("spec", spec.clone(), detail));
     }
     for field in ["minAvailable", "maxUnavailable"] {
-        amount_or_share(&spec[field], &format!("spec.{field}"), &mut errors);
+        amount_or_share(&spec[field], &format!("spec.{field}"), 100, &mut errors);
     }
     errors
 }
 
 /// A number of pods, or a part of them all.
-fn amount_or_share(value: &Value, at: &str, errors: &mut Vec<FieldError>) {
+pub(super) fn amount_or_share(value: &Value, at: &str, most: u32, errors: &mut Vec<FieldError>) {
     match value {
         Value::Number(number) if number.as_i64().is_some_and(|number| number < 0) => {
             let detail = "must be greater than or equal to 0";
@@ -137,7 +152,7 @@ fn amount_or_share(value: &Value, at: &str, errors: &mut Vec<FieldError>) {
             if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
                 let detail = "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')";
                 errors.push(FieldError::invalid(at, value.clone(), detail));
-            } else if digits.parse::<u32>().map_or(true, |share| share > 100) {
+            } else if digits.parse::<u32>().map_or(true, |share| share > most) {
                 let detail = "must not be greater than 100%";
                 errors.push(FieldError::invalid(at, value.clone(), detail));
             }

@@ -31,7 +31,13 @@ pub(super) fn service(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
     let many = items(&spec["ports"]).count() > 1;
     let mut names = std::collections::BTreeSet::new();
     let mut seen = std::collections::BTreeSet::new();
+    let mut on_nodes = std::collections::BTreeSet::new();
     for (index, port) in items(&spec["ports"]).enumerate() {
+        let on_node = port["nodePort"].as_i64().unwrap_or(0);
+        if on_node != 0 && !on_nodes.insert((text(&port["protocol"]), on_node)) {
+            let at = format!("spec.ports[{index}].nodePort");
+            errors.push(FieldError::duplicate(at, json!(on_node)));
+        }
         let name = text(&port["name"]);
         if !name.is_empty() && !names.insert(name) {
             let at = format!("spec.ports[{index}].name");
@@ -223,6 +229,23 @@ pub(super) fn network_policy(new: &Value, _: Option<&Value>) -> Vec<FieldError> 
                     errors.push(FieldError::forbidden(at, detail));
                 }
             }
+        }
+    }
+    let types = &new["spec"]["policyTypes"];
+    if items(types).count() > 2 {
+        let detail = "may not specify more than two policyTypes";
+        errors.push(FieldError::invalid(
+            "spec.policyTypes",
+            types.clone(),
+            detail,
+        ));
+        return errors;
+    }
+    for (index, name) in items(types).enumerate() {
+        let known = ["Ingress", "Egress"];
+        if !known.contains(&text(name)) {
+            let at = format!("spec.policyTypes[{index}]");
+            errors.push(FieldError::not_supported(at, name.clone(), &known));
         }
     }
     errors

@@ -3,43 +3,30 @@
 use serde_json::{Value, json};
 
 use super::rules::{items, text};
+use super::rules_parts::{environment, handlers, host_ports, mounts, privileges};
+use super::rules_resources::{requirements, tolerations};
 use crate::FieldError;
 
 pub(super) fn pod_spec(spec: &Value, path: &str, errors: &mut Vec<FieldError>) {
     if items(&spec["containers"]).next().is_none() {
         errors.push(FieldError::required(format!("{path}.containers"), ""));
     }
-    for (index, toleration) in items(&spec["tolerations"]).enumerate() {
-        if text(&toleration["key"]).is_empty() && toleration["operator"] != "Exists" {
-            errors.push(FieldError::invalid(
-                format!("{path}.tolerations[{index}].operator"),
-                json!(text(&toleration["operator"])),
-                "operator must be Exists when `key` is empty, which means \"match all values and all keys\"",
-            ));
-        }
-    }
+    tolerations(&spec["tolerations"], &format!("{path}.tolerations"), errors);
     let mut volumes = std::collections::BTreeSet::new();
     for (index, volume) in items(&spec["volumes"]).enumerate() {
         let before = errors.len();
-        for source in ["configMap", "secret", "projected", "downwardAPI"] {
-            let mode = &volume[source]["defaultMode"];
-            if mode
-                .as_i64()
-                .is_some_and(|mode| !(0..=0o777).contains(&mode))
-            {
-                errors.push(FieldError::invalid(
-                    format!("{path}.volumes[{index}].{source}.defaultMode"),
-                    mode.clone(),
-                    "must be a number between 0 and 0777 (octal), both inclusive",
-                ));
-            }
-        }
-        if errors.len() == before {
+        super::rules_parts::volume(volume, &format!("{path}.volumes[{index}]"), errors);
+        if errors.len() == before && super::rules_parts::fits_table(volume) {
             volumes.insert(text(&volume["name"]));
         }
     }
+    host_ports(
+        items(&spec["containers"]),
+        &format!("{path}.containers"),
+        errors,
+    );
     let mut names = std::collections::BTreeSet::new();
-    for list in ["initContainers", "containers"] {
+    for list in ["containers", "initContainers"] {
         for (index, container) in items(&spec[list]).enumerate() {
             let at = format!("{path}.{list}[{index}]");
             let name = text(&container["name"]);
@@ -47,6 +34,11 @@ pub(super) fn pod_spec(spec: &Value, path: &str, errors: &mut Vec<FieldError>) {
                 errors.push(FieldError::duplicate(format!("{at}.name"), json!(name)));
             }
             container_rules(spec, container, &at, &volumes, errors);
+            if list == "initContainers" {
+                // they run one after the other, and are not told apart here
+                let at = format!("{path}.{list}");
+                host_ports(std::iter::once(container), &at, errors);
+            }
         }
     }
 }
@@ -58,26 +50,7 @@ fn container_rules(
     volumes: &std::collections::BTreeSet<&str>,
     errors: &mut Vec<FieldError>,
 ) {
-    for (holder, handlers) in [
-        (
-            container,
-            ["livenessProbe", "readinessProbe", "startupProbe"].as_slice(),
-        ),
-        (&container["lifecycle"], &["postStart", "preStop"]),
-    ] {
-        for name in handlers {
-            let known = ["exec", "httpGet", "tcpSocket", "grpc", "sleep"];
-            let handler = &holder[*name];
-            if handler.is_object() && known.iter().all(|known| handler[*known].is_null()) {
-                let inner = if *name == "postStart" || *name == "preStop" {
-                    format!("{at}.lifecycle.{name}")
-                } else {
-                    format!("{at}.{name}")
-                };
-                errors.push(FieldError::required(inner, "must specify a handler type"));
-            }
-        }
-    }
+    handlers(container, at, errors);
     let mut ports = std::collections::BTreeSet::new();
     for (index, port) in items(&container["ports"]).enumerate() {
         let name = text(&port["name"]);
@@ -99,67 +72,10 @@ fn container_rules(
             ));
         }
     }
-    for (index, entry) in items(&container["env"]).enumerate() {
-        let from = &entry["valueFrom"];
-        if from.is_object() {
-            let at = format!("{at}.env[{index}].valueFrom");
-            let count = from.as_object().map_or(0, serde_json::Map::len);
-            if count == 0 {
-                let detail = "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`";
-                errors.push(FieldError::invalid(at, json!(""), detail));
-            } else if !text(&entry["value"]).is_empty() {
-                let detail = "may not be specified when `value` is not empty";
-                errors.push(FieldError::invalid(at, json!(""), detail));
-            }
-        }
-    }
-    let mut paths = std::collections::BTreeSet::new();
-    for (index, mount) in items(&container["volumeMounts"]).enumerate() {
-        let at = format!("{at}.volumeMounts[{index}]");
-        let name = text(&mount["name"]);
-        if !volumes.contains(name) {
-            errors.push(FieldError::new(
-                format!("{at}.name"),
-                crate::FieldProblem::NotFound,
-                Some(json!(name)),
-                "",
-            ));
-        }
-        let path = text(&mount["mountPath"]);
-        if !path.is_empty() && !paths.insert(path) {
-            errors.push(FieldError::invalid(
-                format!("{at}.mountPath"),
-                json!(path),
-                "must be unique",
-            ));
-        }
-    }
-    requests_fit(&container["resources"], &format!("{at}.resources"), errors);
-}
-
-/// No request is more than its limit.
-fn requests_fit(resources: &Value, at: &str, errors: &mut Vec<FieldError>) {
-    use k8s_apply::schema::Quantity;
-    let amount = |value: &Value| {
-        value
-            .as_str()
-            .and_then(|text| text.parse::<Quantity>().ok())
-    };
-    for (name, request) in resources["requests"].as_object().into_iter().flatten() {
-        let limit = &resources["limits"][name];
-        if let (Some(asked), Some(most)) = (amount(request), amount(limit))
-            && asked > most
-        {
-            errors.push(FieldError::invalid(
-                format!("{at}.requests"),
-                request.clone(),
-                format!(
-                    "must be less than or equal to {name} limit of {}",
-                    text(limit)
-                ),
-            ));
-        }
-    }
+    environment(container, at, errors);
+    mounts(container, at, volumes, errors);
+    privileges(container, at, errors);
+    requirements(&container["resources"], &format!("{at}.resources"), errors);
 }
 
 pub(super) fn pod(new: &Value, old: Option<&Value>) -> Vec<FieldError> {

@@ -79,14 +79,9 @@ pub(super) fn volume(new: &Value, _: Option<&Value>) -> Vec<FieldError> {
     modes(&spec["accessModes"], "spec.accessModes", &mut errors);
     let capacity = &spec["capacity"];
     if capacity["storage"].is_null() || items_of(capacity) > 1 {
-        let shown = match new["spec"].as_object().map(serde_json::Map::is_empty) {
-            None | Some(true) => Value::Null,
-            Some(false) if capacity.is_null() => json!({}),
-            Some(false) => capacity.clone(),
-        };
         errors.push(FieldError::not_supported(
             "spec.capacity",
-            shown,
+            capacity.clone(),
             &["storage"],
         ));
     }

@@ -38,6 +38,7 @@ impl Registry {
             leave_type(service, old);
             keep_node_ports(service, old);
         }
+        self.address_families(service)?;
         let needs_address = service["spec"].get("clusterIP").is_none_or(|ip| ip == "");
         let needs_ports = matches!(kind.as_str(), "NodePort" | "LoadBalancer");
         let asked = service["spec"]["clusterIP"]
@@ -76,14 +77,76 @@ impl Registry {
         if service["spec"].get("clusterIPs").is_none() {
             service["spec"]["clusterIPs"] = json!([service["spec"]["clusterIP"]]);
         }
-        for (field, value) in [
-            ("ipFamilies", json!(["IPv4"])),
-            ("ipFamilyPolicy", json!("SingleStack")),
-        ] {
-            if service["spec"].get(field).is_none() {
-                service["spec"][field] = value;
+        Ok(())
+    }
+
+    /// Says of which families a Service's addresses are: this cluster has those of IPv4 alone.
+    fn address_families(&self, service: &mut Value) -> Result<(), Status> {
+        let spec = &mut service["spec"];
+        let selects = spec["selector"]
+            .as_object()
+            .is_some_and(|selector| !selector.is_empty());
+        // nobody routes to it, so it may name what the cluster has not
+        let free = spec["clusterIP"] == "None" && !selects;
+        if spec["ipFamilyPolicy"].is_null() {
+            spec["ipFamilyPolicy"] = json!(if free {
+                "RequireDualStack"
+            } else {
+                "SingleStack"
+            });
+        }
+        let mut families: Vec<String> = spec["ipFamilies"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|family| family.as_str().map(str::to_owned))
+            .collect();
+        let policy = spec["ipFamilyPolicy"].as_str().unwrap_or_default();
+        let mut errors = Vec::new();
+        if policy == "SingleStack" && families.len() > 1 {
+            errors.push(FieldError::invalid(
+                "spec.ipFamilyPolicy",
+                json!(policy),
+                "must be 'RequireDualStack' or 'PreferDualStack' when multiple IP families are specified",
+            ));
+        } else if free {
+            if families.is_empty() {
+                families.push("IPv4".to_owned());
+            }
+            if policy != "SingleStack" && families.len() == 1 {
+                let other = if families[0] == "IPv4" {
+                    "IPv6"
+                } else {
+                    "IPv4"
+                };
+                families.push(other.to_owned());
+            }
+        } else {
+            if policy == "RequireDualStack" {
+                errors.push(FieldError::invalid(
+                    "spec.ipFamilyPolicy",
+                    json!(policy),
+                    "this cluster is not configured for dual-stack services",
+                ));
+            }
+            for (index, family) in families.iter().enumerate() {
+                if family == "IPv6" {
+                    errors.push(FieldError::invalid(
+                        format!("spec.ipFamilies[{index}]"),
+                        json!(family),
+                        "not configured on this cluster",
+                    ));
+                }
+            }
+            if families.is_empty() {
+                families.push("IPv4".to_owned());
             }
         }
+        if !errors.is_empty() {
+            let def = self.resource("", "services")?;
+            return Err(Status::invalid(&def, k8s_object::name(service), &errors));
+        }
+        service["spec"]["ipFamilies"] = json!(families);
         Ok(())
     }
 
@@ -95,6 +158,19 @@ impl Registry {
                 .unwrap_or(0)
                 != 0
             {
+                continue;
+            }
+            // the same port has the same node port, whatever it speaks
+            let ports = service["spec"]["ports"].as_array();
+            let number = &service["spec"]["ports"][index]["port"];
+            let same = ports
+                .into_iter()
+                .flatten()
+                .filter(|port| port["port"] == *number)
+                .filter_map(|port| port["nodePort"].as_u64())
+                .find(|port| *port != 0);
+            if let Some(same) = same {
+                service["spec"]["ports"][index]["nodePort"] = json!(same);
                 continue;
             }
             let port = self.free(&taken, |random| {

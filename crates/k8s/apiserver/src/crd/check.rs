@@ -20,7 +20,7 @@ pub(crate) fn check(new: &Value, old: Option<&Value>) -> Vec<FieldError> {
     if old.is_none() {
         let wanted = format!("{}.{}", text(&names["plural"]), text(&spec["group"]));
         let name = k8s_object::name(new);
-        if name != wanted {
+        if !name.is_empty() && name != wanted {
             let why = "must be spec.names.plural+\".\"+spec.group";
             errors.push(FieldError::invalid("metadata.name", json!(name), why));
         }
@@ -165,8 +165,12 @@ fn spec_errors(spec: &Value, old: Option<&Value>, errors: &mut Vec<FieldError>) 
         .filter(|version| version["storage"] == json!(true));
     if stored.count() != 1 {
         let why = "must have exactly one version marked as storage version";
-        let shown = internal::versions(versions, shared);
-        errors.push(internal::invalid("spec.versions", &shown, why));
+        errors.push(if versions.is_empty() {
+            FieldError::invalid("spec.versions", Value::Null, why)
+        } else {
+            let shown = internal::versions(versions, shared);
+            internal::invalid("spec.versions", &shown, why)
+        });
     }
     let first = versions
         .first()
@@ -481,6 +485,11 @@ fn conversion(conversion: &Value, errors: &mut Vec<FieldError>) {
             if there("url") == there("service") {
                 let why = "exactly one of url or service is required";
                 errors.push(FieldError::required(client_at, why));
+            } else if let Some(url) = client.get("url").and_then(Value::as_str) {
+                crate::builtin::webhook_url(url, &format!("{client_at}.url"), errors);
+            } else if there("service") {
+                let at = format!("{client_at}.service");
+                crate::builtin::webhook_service(&client["service"], &at, errors);
             }
         }
     }
@@ -530,9 +539,12 @@ fn stored_versions(new: &Value, errors: &mut Vec<FieldError>) {
         return;
     }
     let versions = parts(&new["spec"], "versions");
+    let mut met = std::collections::BTreeSet::new();
     for version in versions {
         let name = text(&version["name"]);
-        if version["storage"] == json!(true) && !stored.contains(&name) {
+        // the real one crosses out what it has come by, so that the same name is missing the second time
+        let there = stored.contains(&name) && met.insert(name);
+        if version["storage"] == json!(true) && !there {
             let why = format!("must have the storage version {name}");
             errors.push(FieldError::invalid(AT, json!(stored), why));
         }

@@ -12,6 +12,8 @@ enum Holds {
     Int,
     Float,
     Texts,
+    /// A list of anything.
+    Things,
     One(&'static Type),
     Many(&'static Type),
     Map(&'static Type),
@@ -27,7 +29,7 @@ struct Type {
     fields: &'static [(&'static str, Holds)],
 }
 
-use Holds::{Flag, Float, Int, Many, Map, Named, One, OrBool, OrList, Text, Texts};
+use Holds::{Flag, Float, Int, Many, Map, Named, One, OrBool, OrList, Text, Texts, Things};
 
 static DEFINITION: Type = Type {
     name: "CustomResourceDefinition",
@@ -126,6 +128,11 @@ static RULE: Type = Type {
     ],
 };
 
+static DOCS: Type = Type {
+    name: "ExternalDocumentation",
+    fields: &[("description", Text), ("url", Text)],
+};
+
 static SCHEMA: Type = Type {
     name: "JSONSchemaProps",
     fields: &[
@@ -147,6 +154,7 @@ static SCHEMA: Type = Type {
         ("minItems", Int),
         ("uniqueItems", Flag),
         ("multipleOf", Float),
+        ("enum", Things),
         ("maxProperties", Int),
         ("minProperties", Int),
         ("required", Texts),
@@ -160,6 +168,7 @@ static SCHEMA: Type = Type {
         ("patternProperties", Map(&SCHEMA)),
         ("additionalItems", OrBool),
         ("definitions", Map(&SCHEMA)),
+        ("externalDocs", One(&DOCS)),
         ("nullable", Flag),
         ("x-kubernetes-preserve-unknown-fields", Flag),
         ("x-kubernetes-embedded-resource", Flag),
@@ -170,6 +179,29 @@ static SCHEMA: Type = Type {
         ("x-kubernetes-validations", Many(&RULE)),
     ],
 };
+
+/// What is said of a value that is neither a schema nor a flag.
+const NEITHER: &str = "boolean or JSON schema expected";
+
+/// The same where an object that is already read is converted, as server-side apply does: only what is read on its own, as the schemas of
+/// items and of further properties are, is decoded; its path begins there.
+pub(crate) fn converted_misfit(definition: &Value) -> Option<String> {
+    let problem = misfit(definition)?;
+    if problem == NEITHER {
+        return Some(problem);
+    }
+    let start = "Go struct field JSONSchemaProps.";
+    let (before, rest) = problem.split_once(start)?;
+    let (path, kind) = rest.split_once(" of type ")?;
+    let parts: Vec<&str> = path.split('.').collect();
+    let outermost = parts
+        .iter()
+        .position(|part| matches!(*part, "items" | "additionalProperties"))?;
+    Some(format!(
+        "{before}{start}{} of type {kind}",
+        parts[outermost + 1..].join(".")
+    ))
+}
 
 /// Finds the first value of a definition that does not fit.
 pub(crate) fn misfit(definition: &Value) -> Option<String> {
@@ -215,6 +247,7 @@ fn holding(value: &Value, holds: Holds, owner: &Type, path: &str) -> Option<Stri
             .iter()
             .filter(|value| !value.is_string())
             .find_map(|value| refuse(value, "string")),
+        (Things, Value::Array(_)) => None,
         (One(ty), Value::Object(_)) => inside(value, ty, path),
         (OrBool | OrList, Value::Object(_)) => inside(value, &SCHEMA, path),
         (Many(ty), Value::Array(list)) => list.iter().find_map(|value| match value {
@@ -239,10 +272,12 @@ fn holding(value: &Value, holds: Holds, owner: &Type, path: &str) -> Option<Stri
         ),
         (Float, value) => refuse(value, "float64"),
         (Texts, value) => refuse(value, "[]string"),
+        (Things, value) => refuse(value, "[]v1.JSON"),
         (One(ty), value) => refuse(value, &format!("v1.{}", ty.name)),
         (Many(ty), value) => refuse(value, &format!("[]v1.{}", ty.name)),
         (Map(ty), value) => refuse(value, &format!("map[string]v1.{}", ty.name)),
-        (OrBool, value) => refuse(value, "v1.JSONSchemaPropsOrBool"),
-        (OrList, value) => refuse(value, "v1.JSONSchemaPropsOrArray"),
+        (OrBool, _) => Some(NEITHER.to_owned()),
+        // anything else is read as none
+        (OrList, _) => None,
     }
 }

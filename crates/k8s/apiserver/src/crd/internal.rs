@@ -221,6 +221,24 @@ pub(super) fn schema(value: &Value) -> String {
     object(value, SCHEMA.iter().chain([&RULES]))
 }
 
+/// Items that are no schema.
+pub(super) fn items(value: &Value) -> String {
+    match value {
+        Value::Null => "{\"Schema\":null,\"JSONSchemas\":null}".to_owned(),
+        value => write(Some(value), As::Items),
+    }
+}
+
+/// A rule under the names of its internal type.
+pub(super) fn rule(value: &Value) -> Option<String> {
+    value.get("Rule")?;
+    let parts: Vec<String> = RULE
+        .iter()
+        .map(|(name, _, _)| format!("\"{name}\":{}", json(&value[*name])))
+        .collect();
+    Some(format!("{{{}}}", parts.join(",")))
+}
+
 /// The versions, without what all of them say alike: that stands beside them.
 pub(super) fn versions(versions: &[Value], alike: impl Fn(&str) -> bool) -> String {
     list(versions.iter().map(|version| {

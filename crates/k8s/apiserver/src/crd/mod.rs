@@ -3,6 +3,7 @@
 mod check;
 mod decode;
 mod defaults;
+mod inner;
 mod internal;
 mod paths;
 mod schema;
@@ -17,7 +18,7 @@ use crate::resource::ServedVersion;
 use crate::{Column, ResourceDef, Scale, Schema, jsonpath, structural, world};
 
 pub(crate) use check::{check, unknown_formats};
-pub(crate) use decode::misfit;
+pub(crate) use decode::{converted_misfit, misfit};
 
 /// Holds a definition until its objects are gone.
 pub(crate) const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
@@ -219,6 +220,7 @@ fn set_condition(definition: &mut Value, now: &str, wanted: [&str; 4]) {
 /// Fills in what a definition shows: names, what was stored, and the conditions that say whether it is served. `others` are
 /// the definitions beside it.
 pub(crate) fn settle(definition: &mut Value, others: &[Value], now: Timestamp) {
+    inner::tidy(definition);
     let ends =
         k8s_object::meta(definition).is_some_and(|meta| meta.contains_key("deletionTimestamp"));
     if !ends && let Some(meta) = k8s_object::meta_mut(definition) {
@@ -229,7 +231,7 @@ pub(crate) fn settle(definition: &mut Value, others: &[Value], now: Timestamp) {
             list.push(json!(CLEANUP));
         }
     }
-    if !definition["spec"]["names"].is_object() {
+    if !definition["spec"].is_object() {
         return;
     }
     let names = &mut definition["spec"]["names"];
@@ -256,7 +258,7 @@ pub(crate) fn settle(definition: &mut Value, others: &[Value], now: Timestamp) {
     let wanted = structure::parts(&definition["spec"], "versions")
         .iter()
         .find(|version| version["storage"] == json!(true))
-        .map(|version| version["name"].clone());
+        .map(|version| json!(text(&version["name"])));
     if let Some(version) = wanted.filter(|version| !stored.contains(version)) {
         stored.push(version);
     }

@@ -73,7 +73,14 @@ pub(super) fn check(
             && any(schema, &|schema| !parts(schema, RULES).is_empty())
             && let Err(found) = k8s_cel::rules::compile(schema, path)
         {
-            errors.extend(found.into_iter().map(FieldError::from));
+            errors.extend(found.into_iter().map(|error| {
+                let error = FieldError::from(error);
+                let shown = error.value.as_ref().and_then(super::internal::rule);
+                match shown {
+                    Some(shown) => super::internal::invalid(&error.path, &shown, &error.detail),
+                    None => error,
+                }
+            }));
         }
     }
     errors
@@ -361,13 +368,18 @@ fn map_items(schema: &Value, keys: &[&str], path: &str, errors: &mut Vec<FieldEr
         let why = "must not be empty if x-kubernetes-list-type is map";
         errors.push(FieldError::required(at.clone(), why));
     }
-    let Some(items) = schema.get("items").filter(|items| items.is_object()) else {
-        errors.push(FieldError::required(
-            format!("{path}.items"),
-            "must have a schema if x-kubernetes-list-type is map",
-        ));
+    let items_at = format!("{path}.items");
+    let Some(items) = schema.get("items") else {
+        let why = "must have a schema if x-kubernetes-list-type is map";
+        errors.push(FieldError::required(items_at, why));
         return;
     };
+    if !items.is_object() {
+        let why = "must only have a single schema if x-kubernetes-list-type is map";
+        let shown = super::internal::items(items);
+        errors.push(super::internal::invalid(&items_at, &shown, why));
+        return;
+    }
     if kind(items) != "object" {
         errors.push(FieldError::invalid(
             format!("{path}.items.type"),

@@ -194,6 +194,9 @@ impl Server {
                 self.answer(&call, resource.as_ref(), &mut warnings).await
             }
         };
+        if let Err(status) = &result {
+            warnings.extend(status.warnings.iter().cloned());
+        }
         let mut response = write(&call, result);
         for warning in warnings {
             let text = warning.replace('\\', "\\\\").replace('"', "\\\"");

@@ -140,11 +140,14 @@ impl Registry {
                     new = self.accept(def, namespace, name, new)?;
                     draft.warnings = check_fields(def, &mut new, options)?;
                     let asked = resource_version(&new).to_owned();
-                    check_precondition(def, name, old, &new, &asked)?;
+                    check_precondition(def, name, old, &new, &asked)
+                        .map_err(|status| status.beside(&draft.warnings))?;
                     new
                 }
             };
-            if let Some(outcome) = self.settle(draft, new, options)? {
+            let warnings = draft.warnings.clone();
+            let settled = self.settle(draft, new, options);
+            if let Some(outcome) = settled.map_err(|status| status.beside(&warnings))? {
                 return Ok(Patched::Written(outcome));
             }
         }
@@ -201,24 +204,14 @@ impl Registry {
             meta.insert("name".to_owned(), name.into());
         }
         let mut wanted = self.accept(def, draft.namespace, name, wanted)?;
-        if def.group == crate::crd::GROUP
-            && let Some(problem) = crate::crd::misfit(&wanted)
-            && let Some(problem) = inner_misfit(&problem)
-        {
-            let text = format!(
-                "failed to convert new object {what} to proper version: unable to convert unstructured object to {version}, Kind={}: {problem}",
-                def.kind
-            );
-            return Err(Status::new(500, "", text));
+        let mut problem = None;
+        if def.group == crate::crd::GROUP {
+            problem = crate::crd::converted_misfit(&wanted);
         }
-        if let Some(problem) = schema::convert_problem(def, &mut wanted) {
-            let text = format!(
-                "failed to convert new object {what} to proper version: unable to convert unstructured object to {version}, Kind={}: {problem}",
-                def.kind
-            );
-            return Err(Status::new(500, "", text));
+        let problem = problem.or_else(|| schema::convert_problem(def, &mut wanted));
+        if problem.is_none() {
+            draft.warnings = check_fields(def, &mut wanted, options)?;
         }
-        draft.warnings = check_fields(def, &mut wanted, options)?;
         let managed = k8s_object::meta(&wanted).and_then(|meta| meta.get("managedFields"));
         if managed
             .and_then(Value::as_array)
@@ -250,7 +243,7 @@ impl Registry {
             meta.remove("managedFields");
         }
         draft.applied = true;
-        schema::apply(
+        let merged = schema::apply(
             def,
             name,
             draft.old.as_ref(),
@@ -261,23 +254,20 @@ impl Registry {
                 subresource: draft.part.subresource(),
             },
             self.clock().now(),
-        )
+        )?;
+        // what cannot be read is found out when it is converted, after conflicts
+        match problem {
+            None => Ok(merged),
+            Some(problem) => Err(Status::new(
+                500,
+                "",
+                format!(
+                    "failed to convert new object {what} to proper version: unable to convert unstructured object to {version}, Kind={}: {problem}",
+                    def.kind
+                ),
+            )),
+        }
     }
-}
-
-/// What is wrong in a schema that is read on its own, as those of items and of further properties are: its path begins there.
-fn inner_misfit(problem: &str) -> Option<String> {
-    let start = "Go struct field JSONSchemaProps.";
-    let (before, rest) = problem.split_once(start)?;
-    let (path, kind) = rest.split_once(" of type ")?;
-    let parts: Vec<&str> = path.split('.').collect();
-    let last = parts
-        .iter()
-        .rposition(|part| matches!(*part, "items" | "additionalProperties"))?;
-    Some(format!(
-        "{before}{start}{} of type {kind}",
-        parts[last + 1..].join(".")
-    ))
 }
 
 fn change(def: &ResourceDef, old: &Value, patch: &Patch) -> Result<Value, Status> {

@@ -49,6 +49,8 @@ pub(crate) enum Form {
     Address,
     Network,
     NoParent,
+    /// A path inside of something.
+    InnerPath,
     PathSegment,
 }
 
@@ -68,6 +70,7 @@ impl Form {
             "address" => Self::Address,
             "network" => Self::Network,
             "no-parent" => Self::NoParent,
+            "inner-path" => Self::InnerPath,
             "path-segment" => Self::PathSegment,
             _ => return None,
         })
@@ -137,6 +140,18 @@ impl Form {
                 "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)",
             ),
             Self::PathSegment => return path_segment(text),
+            Self::InnerPath => {
+                if text.starts_with('/') {
+                    out.push("must be a relative path".to_owned());
+                }
+                if text.split('/').any(|part| part == "..") {
+                    out.push("must not contain '..'".to_owned());
+                }
+                if text.starts_with("..") && !text.starts_with("../") {
+                    out.push("must not start with '..'".to_owned());
+                }
+                return out;
+            }
             Self::NoParent => (
                 !text.split('/').any(|part| part == ".."),
                 "must not contain '..'",

@@ -26,7 +26,9 @@ pub(super) struct Draft<'a> {
 
 /// What is told with an empty value where it was empty, and with none where it was not there: where it stands, and where an
 /// error about it points to.
-const EMPTIES: [(&str, &str); 3] = [
+const EMPTIES: [(&str, &str); 5] = [
+    ("/spec/versions", "spec.versions"),
+    ("/spec/capacity", "spec.capacity"),
     (
         "/spec/template/metadata/labels",
         "spec.template.metadata.labels",
@@ -50,6 +52,7 @@ impl Registry {
             return Err(Status::new(500, "", why));
         }
         let warnings = check_fields(def, &mut object, options)?;
+        let told = |status: Status| status.beside(&warnings);
         let base = k8s_object::meta(&object)
             .and_then(|meta| meta.get("generateName")?.as_str())
             .unwrap_or_default()
@@ -62,7 +65,7 @@ impl Registry {
                 set_meta(&mut object, "name", json!(name));
             }
             let name = k8s_object::name(&object).to_owned();
-            self.check_namespace(def, namespace, &name)?;
+            self.check_namespace(def, namespace, &name).map_err(told)?;
             let draft = Draft {
                 def,
                 namespace,
@@ -79,11 +82,12 @@ impl Registry {
                 true => std::mem::take(&mut object),
                 false => object.clone(),
             };
-            if let Some(outcome) = self.settle(draft, new, options)? {
+            let settled = self.settle(draft, new, options);
+            if let Some(outcome) = settled.map_err(told)? {
                 return Ok(outcome);
             }
             if last {
-                return Err(Status::already_exists(def, &name));
+                return Err(told(Status::already_exists(def, &name)));
             }
         }
         Err(Status::internal("no name was found"))
@@ -125,6 +129,7 @@ impl Registry {
     ) -> Result<Outcome, Status> {
         let mut object = self.accept(def, namespace, name, object)?;
         let warnings = check_fields(def, &mut object, options)?;
+        let told = |status: Status| status.beside(&warnings);
         let asked = resource_version(&object).to_owned();
         for _ in 0..=RETRIES {
             let (old, expect) = self.load(def, namespace, name)?;
@@ -132,8 +137,8 @@ impl Registry {
                 None if def.allow_create_on_update && part == Part::Main && asked.is_empty() => {
                     return self.create(def, namespace, object, options);
                 }
-                None => return Err(Status::not_found(def, name)),
-                Some(old) => check_precondition(def, name, old, &object, &asked)?,
+                None => return Err(told(Status::not_found(def, name))),
+                Some(old) => check_precondition(def, name, old, &object, &asked).map_err(told)?,
             }
             let draft = Draft {
                 def,
@@ -145,14 +150,15 @@ impl Registry {
                 applied: false,
                 warnings: warnings.clone(),
             };
-            if let Some(outcome) = self.settle(draft, object.clone(), options)? {
+            let settled = self.settle(draft, object.clone(), options);
+            if let Some(outcome) = settled.map_err(told)? {
                 return Ok(outcome);
             }
             if !asked.is_empty() {
                 break;
             }
         }
-        Err(Status::modified(def, name))
+        Err(told(Status::modified(def, name)))
     }
 
     /// Reads an object, lets `change` change it, and writes it; again when another write came first. `change`
@@ -270,6 +276,14 @@ impl Registry {
         schema::write_empty(def, &mut new, false);
         if let (None, Some(born)) = (&old, &def.born) {
             born(&mut new);
+        }
+        if let Some(old) = &old
+            && part == Part::Status
+            && def.group.is_empty()
+            && def.kind == "PersistentVolume"
+        {
+            let now = world::time_text(self.clock().now());
+            crate::builtin::phase_time(old, &mut new, &now);
         }
         if let Some(shown) = &def.shown {
             shown(&mut new);
@@ -490,6 +504,10 @@ pub(super) fn check_fields(
             "{} in version {:?} cannot be handled as a {}: {problem}",
             def.kind, def.version, def.kind
         )));
+    }
+    if def.custom && object["kind"] != def.kind.as_str() {
+        // nobody knows its fields; it is refused for its kind
+        return Ok(Vec::new());
     }
     let unknown = schema::prune(def, object).map_err(|problem| unreadable(def, &problem))?;
     if unknown.is_empty() || options.field_validation == FieldValidation::Ignore {

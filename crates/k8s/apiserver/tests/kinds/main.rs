@@ -147,6 +147,9 @@ fn compare(expected: &Value, found: &Value, places: &mut Vec<String>) {
             }
         }
     }
+    if by_chance(&expected["message"], &found["message"]) {
+        return;
+    }
     if pair("code").0 == pair("code").1 {
         mask::differences("", expected, found, places);
         return;
@@ -162,6 +165,30 @@ fn compare(expected: &Value, found: &Value, places: &mut Vec<String>) {
         )
     };
     places.push(format!("real: {}\n  ours: {}", said(expected), said(found)));
+}
+
+/// The real one walks over a map in any order, and stops at a field that it does not know: what it has not come by is not told.
+fn by_chance(real: &Value, ours: &Value) -> bool {
+    let lines = |message: &Value| -> Option<Vec<String>> {
+        let message = message.as_str()?;
+        let (_, problems) = message
+            .strip_prefix("failed to create typed patch object ")?
+            .split_once("): ")?;
+        Some(
+            problems
+                .trim_start_matches("errors:")
+                .lines()
+                .map(|line| line.trim().to_owned())
+                .collect(),
+        )
+    };
+    let (Some(real), Some(ours)) = (lines(real), lines(ours)) else {
+        return false;
+    };
+    let stopped = real
+        .iter()
+        .any(|line| line.ends_with("field not declared in schema"));
+    (stopped || real.len() == ours.len()) && real.iter().all(|line| ours.contains(line))
 }
 
 /// Finds what differs, each with where it does.
@@ -226,9 +253,11 @@ fn break_all(server: &dyn Ask, cases: &[Case]) -> BTreeMap<String, Value> {
         .filter_map(|case| {
             let path = path_of(&catalog, &case.original)?;
             let name = text(&case.original, "/metadata/name");
-            let one = Sent::json("GET", format!("{path}/{name}"), &Value::Null);
-            let now = server.ask(&one);
-            let revision = text(&now, "/body/metadata/resourceVersion");
+            let mut revision = String::new();
+            if case.is_update() {
+                let one = Sent::json("GET", format!("{path}/{name}"), &Value::Null);
+                revision = text(&server.ask(&one), "/body/metadata/resourceVersion");
+            }
             let found = ask(server, &case.sent(&path, &revision));
             Some((case.title.clone(), finish(found)))
         })
@@ -236,7 +265,7 @@ fn break_all(server: &dyn Ask, cases: &[Case]) -> BTreeMap<String, Value> {
 }
 
 fn cases(count: usize, seed: u64) -> Vec<Case> {
-    mutate::cases(&bodies(), count, seed)
+    mutate::cases(&bodies(), count, seed, false)
 }
 
 #[test]
@@ -323,7 +352,7 @@ fn applies_are_predicted() {
     verdict(&wanted, &found);
 }
 
-/// `K8S_REFUSALS_CASES`, `K8S_REFUSALS_SEED` and `K8S_REFUSALS_CORPUS` (a folder of manifests) say what is asked.
+/// `K8S_REFUSALS_CASES`, `K8S_REFUSALS_SEED`, `K8S_REFUSALS_CORPUS` (a folder of manifests) and `K8S_REFUSALS_MIXED` say what is asked.
 #[test]
 fn other_seeds_are_refused_alike() {
     let number = |name: &str, or: u64| {
@@ -340,9 +369,12 @@ fn other_seeds_are_refused_alike() {
     let mut bodies = bodies();
     if let Some(folder) = std::env::var_os("K8S_REFUSALS_CORPUS") {
         bodies.extend(mutate::manifests(Path::new(&folder)));
+        let catalog = Catalog::kubernetes();
+        bodies.retain(|body| path_of(&catalog, body).is_some());
     }
     let Some(real) = real() else { return };
-    let cases = mutate::cases(&bodies, count, number("K8S_REFUSALS_SEED", 1));
+    let mixed = std::env::var_os("K8S_REFUSALS_MIXED").is_some();
+    let cases = mutate::cases(&bodies, count, number("K8S_REFUSALS_SEED", 1), mixed);
     let ours = Ours::new();
     for server in [&real as &dyn Ask, &ours] {
         create_all(server);

@@ -47,7 +47,16 @@ pub(crate) fn hide(value: &mut Value) {
             }
             if let Some(Value::Object(status)) = map.get_mut("status") {
                 status.remove("conditions");
-                status.remove("lastPhaseTransitionTime");
+            }
+            let drawn = map
+                .get("field")
+                .and_then(Value::as_str)
+                .is_some_and(|field| field.ends_with(".nodePort"));
+            if drawn
+                && let Some(Value::String(message)) = map.get_mut("message")
+                && message.starts_with("Duplicate value: 3")
+            {
+                *message = "Duplicate value: <drawn>".to_owned();
             }
             for (key, value) in map.iter_mut() {
                 let hidden = match key.as_str() {
@@ -56,6 +65,7 @@ pub(crate) fn hide(value: &mut Value) {
                     | "creationTimestamp"
                     | "time"
                     | "lastTransitionTime"
+                    | "lastPhaseTransitionTime"
                     | "clusterIP"
                     | "healthCheckNodePort"
                     | "nodePort" => !value.is_null() && *value != "None" && *value != "",
@@ -96,6 +106,11 @@ fn without_ids(text: &str) -> String {
 /// Hides what the real server prints of its own insides: a struct that may not change, or how it did.
 fn without_insides(text: &str) -> String {
     let text = text.split("\n@@").next().unwrap_or_default();
+    if let Some((before, rest)) = text.split_once("'selfType") {
+        // types of expressions are numbered
+        let rest = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+        return without_insides(&format!("{before}'own type{rest}"));
+    }
     match (
         text.find("Invalid value: {"),
         text.rfind("}: field is immutable"),
@@ -132,7 +147,7 @@ pub(crate) fn differences(place: &str, real: &Value, ours: &Value, out: &mut Vec
 fn line(place: &str, real: Option<&Value>, ours: Option<&Value>) -> String {
     let short = |value: Option<&Value>| -> String {
         let text = value.map_or_else(|| "nothing".to_owned(), Value::to_string);
-        text.chars().take(700).collect()
+        text.chars().take(4000).collect()
     };
     format!(
         "{place}\n    real: {}\n    ours: {}",

@@ -30,6 +30,10 @@ impl Case {
         self.how == How::Apply
     }
 
+    pub(crate) fn is_update(&self) -> bool {
+        self.how == How::Update
+    }
+
     pub(crate) fn body(&self) -> &Value {
         &self.broken
     }
@@ -246,8 +250,36 @@ fn break_at(object: &mut Value, place: &str, dice: &mut Dice) -> Option<String> 
     Some(word.to_owned())
 }
 
-/// Makes so many cases.
-pub(crate) fn cases(bodies: &[Value], count: usize, seed: u64) -> Vec<Case> {
+/// Puts another value of the object, of the same sort, into one place.
+fn mix_at(object: &mut Value, place: &str, dice: &mut Dice) -> Option<String> {
+    let sort = |value: &Value| match value {
+        Value::String(_) => 1,
+        Value::Number(_) => 2,
+        Value::Array(_) => 3,
+        Value::Object(_) => 4,
+        Value::Bool(_) | Value::Null => 0,
+    };
+    let own = object.pointer(place)?.clone();
+    let mut all = Vec::new();
+    places(object, "", &mut all);
+    all.retain(|other| {
+        let value = object.pointer(other).unwrap_or(&Value::Null);
+        sort(value) != 0
+            && sort(value) == sort(&own)
+            && *value != own
+            && !place.starts_with(other.as_str())
+    });
+    if all.is_empty() {
+        return None;
+    }
+    let from = all[dice.roll(all.len())].clone();
+    let value = object.pointer(&from)?.clone();
+    *object.pointer_mut(place)? = value;
+    Some(format!("with what {from} holds"))
+}
+
+/// Makes so many cases; mixed ones have a value of their own in another place.
+pub(crate) fn cases(bodies: &[Value], count: usize, seed: u64, mixed: bool) -> Vec<Case> {
     let mut dice = Dice(seed);
     let mut out = Vec::new();
     let mut titles = BTreeSet::new();
@@ -263,7 +295,12 @@ pub(crate) fn cases(bodies: &[Value], count: usize, seed: u64) -> Vec<Case> {
         }
         let place = all[dice.roll(all.len())].clone();
         let mut broken = original.clone();
-        let Some(word) = break_at(&mut broken, &place, &mut dice) else {
+        let word = if mixed {
+            mix_at(&mut broken, &place, &mut dice)
+        } else {
+            break_at(&mut broken, &place, &mut dice)
+        };
+        let Some(word) = word else {
             continue;
         };
         // what stands in the corpus is not there to be updated

@@ -127,6 +127,25 @@ impl PartialEq for PathElement {
 
 impl Eq for PathElement {}
 
+/// Writes a value as the library of the real one does: what is no scalar has no braces.
+fn write_value(f: &mut fmt::Formatter<'_>, value: &Value) -> fmt::Result {
+    match value {
+        Value::Array(items) => {
+            f.write_str("[")?;
+            for (at, item) in items.iter().enumerate() {
+                f.write_str(if at == 0 { "" } else { "," })?;
+                write_value(f, item)?;
+            }
+            f.write_str("]")
+        }
+        Value::Object(map) => map.iter().try_for_each(|(name, value)| {
+            write!(f, "{name}=")?;
+            write_value(f, value)
+        }),
+        scalar => write!(f, "{scalar}"),
+    }
+}
+
 /// Writes the element as kubectl prints it: `.name`, `[name="a"]`, `[="a"]`, `[0]`.
 impl fmt::Display for PathElement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -136,11 +155,16 @@ impl fmt::Display for PathElement {
                 f.write_str("[")?;
                 for (at, (name, value)) in fields.iter().enumerate() {
                     let comma = if at == 0 { "" } else { "," };
-                    write!(f, "{comma}{name}={value}")?;
+                    write!(f, "{comma}{name}=")?;
+                    write_value(f, value)?;
                 }
                 f.write_str("]")
             }
-            Self::Value(value) => write!(f, "[={value}]"),
+            Self::Value(value) => {
+                f.write_str("[=")?;
+                write_value(f, value)?;
+                f.write_str("]")
+            }
             Self::Index(index) => write!(f, "[{index}]"),
         }
     }

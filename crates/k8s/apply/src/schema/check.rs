@@ -117,10 +117,13 @@ impl Check {
                     };
                     match ty.below_known(key) {
                         Some(ty) => self.value(value, ty, &below),
+                        None if is_open(ty) => {}
                         None => self.error(&below, "field not declared in schema".to_owned()),
                     }
                 }
             }
+            // what Go keeps as it comes
+            (Shape::Map { element, .. }, _) if matches!(ty.at(*element).shape(), Shape::Any) => {}
             (Shape::Map { .. } | Shape::Struct { .. }, _) => {
                 self.error(place, format!("expected map, got &{{{}}}", go_print(value)));
             }
@@ -154,8 +157,9 @@ impl Check {
                         Err(problem) => self.error(place, format!("element {at}: {problem}")),
                     }
                 }
+                // nobody looks at what comes behind it
                 if !fits {
-                    continue;
+                    return;
                 }
             }
             let below = Place {
@@ -217,6 +221,11 @@ fn go_syntax(value: &Value) -> String {
         }
         other => other.to_string(),
     }
+}
+
+/// Does the document name no field of it? Then server-side apply asks for none.
+fn is_open(ty: Ty<'_>) -> bool {
+    matches!(ty.shape(), Shape::Struct { fields, .. } if fields.is_empty())
 }
 
 /// Names what a scalar should be, if the value is not that.

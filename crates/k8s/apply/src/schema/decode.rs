@@ -104,6 +104,13 @@ fn problem<'a>(
                 .iter()
                 .find_map(|value| problem(value, ty.at(*item), owner, path, converting))
         }
+        // what Go keeps as it comes; a map of its own has a name
+        (Shape::Map { element, .. }, _)
+            if matches!(ty.at(*element).shape(), Shape::Any)
+                && owner.is_none_or(|owner| owner.named.is_none()) =>
+        {
+            None
+        }
         (Shape::Struct { .. } | Shape::Map { .. } | Shape::List { .. }, _) => misfit(path),
     }
 }

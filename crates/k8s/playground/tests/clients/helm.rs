@@ -146,13 +146,6 @@ fn settled(plural: &str, mut object: Value) -> Value {
     if plural == "secrets" || object["metadata"]["name"] == "kube-root-ca.crt" {
         masked(object.get_mut("data"), |_| true);
     }
-    if plural == "statefulsets"
-        && object["spec"]["updateStrategy"]["rollingUpdate"]["partition"] == 0
-    {
-        // a strategy that names its type alone is given none by the real one
-        let strategy = object["spec"]["updateStrategy"].as_object_mut().unwrap();
-        strategy.remove("rollingUpdate");
-    }
     if plural == "services" {
         for field in ["clusterIP", "clusterIPs"] {
             if object["spec"][field] != "None" && object["spec"][field] != json!(["None"]) {
