@@ -65,7 +65,7 @@ pub fn apply_change(
             errors,
         });
     }
-    apply_typed(live, config, options)
+    merge_typed(live, config, options)
 }
 
 fn check_version(live: Option<&Value>, config: &Value) -> Result<(), ApplyError> {
@@ -86,6 +86,14 @@ pub fn apply_typed(
     options: &ApplyOptions<'_>,
 ) -> Result<Option<Value>, ApplyError> {
     check_version(live, config)?;
+    merge_typed(live, config, options)
+}
+
+fn merge_typed(
+    live: Option<&Value>,
+    config: &Value,
+    options: &ApplyOptions<'_>,
+) -> Result<Option<Value>, ApplyError> {
     let api_version = k8s_object::api_version(config);
     let mut managed = match live {
         Some(live) => Managed::of(live)?,

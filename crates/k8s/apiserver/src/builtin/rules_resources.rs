@@ -225,11 +225,17 @@ pub(super) fn node_labels(list: &Value, at: &str, errors: &mut Vec<FieldError>) 
         for problem in words::qualified(key) {
             errors.push(FieldError::invalid(at("key"), json!(key), problem));
         }
-        for (index, value) in values.iter().enumerate().filter(|_| !wished) {
-            for problem in Form::LabelValue.problems(text(value)) {
-                let at = at(&format!("values[{index}]"));
-                errors.push(FieldError::invalid(at, value.clone(), problem));
-            }
+        if !wished {
+            term_values(values, Form::LabelValue, &at("values"), errors);
+        }
+    }
+}
+
+fn term_values(values: &[Value], form: Form, at: &str, errors: &mut Vec<FieldError>) {
+    for (index, value) in values.iter().enumerate() {
+        for problem in form.problems(text(value)) {
+            let at = format!("{at}[{index}]");
+            errors.push(FieldError::invalid(at, value.clone(), problem));
         }
     }
 }
@@ -257,11 +263,6 @@ pub(super) fn node_fields(list: &Value, at: &str, errors: &mut Vec<FieldError>) 
             errors.push(FieldError::invalid(at("key"), json!(key), detail));
             continue;
         }
-        for (index, value) in values.iter().enumerate() {
-            for problem in Form::Subdomain.problems(text(value)) {
-                let at = at(&format!("values[{index}]"));
-                errors.push(FieldError::invalid(at, value.clone(), problem));
-            }
-        }
+        term_values(values, Form::Subdomain, &at("values"), errors);
     }
 }

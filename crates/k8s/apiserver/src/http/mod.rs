@@ -476,13 +476,16 @@ pub(crate) fn text_response(code: u16, text: &str) -> Response<Body> {
     response
 }
 
+/// Says what form a body is in, by its content type.
+fn format_of(headers: &HeaderMap) -> Result<Format, Status> {
+    let header = headers.get(CONTENT_TYPE);
+    let header = header.and_then(|value| value.to_str().ok());
+    negotiate::content(header.unwrap_or_default())
+}
+
 /// Reads a body by its content type.
 pub(crate) fn read_body(headers: &HeaderMap, body: &Bytes, kind: &str) -> Result<Value, Status> {
-    let header = headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    let format = negotiate::content(header)?;
+    let format = format_of(headers)?;
     if format == Format::Json {
         let value: Value = serde_json::from_slice(body).map_err(|error| {
             let problem = go_json_problem(body, &error);
@@ -505,10 +508,7 @@ pub(crate) fn read_body(headers: &HeaderMap, body: &Bytes, kind: &str) -> Result
 
 /// Reads a body of JSON that is an object in which no key stands twice; `None` for any other.
 fn read_strictly(headers: &HeaderMap, body: &Bytes) -> Option<Value> {
-    let header = headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
-    match negotiate::content(header.unwrap_or_default()) {
+    match format_of(headers) {
         Ok(Format::Json) => base_json::parse_strict(body).ok().filter(Value::is_object),
         _ => None,
     }
@@ -599,11 +599,7 @@ pub(crate) fn read_applied(body: &Bytes, strict: bool) -> Result<(Value, Option<
 
 /// Is this a JSON body in which a key stands twice?
 fn has_duplicates(headers: &HeaderMap, body: &Bytes) -> bool {
-    let header = headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
-    let format = negotiate::content(header.unwrap_or_default());
-    matches!(format, Ok(Format::Json)) && base_json::parse_strict(body).is_err()
+    matches!(format_of(headers), Ok(Format::Json)) && base_json::parse_strict(body).is_err()
 }
 
 /// Reads JSON or YAML; YAML holds JSON.

@@ -450,13 +450,7 @@ impl Registry {
         namespace: &str,
         name: &str,
     ) -> Result<(Option<Value>, Expect), Status> {
-        match self.entry(def, namespace, name)? {
-            Some(entry) => Ok((
-                Some(codec::decode_entry(def, &entry)?),
-                Expect::At(entry.modified),
-            )),
-            None => Ok((None, Expect::Absent)),
-        }
+        decoded(def, self.entry(def, namespace, name)?.as_ref())
     }
 
     /// Commits one operation. `Ok(None)`: the key was not as expected.
@@ -479,6 +473,17 @@ impl Registry {
             Err(error) => Err(Status::internal(error)),
         }
     }
+}
+
+/// Reads what is stored, if anything is, and says what a write must expect of it.
+fn decoded(def: &ResourceDef, entry: Option<&Entry>) -> Result<(Option<Value>, Expect), Status> {
+    Ok(match entry {
+        Some(entry) => (
+            Some(codec::decode_entry(def, entry)?),
+            Expect::At(entry.modified),
+        ),
+        None => (None, Expect::Absent),
+    })
 }
 
 /// Words a failed read.

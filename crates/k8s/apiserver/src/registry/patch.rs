@@ -1,11 +1,11 @@
 //! Patches, server-side apply among them.
 
-use base_store::{Entry, Expect};
+use base_store::Entry;
 use serde_json::Value;
 
 use super::write::{Draft, check_fields, check_precondition, ends_now, resource_version};
-use super::{Outcome, Part, Registry, WriteOptions};
-use crate::{FieldError, ResourceDef, Schema, Status, codec, schema};
+use super::{Outcome, Part, Registry, WriteOptions, decoded};
+use crate::{FieldError, ResourceDef, Schema, Status, schema};
 
 /// A change to an object.
 #[derive(Debug, Clone)]
@@ -98,13 +98,7 @@ impl Registry {
         }
         for _ in 0..=5 {
             let entry = self.entry(def, namespace, name)?;
-            let (old, expect) = match &entry {
-                Some(entry) => (
-                    Some(codec::decode_entry(def, entry)?),
-                    Expect::At(entry.modified),
-                ),
-                None => (None, Expect::Absent),
-            };
+            let (old, expect) = decoded(def, entry.as_ref())?;
             let mut draft = Draft {
                 def,
                 namespace,
