@@ -177,7 +177,10 @@ impl WatchSource for Source {
             queue.told = queue.newest;
             return Poll::Ready(Some(WatchItem::Progress(queue.newest)));
         }
-        queue.waker = Some(cx.waker().clone());
+        match &mut queue.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
         Poll::Pending
     }
 }

@@ -80,7 +80,7 @@ struct Unpacked {
 }
 
 /// How many commits are kept unpacked, of all clusters together: as long as many watches take to see one.
-const RECENT: usize = 16;
+const RECENT: usize = 32;
 /// A commit with more than this is not kept, in bytes.
 const LARGE: usize = 64 << 10;
 

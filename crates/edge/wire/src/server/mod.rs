@@ -4,8 +4,9 @@ mod connections;
 mod patience;
 mod rpc;
 mod seats;
+mod turns;
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,14 +14,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_rustls::server::TlsStream;
+use tokio_util::task::AbortOnDropHandle;
 use tonic::Status;
 use tonic::body::Body;
 use tower::Service as _;
@@ -29,6 +31,7 @@ use connections::CloseSignal;
 pub use connections::Connections;
 use patience::Patient;
 pub use patience::{BodyError, read_body};
+use turns::{Gathered, Starter, Turns};
 
 use crate::blob::{BlobSender, Want};
 use crate::identity::{AgentIdentity, Peer, PeerInfo};
@@ -448,10 +451,22 @@ async fn connection<G, H, F, B>(
     let begun = AtomicBool::new(false);
     let service = hyper::service::service_fn(|request: Request<Incoming>| {
         begun.store(true, Ordering::Relaxed);
+        let many = request.version() == Version::HTTP_2;
         let (shared, link) = (shared.clone(), link.clone());
-        async move { Ok::<_, std::convert::Infallible>(route(&shared, link, request).await) }
+        async move {
+            let answer = async move { route(&shared, link, request).await };
+            if !many {
+                return Ok(answer.await);
+            }
+            // the connection's task has its streams to serve: what a request asks for is worked out beside it
+            AbortOnDropHandle::new(tokio::spawn(answer)).await
+        }
     });
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+    let starter = Starter::default();
+    let several = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    let stream = Gathered::new(stream, several);
+    let mut turns = Turns::new(starter.clone(), stream.clone());
+    let mut builder = auto::Builder::new(starter);
     builder
         .http1()
         .timer(TokioTimer::new())
@@ -477,10 +492,13 @@ async fn connection<G, H, F, B>(
         }
     };
     let patience = tokio::select! {
-        ended = serving.as_mut() => {
-            if let Err(error) = ended {
-                tracing::debug!(%remote, %error, "connection ended");
-            }
+        ended = poll_fn(|cx| turns.poll(&mut serving, cx)) => {
+            let error = match ended {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => error,
+                Err(error) => error.into(),
+            };
+            tracing::debug!(%remote, %error, "connection ended");
             return;
         }
         () = silent => {
@@ -495,7 +513,8 @@ async fn connection<G, H, F, B>(
         "the hub closes its port",
     ));
     serving.as_mut().graceful_shutdown();
-    let _ = tokio::time::timeout(patience, serving).await;
+    let last = poll_fn(|cx| turns.poll(&mut serving, cx));
+    let _ = tokio::time::timeout(patience, last).await;
 }
 
 async fn handshake<G, H>(

@@ -5,16 +5,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_core::Stream;
 use serde_json::{Value, json};
 
 use super::negotiate::{Format, Shape};
 use super::table::{self, Include};
 use crate::{Config, EventKind, ObjectWatch, Sleep, Status, WatchEvent};
-
-/// How much is sent at a time, so that a burst of events costs few frames.
-const FRAME: usize = 64 * 1024;
 
 /// Turns a watch into frames until its time is over.
 pub(super) struct WatchStream {
@@ -23,8 +20,10 @@ pub(super) struct WatchStream {
     format: Format,
     shape: Shape,
     include: Include,
-    deadline: Sleep,
-    bookmark: Sleep,
+    /// How long it goes on behind the alarm.
+    left: Duration,
+    /// Rings when a bookmark is due, and at the end.
+    alarm: Sleep,
     headings: bool,
 }
 
@@ -35,12 +34,14 @@ impl WatchStream {
         (format, shape, include): (Format, Shape, Include),
         seconds: u64,
     ) -> Self {
+        let (whole, period) = (
+            Duration::from_secs(seconds),
+            Duration::from_secs(config.bookmark_seconds),
+        );
         Self {
             watch: Some(watch),
-            deadline: config.timer.sleep(Duration::from_secs(seconds)),
-            bookmark: config
-                .timer
-                .sleep(Duration::from_secs(config.bookmark_seconds)),
+            left: whole.saturating_sub(period),
+            alarm: config.timer.sleep(whole.min(period)),
             config,
             format,
             shape,
@@ -49,15 +50,20 @@ impl WatchStream {
         }
     }
 
-    fn frame(&mut self, event: &WatchEvent, out: &mut BytesMut) {
-        if self.format == Format::Json && self.shape == Shape::Object {
-            out.reserve(event.object.len() + 40);
-            out.extend_from_slice(b"{\"type\":\"");
-            out.extend_from_slice(event.kind.name().as_bytes());
-            out.extend_from_slice(b"\",\"object\":");
-            out.extend_from_slice(&event.object);
-            out.extend_from_slice(b"}\n");
+    /// Waits for the next bookmark; behind the last one ends the watch.
+    fn set_alarm(&mut self) {
+        if self.left.is_zero() {
+            self.watch = None;
             return;
+        }
+        let period = Duration::from_secs(self.config.bookmark_seconds);
+        self.alarm = self.config.timer.sleep(self.left.min(period));
+        self.left = self.left.saturating_sub(period);
+    }
+
+    fn frame(&mut self, event: &WatchEvent) -> Bytes {
+        if self.format == Format::Json && self.shape == Shape::Object {
+            return event.to_line();
         }
         let object = event.value();
         let object = match (self.shape, &self.watch) {
@@ -83,25 +89,21 @@ impl WatchStream {
             (Shape::Metadata, _) => table::partial(&object, "v1"),
             _ => object,
         };
-        self.write(&json!({"type": event.kind.name(), "object": object}), out);
+        self.write(&json!({"type": event.kind.name(), "object": object}))
     }
 
-    fn write(&self, value: &Value, out: &mut BytesMut) {
-        match self.format {
-            Format::Json | Format::Protobuf => {
-                out.extend_from_slice(value.to_string().as_bytes());
-                out.extend_from_slice(b"\n");
-            }
-            Format::Yaml => {
-                out.extend_from_slice(base_yaml::to_string(value).as_bytes());
-                out.extend_from_slice(b"---\n");
-            }
-        }
+    fn write(&self, value: &Value) -> Bytes {
+        let (mut text, end) = match self.format {
+            Format::Json | Format::Protobuf => (value.to_string(), "\n"),
+            Format::Yaml => (base_yaml::to_string(value), "---\n"),
+        };
+        text.push_str(end);
+        text.into()
     }
 
-    fn fail(&mut self, status: &Status, out: &mut BytesMut) {
+    fn fail(&mut self, status: &Status) -> Bytes {
         self.watch = None;
-        self.write(&json!({"type": "ERROR", "object": status.to_value()}), out);
+        self.write(&json!({"type": "ERROR", "object": status.to_value()}))
     }
 }
 
@@ -115,50 +117,28 @@ pub(super) fn error_frame(status: &Status) -> Bytes {
 impl Stream for WatchStream {
     type Item = Bytes;
 
+    /// One event a frame: whoever writes the frames gathers them.
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let this = self.get_mut();
-        let mut out = BytesMut::new();
         loop {
             let Some(watch) = &mut this.watch else {
-                return Poll::Ready((!out.is_empty()).then(|| out.freeze()));
+                return Poll::Ready(None);
             };
             match watch.poll_next(cx) {
-                Poll::Ready(Ok(Some(event))) => {
-                    this.frame(&event, &mut out);
-                    if out.len() < FRAME {
-                        continue;
-                    }
-                    return Poll::Ready(Some(out.freeze()));
-                }
+                Poll::Ready(Ok(Some(event))) => return Poll::Ready(Some(this.frame(&event))),
                 Poll::Ready(Ok(None)) => {
                     this.watch = None;
                     continue;
                 }
-                Poll::Ready(Err(status)) => {
-                    this.fail(&status, &mut out);
-                    continue;
-                }
+                Poll::Ready(Err(status)) => return Poll::Ready(Some(this.fail(&status))),
                 Poll::Pending => {}
             }
-            let last = this.deadline.as_mut().poll(cx).is_ready();
-            let due = this.bookmark.as_mut().poll(cx).is_ready();
-            if last || due {
-                let bookmark = this.watch.as_ref().and_then(ObjectWatch::bookmark);
-                if let Some(bookmark) = bookmark {
-                    this.frame(&bookmark, &mut out);
-                }
-                if last {
-                    this.watch = None;
-                } else {
-                    let period = Duration::from_secs(this.config.bookmark_seconds);
-                    this.bookmark = this.config.timer.sleep(period);
-                }
-                continue;
+            std::task::ready!(this.alarm.as_mut().poll(cx));
+            let bookmark = watch.bookmark().map(|bookmark| this.frame(&bookmark));
+            this.set_alarm();
+            if bookmark.is_some() {
+                return Poll::Ready(bookmark);
             }
-            if out.is_empty() {
-                return Poll::Pending;
-            }
-            return Poll::Ready(Some(out.freeze()));
         }
     }
 }

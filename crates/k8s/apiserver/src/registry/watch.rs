@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
 use base_store::{Change, Revision, Watch, WatchItem};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use serde_json::Value;
 
@@ -48,9 +48,49 @@ pub struct WatchEvent {
     pub revision: Revision,
     /// Does this bookmark end the initial events?
     pub initial_events_end: bool,
+    /// The event as it stands in a stream of JSON, where the object was cut out of that.
+    line: Option<Bytes>,
 }
 
 impl WatchEvent {
+    const TYPE: &[u8] = b"{\"type\":\"";
+    const OBJECT: &[u8] = b"\",\"object\":";
+    const END: &[u8] = b"}\n";
+    /// How much longer than its object an event is as a line, at most.
+    const AROUND: usize = 40;
+
+    /// Writes an event as it stands in a stream of JSON, around what writes its object.
+    fn write_line(kind: EventKind, out: &mut BytesMut, object: impl FnOnce(&mut BytesMut)) {
+        out.extend_from_slice(Self::TYPE);
+        out.extend_from_slice(kind.name().as_bytes());
+        out.extend_from_slice(Self::OBJECT);
+        object(out);
+        out.extend_from_slice(Self::END);
+    }
+
+    /// Makes an event of its line.
+    fn of_line(kind: EventKind, line: Bytes, revision: Revision) -> Self {
+        let before = Self::TYPE.len() + kind.name().len() + Self::OBJECT.len();
+        Self {
+            kind,
+            object: line.slice(before..line.len() - Self::END.len()),
+            revision,
+            initial_events_end: false,
+            line: Some(line),
+        }
+    }
+
+    /// The event as it stands in a stream of JSON: all watches that see it share it.
+    pub fn to_line(&self) -> Bytes {
+        self.line.clone().unwrap_or_else(|| {
+            let mut out = BytesMut::with_capacity(self.object.len() + Self::AROUND);
+            Self::write_line(self.kind, &mut out, |out| {
+                out.extend_from_slice(&self.object)
+            });
+            out.freeze()
+        })
+    }
+
     /// Makes one, for resources that are not stored. The object needs its resourceVersion.
     pub fn new(kind: EventKind, object: &Value, revision: Revision) -> Self {
         Self {
@@ -58,6 +98,7 @@ impl WatchEvent {
             object: base_json::canonical(object).into(),
             revision,
             initial_events_end: false,
+            line: None,
         }
     }
 
@@ -106,7 +147,7 @@ struct SentEvent {
     revision: Revision,
     kind: EventKind,
     def: Arc<ResourceDef>,
-    object: Bytes,
+    line: Bytes,
 }
 
 impl Sent {
@@ -125,8 +166,8 @@ impl Sent {
         })
     }
 
-    /// Returns an event's object, made by `make` unless another watch has had it.
-    fn object(
+    /// Returns an event's line, made by `make` unless another watch has had it.
+    fn line(
         self: &Arc<Self>,
         def: &Arc<ResourceDef>,
         (revision, kind): (Revision, EventKind),
@@ -140,22 +181,22 @@ impl Sent {
             one.revision == revision && one.kind == kind && Arc::ptr_eq(&one.def, def)
         };
         if let Some(found) = recent.events.iter().rev().find(same) {
-            return found.object.clone();
+            return found.line.clone();
         }
-        let object = make();
-        recent.bytes += object.len();
+        let line = make();
+        recent.bytes += line.len();
         recent.events.push_back(SentEvent {
             revision,
             kind,
             def: Arc::clone(def),
-            object: object.clone(),
+            line: line.clone(),
         });
         while recent.bytes > Self::KEPT
             && let Some(old) = recent.events.pop_front()
         {
-            recent.bytes -= old.object.len();
+            recent.bytes -= old.line.len();
         }
-        object
+        line
     }
 }
 
@@ -207,6 +248,7 @@ impl Registry {
                         object,
                         revision: list.revision,
                         initial_events_end: false,
+                        line: None,
                     });
                 }
                 if options.send_initial_events && options.bookmarks {
@@ -255,6 +297,7 @@ fn bookmark(def: &ResourceDef, revision: Revision, end: bool) -> WatchEvent {
         object: object.into(),
         revision,
         initial_events_end: end,
+        line: None,
     }
 }
 
@@ -372,18 +415,26 @@ impl ObjectWatch {
             // an object that is gone is sent as it was; one that stopped matching, too
             (true, false) => (EventKind::Deleted, &change.old),
         };
-        Ok(bytes.as_ref().map(|bytes| WatchEvent {
-            kind,
-            object: self.object(kind, bytes, change.revision),
-            revision: change.revision,
-            initial_events_end: false,
+        Ok(bytes.as_ref().map(|bytes| {
+            WatchEvent::of_line(
+                kind,
+                self.line(kind, bytes, change.revision),
+                change.revision,
+            )
         }))
     }
 
-    fn object(&self, kind: EventKind, bytes: &Bytes, revision: Revision) -> Bytes {
-        let make = || codec::splice(&self.def, bytes, revision);
+    fn line(&self, kind: EventKind, bytes: &Bytes, revision: Revision) -> Bytes {
+        let make = || {
+            let room = bytes.len() + codec::SPLICED + WatchEvent::AROUND;
+            let mut out = BytesMut::with_capacity(room);
+            WatchEvent::write_line(kind, &mut out, |out| {
+                codec::splice_into(&self.def, bytes, revision, out);
+            });
+            out.freeze()
+        };
         match &self.inner {
-            Source::Store(_, sent) => sent.object(&self.def, (revision, kind), make),
+            Source::Store(_, sent) => sent.line(&self.def, (revision, kind), make),
             Source::Events(_) => make(),
         }
     }

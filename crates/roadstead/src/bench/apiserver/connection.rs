@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -47,7 +47,7 @@ impl Place {
 
 /// A connection with what it has read and nobody has taken yet.
 pub(super) struct Connection {
-    stream: TlsStream<TcpStream>,
+    stream: Stream,
     buffer: Vec<u8>,
     taken: usize,
     filled: usize,
@@ -65,8 +65,11 @@ struct Head {
     framing: Framing,
 }
 
-/// Connects, and speaks this protocol.
-pub(super) async fn dial(place: &Place, alpn: &[u8]) -> anyhow::Result<TlsStream<TcpStream>> {
+/// A connection as TLS has it. What has come is taken from the kernel at once, not 4 KiB at a time as rustls asks for it.
+pub(super) type Stream = TlsStream<BufReader<TcpStream>>;
+
+/// Connects, and speaks this protocol; `room` is how much is taken from the kernel at a time.
+pub(super) async fn dial(place: &Place, alpn: &[u8], room: usize) -> anyhow::Result<Stream> {
     let stream = TcpStream::connect(place.address)
         .await
         .context("failed to connect")?;
@@ -75,7 +78,7 @@ pub(super) async fn dial(place: &Place, alpn: &[u8]) -> anyhow::Result<TlsStream
     let mut tls = ClientConfig::clone(&place.tls);
     tls.alpn_protocols = vec![alpn.to_vec()];
     TlsConnector::from(Arc::new(tls))
-        .connect(name, stream)
+        .connect(name, BufReader::with_capacity(room, stream))
         .await
         .context("the TLS handshake failed")
 }
@@ -83,7 +86,7 @@ pub(super) async fn dial(place: &Place, alpn: &[u8]) -> anyhow::Result<TlsStream
 impl Connection {
     /// Opens one; `room` is how much it reads at a time.
     pub(super) async fn open(place: &Place, room: usize) -> anyhow::Result<Self> {
-        let stream = dial(place, b"http/1.1").await?;
+        let stream = dial(place, b"http/1.1", room).await?;
         Ok(Self {
             stream,
             buffer: vec![0; room],
@@ -92,14 +95,10 @@ impl Connection {
         })
     }
 
-    /// Reads what has come; returns it.
-    pub(super) async fn some(&mut self) -> anyhow::Result<&[u8]> {
-        if self.taken == self.filled {
-            (self.taken, self.filled) = (0, 0);
-            self.more().await?;
-        }
-        let from = std::mem::replace(&mut self.taken, self.filled);
-        Ok(&self.buffer[from..self.filled])
+    /// The stream, and what was read of it that nobody has taken.
+    pub(super) fn into_parts(self) -> (Stream, Vec<u8>) {
+        let waiting = self.buffer[self.taken..self.filled].to_vec();
+        (self.stream, waiting)
     }
 
     async fn more(&mut self) -> anyhow::Result<()> {
@@ -220,7 +219,7 @@ impl Connection {
         Ok((head.code, body.unwrap_or_default()))
     }
 
-    /// Sends the request of a watch; what follows is for [`some`](Self::some).
+    /// Sends the request of a watch; what follows is for who has [`into_parts`](Self::into_parts).
     pub(super) async fn begin(&mut self, request: &[u8]) -> anyhow::Result<()> {
         self.send(request).await?;
         let head = self.head().await?;

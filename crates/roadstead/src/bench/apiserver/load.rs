@@ -1,13 +1,10 @@
-//! What is asked of a server: so many requests from so many connections, each of which waits for its answer; and watches.
+//! What is asked of a server: so many requests from so many connections, each of which waits for its answer.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
-use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -19,13 +16,9 @@ pub(super) const JSON: &str = "application/json";
 pub(super) const APPLY: &str = "application/apply-patch+yaml";
 
 /// How much a connection reads at a time.
-const ROOM: usize = 128 << 10;
-/// How many connections make the changes of a burst.
-const WRITERS: usize = 16;
-/// How much a watch reads at a time.
-const WATCH_ROOM: usize = 16 << 10;
+pub(super) const ROOM: usize = 128 << 10;
 /// An answer or an event that takes longer means that the figures are worth nothing.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What one run of one deed found.
 #[derive(Debug, Clone, Copy)]
@@ -42,14 +35,14 @@ pub(super) struct Found {
 }
 
 /// Both clocks before a run.
-struct Start {
+pub(super) struct Start {
     server: f64,
     own: f64,
     at: Instant,
 }
 
 impl Start {
-    fn now(server: &Server) -> Self {
+    pub(super) fn now(server: &Server) -> Self {
         Self {
             server: server.worked(),
             own: worked("self"),
@@ -57,7 +50,7 @@ impl Start {
         }
     }
 
-    fn found(&self, server: &Server, took: &[f64]) -> Found {
+    pub(super) fn found(&self, server: &Server, took: &[f64]) -> Found {
         let seconds = self.at.elapsed().as_secs_f64();
         let count = took.len() as f64;
         Found {
@@ -164,203 +157,4 @@ pub(super) async fn requests(
     }
     let took = took.take();
     Ok(start.found(server, &took))
-}
-
-/// What the watches of one run have seen.
-struct Seen {
-    watchers: usize,
-    /// When each change was sent.
-    sent: RefCell<Vec<Instant>>,
-    /// Milliseconds from there to each watch.
-    took: RefCell<Vec<f64>>,
-    all: tokio::sync::Notify,
-}
-
-impl Seen {
-    /// Notes that a watch that had seen so many changes has now seen so many.
-    fn note(&self, told: &mut usize, now_seen: usize) -> anyhow::Result<()> {
-        let (now, sent) = (Instant::now(), self.sent.borrow());
-        let mut took = self.took.borrow_mut();
-        for sent in sent
-            .get(*told..now_seen)
-            .context("an event that nobody made")?
-        {
-            took.push(now.duration_since(*sent).as_secs_f64() * 1e3);
-        }
-        *told = now_seen;
-        if took.len() == sent.len() * self.watchers {
-            self.all.notify_one();
-        }
-        Ok(())
-    }
-
-    async fn everybody(&self) {
-        while self.took.borrow().len() < self.sent.borrow().len() * self.watchers {
-            self.all.notified().await;
-        }
-    }
-}
-
-fn count(bytes: &[u8], wanted: u8) -> usize {
-    bytes.iter().filter(|byte| **byte == wanted).count()
-}
-
-/// Follows a watch on a connection of its own.
-async fn follow(mut connection: Connection, seen: Rc<Seen>) -> anyhow::Result<()> {
-    // an event ends a line, and so do chunks, whose ends alone have a carriage return
-    let (mut lines, mut chunks, mut told) = (0, 0, 0);
-    loop {
-        let bytes = connection.some().await.context("a watch broke off")?;
-        lines += count(bytes, b'\n');
-        chunks += count(bytes, b'\r');
-        let now_seen = lines.saturating_sub(chunks).max(told);
-        seen.note(&mut told, now_seen)?;
-    }
-}
-
-/// Follows a watch that is one of many on its connection.
-async fn follow_stream(mut body: Incoming, seen: Rc<Seen>) -> anyhow::Result<()> {
-    let mut told = 0;
-    loop {
-        let frame = body.frame().await.context("a watch ended")?;
-        let frame = frame.context("a watch broke off")?;
-        let bytes = frame.data_ref().map_or(&[][..], |bytes| bytes);
-        let now_seen = told + count(bytes, b'\n');
-        seen.note(&mut told, now_seen)?;
-    }
-}
-
-/// Opens so many watches on a connection of HTTP/2.
-async fn streams(place: &Place, path: &str, watches: usize) -> anyhow::Result<Vec<Incoming>> {
-    let stream = super::connection::dial(place, b"h2").await?;
-    let (mut sender, connection) = hyper::client::conn::http2::Builder::new(LocalExecutor)
-        .handshake::<_, http_body_util::Empty<bytes::Bytes>>(TokioIo::new(stream))
-        .await?;
-    tokio::task::spawn_local(connection);
-    let mut out = Vec::new();
-    for _ in 0..watches {
-        let uri = format!("https://{}{}{path}", place.address, place.prefix);
-        let request = http::Request::get(uri).header("accept", JSON);
-        let answer = sender.send_request(request.body(http_body_util::Empty::new())?);
-        let answer = answer.await.context("a watch is not answered")?;
-        if answer.status() != 200 {
-            bail!("a watch is answered with {}", answer.status());
-        }
-        out.push(answer.into_body());
-    }
-    Ok(out)
-}
-
-/// Everything of the load runs on one thread.
-#[derive(Clone, Copy)]
-struct LocalExecutor;
-
-impl<F: Future<Output: 'static> + 'static> hyper::rt::Executor<F> for LocalExecutor {
-    fn execute(&self, future: F) {
-        tokio::task::spawn_local(future);
-    }
-}
-
-/// Lets connections make changes, all at once; gives them back when every change is answered.
-async fn write(
-    writers: Vec<Connection>,
-    requests: Vec<Vec<u8>>,
-) -> anyhow::Result<Vec<Connection>> {
-    let requests = Rc::new(RefCell::new(requests.into_iter()));
-    let mut tasks: JoinSet<anyhow::Result<Connection>> = JoinSet::new();
-    for mut writer in writers {
-        let requests = requests.clone();
-        tasks.spawn_local(async move {
-            loop {
-                let next = requests.borrow_mut().next();
-                let Some(request) = next else {
-                    return Ok(writer);
-                };
-                let (code, _) = writer.ask(&request).await?;
-                if code != 200 {
-                    bail!("an apply is answered with {code}");
-                }
-            }
-        });
-    }
-    let mut writers = Vec::new();
-    while let Some(writer) = tasks.join_next().await {
-        writers.push(writer??);
-    }
-    Ok(writers)
-}
-
-/// What the watches are made to see.
-#[derive(Clone, Copy)]
-pub(super) struct Changes {
-    /// How often changes come.
-    pub(super) rounds: usize,
-    /// How many come at a time. The next ones come when everybody has seen these.
-    pub(super) at_once: usize,
-    /// Makes them others than those of earlier runs.
-    pub(super) run: usize,
-}
-
-/// Opens so many watches, so many on a connection, and makes changes.
-pub(super) async fn fan_out(
-    server: &Server,
-    (watchers, on_each): (usize, usize),
-    changes: Changes,
-) -> anyhow::Result<Found> {
-    let place = &server.place;
-    let list = place.get(&format!("{}?limit=1", jobs("bench")));
-    let (_, list) = ask(place, &list).await?;
-    let revision = list["metadata"]["resourceVersion"].as_str();
-    let revision = revision.context("a list without a resourceVersion")?;
-    let path = format!(
-        "{}?watch=1&resourceVersion={revision}&timeoutSeconds=600",
-        jobs("bench")
-    );
-    let seen = Rc::new(Seen {
-        watchers,
-        sent: RefCell::default(),
-        took: RefCell::default(),
-        all: tokio::sync::Notify::new(),
-    });
-    let mut tasks: JoinSet<anyhow::Result<()>> = JoinSet::new();
-    let mut left = watchers;
-    while left > 0 {
-        let here = left.min(on_each);
-        left -= here;
-        if on_each == 1 {
-            let mut connection = Connection::open(place, WATCH_ROOM).await?;
-            connection.begin(&place.get(&path)).await?;
-            tasks.spawn_local(follow(connection, seen.clone()));
-        } else {
-            for body in streams(place, &path, here).await? {
-                tasks.spawn_local(follow_stream(body, seen.clone()));
-            }
-        }
-    }
-    let mut writers = Vec::new();
-    for _ in 0..changes.at_once.min(WRITERS) {
-        writers.push(Connection::open(place, ROOM).await?);
-    }
-    let mut start = None;
-    // the first round is to warm up
-    for round in 0..=changes.rounds {
-        if round == 1 {
-            start = Some(Start::now(server));
-        }
-        let image = format!("web:watched-{}-{on_each}-{round}", changes.run);
-        let request = |one| apply(place, "bench", &format!("job-{one}"), &image);
-        let requests: Vec<Vec<u8>> = (0..changes.at_once).map(request).collect();
-        let now = Instant::now();
-        seen.sent.borrow_mut().extend(requests.iter().map(|_| now));
-        writers = write(writers, requests).await?;
-        tokio::select! {
-            () = seen.everybody() => {}
-            Some(ended) = tasks.join_next() => ended??,
-            () = tokio::time::sleep(PATIENCE) => bail!("an event did not arrive everywhere"),
-        }
-    }
-    let start = start.context("there was no change")?;
-    let took = seen.took.borrow();
-    let first = watchers * changes.at_once;
-    Ok(start.found(server, took.get(first..).unwrap_or_default()))
 }

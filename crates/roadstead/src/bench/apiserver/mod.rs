@@ -4,6 +4,7 @@
 mod connection;
 mod load;
 mod servers;
+mod watches;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -13,8 +14,9 @@ use anyhow::{Context as _, anyhow, bail};
 use clap::Args as ClapArgs;
 use serde_json::{Map, Value, json};
 
-use self::load::{Changes, Found, JSON, apply, ask, fan_out, jobs, object, requests};
+use self::load::{Found, JSON, apply, ask, jobs, object, requests};
 use self::servers::{Memory, Server, usual_bin};
+use self::watches::{Changes, fan_out};
 use super::figures::median;
 use crate::shell::Outcome;
 
@@ -36,13 +38,13 @@ pub(crate) struct Args {
     /// How many requests of each deed; of lists a hundredth
     #[arg(long, default_value_t = 10_000)]
     requests: usize,
-    /// How many changes the watches see, one after another; and in bursts four times as many
+    /// How many changes the watches see, each when all have seen the one before it; and four times as many in a row
     #[arg(long, default_value_t = 40)]
     changes: usize,
-    /// How many changes make a burst, from 16 connections
+    /// How many changes of a row are under way at a time, from 16 connections
     #[arg(long, default_value_t = 20)]
-    burst: usize,
-    /// Only this: get, list, create, apply, same, watch, streams, watch-burst or streams-burst
+    under_way: usize,
+    /// Only this: get, list, create, apply, same, watch, streams, watch-row or streams-row
     #[arg(long, value_name = "DEED")]
     only: Option<String>,
     /// Where etcd and kube-apiserver are; without it, where `make oracle` puts them
@@ -80,12 +82,12 @@ const DEEDS: [(&str, &str); 9] = [
         "events to all watches, HTTP/2, 50 on a connection",
     ),
     (
-        "watch-burst",
-        "events of bursts of changes, HTTP/1.1, a connection each",
+        "watch-row",
+        "events of changes in a row, HTTP/1.1, a connection each",
     ),
     (
-        "streams-burst",
-        "events of bursts of changes, HTTP/2, 50 on a connection",
+        "streams-row",
+        "events of changes in a row, HTTP/2, 50 on a connection",
     ),
 ];
 
@@ -211,15 +213,16 @@ async fn perform(args: &Args, server: &Server, deed: &str, run: usize) -> anyhow
             } else {
                 1
             };
-            let mut changes = Changes {
-                rounds: args.changes,
-                at_once: 1,
+            let row = deed.ends_with("row");
+            let changes = Changes {
+                count: args.changes.max(1) * if row { 4 } else { 1 },
+                under_way: if row {
+                    args.under_way.clamp(1, OBJECTS)
+                } else {
+                    1
+                },
                 run,
             };
-            if deed.ends_with("burst") {
-                changes.at_once = args.burst.clamp(1, OBJECTS);
-                changes.rounds = (args.changes * 4).div_ceil(changes.at_once);
-            }
             return fan_out(server, (args.watchers, on_each), changes).await;
         }
     };

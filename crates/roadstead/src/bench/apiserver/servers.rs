@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use roadstead_wire::pki::{Ca, Validity};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{CipherSuite, ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -71,7 +71,13 @@ fn tls(ca: &[u8], certificate: &[u8], key: &[u8]) -> anyhow::Result<Arc<ClientCo
         roots.add(one.context("the CA cannot be read")?)?;
     }
     let chain: Vec<_> = CertificateDer::pem_slice_iter(certificate).collect::<Result<_, _>>()?;
-    let config = ClientConfig::builder()
+    // the cipher that Go's clients prefer, which are most of those that watch
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    provider
+        .cipher_suites
+        .sort_by_key(|suite| suite.suite() != CipherSuite::TLS13_AES_128_GCM_SHA256);
+    let config = ClientConfig::builder_with_provider(Arc::new(provider))
+        .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
         .with_client_auth_cert(chain, PrivateKeyDer::from_pem_slice(key)?)?;
     Ok(Arc::new(config))
