@@ -39,39 +39,46 @@ pub(crate) fn run(args: Args) -> ExitCode {
     );
     // one provider for everything; a second call would be a bug, and is harmless
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let outcome =
-        match args.command {
-            Command::Hub(hub) => runtime(true)
-                .and_then(|runtime| runtime.block_on(serve::hub::run(hub, &args.global))),
-            Command::Agent(agent) => {
-                runtime(false).and_then(|runtime| runtime.block_on(serve::agent::run(agent)))
-            }
-            Command::Playground(playground) => runtime(true)
-                .and_then(|runtime| runtime.block_on(serve::playground::run(playground))),
-            Command::Demo(demo) => {
-                runtime(true).and_then(|runtime| runtime.block_on(crate::demo::run(demo)))
-            }
-            Command::Bench(bench) => {
-                runtime(true).and_then(|runtime| runtime.block_on(crate::bench::run(bench)))
-            }
-            Command::Verb(verb) => {
-                runtime(true).and_then(|runtime| runtime.block_on(verb.run(&args.global)))
-            }
-        };
+    let outcome = match args.command {
+        Command::Hub(hub) => runtime(Threads::More)
+            .and_then(|runtime| runtime.block_on(serve::hub::run(hub, &args.global))),
+        Command::Agent(agent) => {
+            runtime(Threads::One).and_then(|runtime| runtime.block_on(serve::agent::run(agent)))
+        }
+        Command::Playground(playground) => runtime(playground.threads())
+            .and_then(|runtime| runtime.block_on(serve::playground::run(playground))),
+        Command::Demo(demo) => {
+            runtime(Threads::More).and_then(|runtime| runtime.block_on(crate::demo::run(demo)))
+        }
+        Command::Bench(bench) => {
+            runtime(Threads::More).and_then(|runtime| runtime.block_on(crate::bench::run(bench)))
+        }
+        Command::Verb(verb) => {
+            runtime(Threads::More).and_then(|runtime| runtime.block_on(verb.run(&args.global)))
+        }
+    };
     outcome.unwrap_or_else(|error| {
         anstream::eprint!("{}", tell(&error));
         ExitCode::from(1)
     })
 }
 
-fn runtime(many: bool) -> anyhow::Result<tokio::runtime::Runtime> {
-    let mut builder = if many {
-        tokio::runtime::Builder::new_multi_thread()
-    } else {
-        tokio::runtime::Builder::new_current_thread()
+/// On how many threads a command runs.
+#[derive(Clone, Copy)]
+pub(crate) enum Threads {
+    One,
+    /// As many as there are processors: nothing waits for a disk.
+    Processors,
+    /// More than there are processors: the store answers on the thread that asks, and the others keep going.
+    More,
+}
+
+fn runtime(threads: Threads) -> anyhow::Result<tokio::runtime::Runtime> {
+    let mut builder = match threads {
+        Threads::One => tokio::runtime::Builder::new_current_thread(),
+        Threads::Processors | Threads::More => tokio::runtime::Builder::new_multi_thread(),
     };
-    if many {
-        // the store answers on the thread that asks: more of them than cores keep the others going
+    if let Threads::More = threads {
         builder.worker_threads(8);
     }
     Ok(builder.enable_all().build()?)

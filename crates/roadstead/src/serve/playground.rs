@@ -12,13 +12,23 @@ use roadstead_model::DurationMs;
 use super::clusters;
 use crate::client::{Access, Ask, Client};
 use crate::demo::{Fleet, FleetPlan, Screen};
-use crate::shell::Outcome;
+use crate::shell::{Outcome, Threads};
 
 /// Simulated clusters with a hub and agents, on this machine.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
     #[command(subcommand)]
     command: Command,
+}
+
+impl Args {
+    /// On how many threads it runs.
+    pub(crate) fn threads(&self) -> Threads {
+        match self.command {
+            Command::Clusters(_) => Threads::Processors,
+            Command::Up(_) | Command::Fault(_) => Threads::More,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]

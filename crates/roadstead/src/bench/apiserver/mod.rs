@@ -38,11 +38,11 @@ pub(crate) struct Args {
     /// How many requests of each deed; of lists a hundredth
     #[arg(long, default_value_t = 10_000)]
     requests: usize,
-    /// How many changes the watches see, each when all have seen the one before it; and four times as many in a row
+    /// How many changes the watches see, each when all have seen the one before it; and 20 times as many in a row
     #[arg(long, default_value_t = 40)]
     changes: usize,
-    /// How many changes of a row are under way at a time, from 16 connections
-    #[arg(long, default_value_t = 20)]
+    /// How many changes of a row are under way at a time, from at most 16 connections; kube-apiserver ends watches at 20
+    #[arg(long, default_value_t = 8)]
     under_way: usize,
     /// Only this: get, list, create, apply, same, watch, streams, watch-row or streams-row
     #[arg(long, value_name = "DEED")]
@@ -63,6 +63,9 @@ pub(crate) struct Args {
 
 /// The objects that stand there to be read.
 const OBJECTS: usize = 500;
+
+/// How many times as many changes come in a row: starting and ending should not count.
+const ROW: usize = 20;
 
 /// How many watches share a connection where they share one.
 const STREAMS: usize = 50;
@@ -215,7 +218,7 @@ async fn perform(args: &Args, server: &Server, deed: &str, run: usize) -> anyhow
             };
             let row = deed.ends_with("row");
             let changes = Changes {
-                count: args.changes.max(1) * if row { 4 } else { 1 },
+                count: args.changes.max(1) * if row { ROW } else { 1 },
                 under_way: if row {
                     args.under_way.clamp(1, OBJECTS)
                 } else {
