@@ -451,11 +451,11 @@ async fn connection<G, H, F, B>(
     let begun = AtomicBool::new(false);
     let service = hyper::service::service_fn(|request: Request<Incoming>| {
         begun.store(true, Ordering::Relaxed);
-        let many = request.version() == Version::HTTP_2;
+        let http2 = request.version() == Version::HTTP_2;
         let (shared, link) = (shared.clone(), link.clone());
         async move {
             let answer = async move { route(&shared, link, request).await };
-            if !many {
+            if !http2 {
                 return Ok(answer.await);
             }
             // the connection's task has its streams to serve: what a request asks for is worked out beside it
@@ -463,8 +463,8 @@ async fn connection<G, H, F, B>(
         }
     });
     let starter = Starter::default();
-    let several = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-    let stream = Gathered::new(stream, several);
+    let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+    let stream = Gathered::new(stream, http2);
     let mut turns = Turns::new(starter.clone(), stream.clone());
     let mut builder = auto::Builder::new(starter);
     builder

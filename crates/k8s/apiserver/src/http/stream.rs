@@ -50,7 +50,7 @@ impl WatchStream {
         }
     }
 
-    /// Waits for the next bookmark; behind the last one ends the watch.
+    /// Waits for the next bookmark, or ends the watch behind the last one.
     fn set_alarm(&mut self) {
         if self.left.is_zero() {
             self.watch = None;
