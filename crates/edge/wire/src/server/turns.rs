@@ -277,8 +277,12 @@ mod tests {
 
     use super::*;
 
-    /// Counts how often it is written to.
-    struct Counted(DuplexStream, Arc<AtomicUsize>);
+    /// Counts how often it is written to, and keeps what the other end has no room for, as TLS does.
+    struct Counted {
+        stream: DuplexStream,
+        writes: Arc<AtomicUsize>,
+        kept: Vec<u8>,
+    }
 
     impl AsyncRead for Counted {
         fn poll_read(
@@ -286,7 +290,7 @@ mod tests {
             cx: &mut Context<'_>,
             buffer: &mut ReadBuf<'_>,
         ) -> Poll<io::Result<()>> {
-            Pin::new(&mut self.0).poll_read(cx, buffer)
+            Pin::new(&mut self.stream).poll_read(cx, buffer)
         }
     }
 
@@ -296,16 +300,25 @@ mod tests {
             cx: &mut Context<'_>,
             bytes: &[u8],
         ) -> Poll<io::Result<usize>> {
-            self.1.fetch_add(1, Ordering::SeqCst);
-            Pin::new(&mut self.0).poll_write(cx, bytes)
+            std::task::ready!(self.as_mut().poll_flush(cx))?;
+            self.writes.fetch_add(1, Ordering::SeqCst);
+            self.kept.extend_from_slice(bytes);
+            let _ = self.poll_flush(cx)?;
+            Poll::Ready(Ok(bytes.len()))
         }
 
         fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Pin::new(&mut self.0).poll_flush(cx)
+            let this = &mut *self;
+            while !this.kept.is_empty() {
+                let sent = Pin::new(&mut this.stream).poll_write(cx, &this.kept);
+                this.kept.drain(..std::task::ready!(sent)?);
+            }
+            Poll::Ready(Ok(()))
         }
 
         fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Pin::new(&mut self.0).poll_shutdown(cx)
+            std::task::ready!(self.as_mut().poll_flush(cx))?;
+            Pin::new(&mut self.stream).poll_shutdown(cx)
         }
     }
 
@@ -323,7 +336,12 @@ mod tests {
         let (counter, source) = (writes.clone(), news.clone());
         tokio::spawn(async move {
             let starter = Starter::default();
-            let stream = Gathered::new(Counted(near, counter), true);
+            let counted = Counted {
+                stream: near,
+                writes: counter,
+                kept: Vec::new(),
+            };
+            let stream = Gathered::new(counted, true);
             let mut turns = Turns::new(starter.clone(), stream.clone());
             let service = hyper::service::service_fn(move |request: Request<Incoming>| {
                 let heard = source.subscribe();

@@ -23,8 +23,9 @@ use crate::shell::Outcome;
 /// Measures the API server.
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
-The load is one thread that sends HTTP/1.1 requests over TLS with a client certificate, made before the clock starts, and decodes
-no JSON. Each connection waits for its answer before it asks again. Servers take turns: every deed on one, then on the other.")]
+The load is one thread that speaks TLS with a client certificate, HTTP/1.1 but where a row says HTTP/2; its requests are made before
+the clock starts, and it decodes no JSON. Each connection waits for its answer before it asks again. Servers take turns: every deed
+on one, then on the other.")]
 pub(crate) struct Args {
     /// How often each figure is taken; the median is told
     #[arg(long, default_value_t = 3)]
